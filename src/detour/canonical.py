@@ -31,7 +31,7 @@ def read_once(text: str) -> Any:
 
 def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if (twice := first_repeated(key for key, _ in pairs)) is not None:
-        raise ValueError(f"the key {twice[:60]!r} is there twice in one object: keep one of them")
+        raise ValueError(f"the key {twice[:60]!r} appears twice in one object: keep one of them")
     return dict(pairs)
 
 

@@ -43,7 +43,9 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UserError(f"no time zone {name!r}: expected one of the tz database, as UTC or Europe/Paris") from None
+        raise UserError(
+            f"no time zone {name!r}: expected one of the tz database, such as UTC or Europe/Paris"
+        ) from None
 
 
 def local(epoch_s: float, time_zone: str = "UTC") -> datetime:

@@ -229,4 +229,4 @@ def test_energy_per_gpu_hour_out_of_reach_is_called_out() -> None:
     assert implausible(figure, None) is None
     warning = implausible(figure, 1.0)
     assert warning is not None
-    assert "7 kWh a GPU-hour" in warning
+    assert "7 kWh per GPU-hour" in warning

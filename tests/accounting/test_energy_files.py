@@ -115,7 +115,7 @@ def test_what_cannot_be_is_noted_at_its_row(tmp_path: Path) -> None:
         + "2026-01-01T01:00:00,p,r1,3600,0.1,0,8,0,8,FRA,3.3.2,1,machine,1\n"
         + "2026-01-01T01:00:00,p,r2,3600,0.1,0.2,0.2,0.1,0.9,FRA,3.3.2,,process,1\n",
     )
-    assert file.rows[0].notes == ("8 kWh a GPU-hour is outside 0.05 to 1.5",)
+    assert file.rows[0].notes == ("8 kWh per GPU-hour is outside 0.05 to 1.5",)
     assert file.rows[1].notes == ("its parts add up to 0.5 kWh, not to 0.9",)
 
 
@@ -185,9 +185,9 @@ def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
     [
         ("", "is empty; expected a CSV of codecarbon"),
         ("JobID|State|Elapsed\n1|COMPLETED|00:01:00\n", ":1: no columns of energy in 'JobID, State, Elapsed'"),
-        ("{", "is no JSON"),
-        ('[{"uuid": "7", "uuid": "8"}]', "the key 'uuid' is there twice in one object: keep one of them"),
-        ("duration,emissions,energy_consumed,duration\n1,1,1,2\n", ":1: the column 'duration' is there twice"),
+        ("{", "is not JSON"),
+        ('[{"uuid": "7", "uuid": "8"}]', "the key 'uuid' appears twice in one object: keep one of them"),
+        ("duration,emissions,energy_consumed,duration\n1,1,1,2\n", ":1: the column 'duration' appears twice"),
         ('{"data": [{"name": "x"}]}', "holds no list of jobs with a uuid"),
         ("[]", "holds no row of CEEMS"),
         ("timestamp,run_id,duration,emissions,energy_consumed\n2026-01-01,a,,,\n", "holds no row of codecarbon"),

@@ -135,7 +135,10 @@ def test_a_row_holds_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> 
         ("hour,factor\n", "hours.csv:1: no column g_per_kwh"),
         ("hour,g_per_kwh\n2026-01-01T00:00Z,x\n", "hours.csv:2: g_per_kwh: expected gCO2eq/kWh, 0 to 2000, found 'x'"),
         ("hour,g_per_kwh\n2026-01-01T00:00Z,-1\n", "hours.csv:2: g_per_kwh"),
-        ("hour,g_per_kwh\nyesterday,1\n", "hours.csv:2: hour: expected a time as 2026-01-31T13:00Z, found 'yesterday'"),
+        (
+            "hour,g_per_kwh\nyesterday,1\n",
+            "hours.csv:2: hour: expected a time such as 2026-01-31T13:00Z, found 'yesterday'",
+        ),
         ("hour,g_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00+01:00,2\n", "hours.csv:3: hour: the same as in line 2"),
         ("hour,g_per_kwh\n", "holds no factor"),
         ("", "holds no factor"),

@@ -202,7 +202,7 @@ def test_a_link_to_a_folder_stays_one_and_what_is_no_folder_is_left_alone(worksp
     assert (tmp_path / "link").is_symlink()
     assert Record.read(tmp_path / "folder") == record
     for place in (tmp_path / "notes.txt", Path("/dev/null")):
-        with pytest.raises(UserError, match="is no folder"):
+        with pytest.raises(UserError, match="is not a folder"):
             write_hub_folder(workspace, place, content, record)
     assert (tmp_path / "notes.txt").read_text() == "years of work"
     assert Path("/dev/null").is_char_device()

@@ -132,5 +132,5 @@ def test_a_folder_without_a_card_or_a_repository_is_not_pushed(tmp_path: Path) -
 
 
 def test_a_name_of_no_repository_is_said(folder: Path) -> None:
-    with pytest.raises(UserError, match="a b/c: no name of a repository, expected OWNER/NAME"):
+    with pytest.raises(UserError, match="a b/c: not the name of a repository, expected OWNER/NAME"):
         push(folder, "a b/c")

@@ -222,7 +222,7 @@ def test_carbon_is_judged_by_the_constants_that_are_given(tmp_path: Path) -> Non
 def test_grams_that_no_known_constants_give_are_not_called_wrong(tmp_path: Path) -> None:
     (sentence,) = (one for one in verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg")) if one.startswith("9.99 kg"))
     assert verified(tmp_path, CARD.replace("0.46 kg", "9.99 kg"))[sentence] == "unknown"
-    assert "624.4 g a GPU-h" in sentence
+    assert "624.4 g per GPU-h" in sentence
     assert "the nearest gives 2,105.31 g (constants of marenostrum5)" in sentence
 
 
@@ -260,12 +260,12 @@ def test_a_card_without_figures_cannot_be_checked_and_says_so(tmp_path: Path) ->
     ],
 )
 def test_a_value_that_its_tag_does_not_fit_is_one_message(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UserError, match=r"card.txt: its metadata are no YAML"):
+    with pytest.raises(UserError, match=r"card.txt: its metadata are not YAML"):
         verified(tmp_path, f"---\nlicense: {value}\n---\n\n# A model\n")
 
 
 def test_metadata_that_are_no_yaml_are_one_message(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"card.txt: its metadata are no YAML"):
+    with pytest.raises(UserError, match=r"card.txt: its metadata are not YAML"):
         verified(tmp_path, "---\na: [1\n---\n")
 
 

@@ -80,8 +80,8 @@ def test_weights_in_several_files_are_judged_together(published: Path, tmp_path:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "is no model's config"),
-        ("[]", "is no model's config"),
+        ("{", "is not a model's config"),
+        ("[]", "is not a model's config"),
         ('{"model_type": "bert"}', "is a bert, only ModernBERT"),
         ('{"model_type": "modernbert", "num_hidden_layers": 10000000000}', "cannot be loaded (10,000,000,000 layers)"),
         ('{"model_type": "modernbert", "hidden_size": null}', "cannot be loaded"),

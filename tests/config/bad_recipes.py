@@ -78,16 +78,16 @@ def billion_laughs() -> str:
 
 
 WRONG_TYPE = [
-    Bad("tokens-as-words", 20, '\'ten\' is no quantity: write 3145728', "300k", "ten"),
+    Bad("tokens-as-words", 20, '\'ten\' is not a quantity: write 3145728', "300k", "ten"),
     Bad("tokens-as-list", 20, "phases.clm.tokens: expected a whole number, found a list", "300k", "[1]"),
     Bad("tokens-true", 20, "not true or false", "300k", "true"),
-    Bad("tokens-with-unit", 20, "is no quantity", "300k", "300k tokens"),
+    Bad("tokens-with-unit", 20, "is not a quantity", "300k", "300k tokens"),
     Bad("lr-as-text", 16, 'optimizer.lr: expected a number, found "fast"', "1e-3", "fast"),
     Bad("hidden-size-as-text", 3, "model.config.hidden_size: expected a whole number above 0, found 'small'", "hidden_size: 32", "hidden_size: small"),
     Bad("config-switch-as-number", 3, "model.config.mlp_bias: expected true or false, found 1", "hidden_size: 32", "mlp_bias: 1"),
     Bad("name-as-number", 1, "name: expected text, found 7", "name: tiny", "name: 7"),
-    Bad("name-with-space", 1, '"my run" is no name', "name: tiny", "name: my run"),
-    Bad("name-with-path", 1, "is no name", "name: tiny", "name: ../tiny"),
+    Bad("name-with-space", 1, '"my run" is not a name', "name: tiny", "name: my run"),
+    Bad("name-with-path", 1, "is not a name", "name: tiny", "name: ../tiny"),
     Bad("phases-no-list", 17, "phases: expected a list, found a mapping", GOOD[GOOD.index("phases:") : GOOD.index("training:")], "phases: {tokens: 3}\n"),
     Bad("model-as-text", 2, 'model: expected a mapping, found "base"', "model:\n  config: {hidden_size: 32, num_hidden_layers: 4}", "model: base"),
     Bad("batch-as-number", 13, "batch: expected a mapping, found 8", "batch:\n  sequences: 8", "batch: 8"),
@@ -116,7 +116,7 @@ IMPOSSIBLE = [
     Bad("tokens-fraction", 20, "is not a whole number", "300k", "0.0001k"),
     Bad("tokens-float", 20, "expected a whole number, found 300.5", "300k", "300.5"),
     Bad("tokens-huge", 20, "too large: must be at most 1,000,000,000,000,000", "300k", "1e30"),
-    Bad("tokens-endless-exponent", 20, "is no quantity", "300k", "1e999999999B"),
+    Bad("tokens-endless-exponent", 20, "is not a quantity", "300k", "1e999999999B"),
     Bad("tokens-infinite", 20, "finite number", "300k", ".inf"),
     Bad("tokens-below-a-step", 25, "phases.mlm.tokens: 4,000 are less than one step of 4,096", "60k", "4000"),
     Bad("lr-zero", 16, "optimizer.lr: must be more than 0, not 0", "1e-3", "0"),
@@ -149,7 +149,7 @@ CHOICES = [
     Bad("origin-empty", 3, "model.pretrained: is empty: write a value, or leave the key out", "  config: {hidden_size: 32, num_hidden_layers: 4}", '  pretrained: ""'),
     Bad("no-origin", 2, "model: give either `pretrained`", "  config: {hidden_size: 32, num_hidden_layers: 4}", "  revision: main"),
     Bad("no-tokenizer", 4, "random weights have no tokenizer", "train: {vocabulary: 4096}", "revision: main"),
-    Bad("bad-pattern", 10, "is no regular expression", "      weight: 1", '      exclude: {code: "[V-"}'),
+    Bad("bad-pattern", 10, "is not a regular expression", "      weight: 1", '      exclude: {code: "[V-"}'),
 ]  # fmt: skip
 MISSING = [
     Bad("no-name", 1, "name: is missing", "name: tiny\n", ""),
@@ -161,8 +161,8 @@ MISSING = [
     Bad("no-such-benchmark", 29, 'no benchmark "benhc" in configs/benchmarks; did you mean `bench`?', "benchmark: bench", "benchmark: benhc"),
 ]  # fmt: skip
 REPEATED = [
-    Bad("phase-name-twice", 22, "phases.clm: `clm` is there twice", "name: mlm", "name: clm"),
-    Bad("source-name-twice", 11, "data.sources.labels: `labels` is there twice", "      weight: 1", "      weight: 1\n    - {name: labels, path: b.csv}"),
+    Bad("phase-name-twice", 22, "phases.clm: `clm` appears twice", "name: mlm", "name: clm"),
+    Bad("source-name-twice", 11, "data.sources.labels: `labels` appears twice", "      weight: 1", "      weight: 1\n    - {name: labels, path: b.csv}"),
     Bad("key-twice", 21, "phases.0.tokens: written twice, first in line 20", "    tokens: 300k", "    tokens: 300k\n    tokens: 400k"),
 ]  # fmt: skip
 NOT_YAML = [
@@ -189,9 +189,9 @@ NOT_YAML = [
 ]  # fmt: skip
 VARIABLES = [
     Bad("variable-not-set", 9, "DETOUR_NOWHERE is not set", "path: labels.csv", "path: ${DETOUR_NOWHERE}/labels.csv"),
-    Bad("variable-malformed", 9, "is no variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR-NOWHERE}/labels.csv"),
-    Bad("variable-unclosed", 9, "is no variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR_NOWHERE"),
-    Bad("variable-of-wrong-type", 20, "'many' is no quantity", "300k", "${DETOUR_NOWHERE:-many}"),
+    Bad("variable-malformed", 9, "is not a variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR-NOWHERE}/labels.csv"),
+    Bad("variable-unclosed", 9, "is not a variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR_NOWHERE"),
+    Bad("variable-of-wrong-type", 20, "'many' is not a quantity", "300k", "${DETOUR_NOWHERE:-many}"),
 ]  # fmt: skip
 EXTENDS = [
     Bad("extends-missing", 1, "no such file", text="extends: nowhere.yaml\nname: a\n"),

@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatc
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text("texte")
     monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "closed")
-    with pytest.raises(SourceError, match=r"closed: cannot be looked into: permission denied"):
+    with pytest.raises(SourceError, match=r"closed: cannot be searched: permission denied"):
         resolve_files(File(path=f"{tmp_path}/*/*.txt"))
 
 

@@ -190,7 +190,7 @@ BAD: list[tuple[str, bytes, str]] = [
         "line 2: no column `text`; there are: title, body",
     ),
     ("column.csv", b"code,long\nA,b\n", "no column `text`; there are: code, long"),
-    ("twice.csv", b"text,text\na,b\n", "the column `text` is there twice"),
+    ("twice.csv", b"text,text\na,b\n", "the column `text` appears twice"),
     ("ragged.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields, the header has 2"),
     ("quote.csv", b'id,text\n1,"a\n2,b\n', "not CSV"),
     ("stub.parquet", b"PAR1", "not readable as parquet"),
@@ -231,7 +231,7 @@ def test_a_package_that_the_file_takes_and_that_is_not_installed_is_named(
 ) -> None:
     (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(SourceError, match=rf"{name}: reading it takes pyarrow, .* pip install pyarrow"):
+    with pytest.raises(SourceError, match=rf"{name}: reading it requires pyarrow, .* pip install pyarrow"):
         list(Table(tmp_path / name, ["text"]))
 
 
@@ -265,7 +265,7 @@ def test_endless_lines_and_documents_are_refused(tmp_path: Path, monkeypatch: py
 def test_bad_patterns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text\na\n")
-    with pytest.raises(SourceError, match=r"exclude\.text: '\(' is no regular expression"):
+    with pytest.raises(SourceError, match=r"exclude\.text: '\(' is not a regular expression"):
         Table(path, ["text"], exclude={"text": "("})
 
 
@@ -277,5 +277,5 @@ def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
 def test_a_parquet_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.Table.from_arrays([pa.array(["un"]), pa.array(["deux"])], names=["text", "text"]), path)
-    with pytest.raises(SourceError, match=r"a\.parquet: the column `text` is there twice"):
+    with pytest.raises(SourceError, match=r"a\.parquet: the column `text` appears twice"):
         list(Table(path, ["text"]))

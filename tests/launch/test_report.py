@@ -63,7 +63,7 @@ def test_without_a_place_it_replaces_a_report_in_the_current_folder_and_no_other
     [
         (["nothing"], "no chain, sweep or stage 'nothing'"),
         (["--cluster", "nowhere"], "no such cluster profile"),
-        (["--period", "Q3"], "--period 'Q3' is no period"),
+        (["--period", "Q3"], "--period 'Q3' is not a period"),
         (["--period", "2026", "--since", "2026"], "leave out --since and --until"),
         (["--site-figure", "many"], "--site-figure: no figure with a unit of hours in 'many'"),
         (["--out", "report.pdf"], "no format has this ending"),

@@ -155,9 +155,9 @@ def test_whatever_a_stages_file_holds_it_is_read_or_named(workspace: Workspace, 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"inputs": {"corpus": []}}, "an input that is no text"),
-        ({"key": 5}, "an input that is no text"),
-        ({"label": None}, "an input that is no text"),
+        ({"inputs": {"corpus": []}}, "an input that is not text"),
+        ({"key": 5}, "an input that is not text"),
+        ({"label": None}, "an input that is not text"),
     ],
 )
 def test_an_outline_of_another_shape_is_named(workspace: Workspace, values: dict[str, Any], says: str) -> None:

@@ -64,7 +64,7 @@ def test_the_last_day_belongs_to_it_and_days_can_be_counted_back() -> None:
 
 @pytest.mark.parametrize("written", ["", "2026-13", "2026-Q5", "2026-02-30", "Q3", "0000", "9999", "2026-1", "soon"])
 def test_anything_else_is_refused_with_what_would_do(written: str) -> None:
-    with pytest.raises(UserError, match=r"--period .* is no period: write a year, quarter, month or day"):
+    with pytest.raises(UserError, match=r"--period .* is not a period: write a year, quarter, month or day"):
         period_of(written, None, None, NOW_S)
 
 

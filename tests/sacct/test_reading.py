@@ -212,8 +212,8 @@ def test_an_unknown_state_keeps_its_word_and_is_named() -> None:
     ("column", "text", "expected"),
     [
         ("Start", "03/01-13:22:11", "a time with its year"),
-        ("Start", "yesterday", "a time, as 2026-03-01T12:00:00"),
-        ("ElapsedRaw", "long", "a duration, as 1-02:03:04"),
+        ("Start", "yesterday", "a time, such as 2026-03-01T12:00:00"),
+        ("ElapsedRaw", "long", "a duration, such as 1-02:03:04"),
         ("ExitCode", "ok", "an exit code and a signal"),
         ("JobID", "seventeen", "a job id"),
         ("NCPUS", "many", "a number"),

@@ -47,7 +47,7 @@ def test_a_table_of_models_by_tasks_is_read_and_its_averages_are_kept_apart(tmp_
     assert table.tasks == ("cases", "drugs")
     assert table.cells["ours", "drugs"] == {None: 60.1}
     assert table.published == {"ours": 67.5, "theirs": 70.0}
-    assert table.notes == ("column Ctx left out: 8192 is no score",)
+    assert table.notes == ("column Ctx left out: 8192 is not a score",)
     assert [str(gap) for gap in table.gaps()] == ["theirs: drugs"]
 
 
@@ -89,15 +89,18 @@ def test_several_metrics_need_a_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model,task,seed,value\nours,cases,1,good\n", "a.csv:2: value 'good' is no number"),
-        ("model,task,seed,value\nours,cases,first,70\n", "a.csv:2: seed 'first' is no whole number"),
-        ("model,task,seed,value\nours,cases,1,1e308\n", "a.csv:2: value '1e308' is no number; expected a score such"),
+        ("model,task,seed,value\nours,cases,1,good\n", "a.csv:2: value 'good' is not a number"),
+        ("model,task,seed,value\nours,cases,first,70\n", "a.csv:2: seed 'first' is not a whole number"),
+        (
+            "model,task,seed,value\nours,cases,1,1e308\n",
+            "a.csv:2: value '1e308' is not a number; expected a score such",
+        ),
         ("model,task,seed,value\nours,,1,70\n", "a.csv:2: a score needs a model and a task"),
         ("model,task,seed,value\nours,cases,1,70\nours,cases,1,71\n", "a.csv: ours: cases has two scores of seed 1"),
         ("", "a.csv: no table of scores"),
         ("model,task,seed,value\n", "a.csv: no score"),
         ("model,cases\nours,good\n", "no column of scores"),
-        ("model,task,value,value\nours,cases,70,71\n", "a.csv:1: the column 'value' is there twice"),
+        ("model,task,value,value\nours,cases,70,71\n", "a.csv:1: the column 'value' appears twice"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
@@ -109,7 +112,7 @@ def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, messag
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", '{"ours": {"cases": 70, "cases": 71}}', "a.json: not JSON as scores need it (the key 'cases' is"),
+        ("a.json", '{"ours": {"cases": 70, "cases": 71}}', "a.json: not JSON as scores need it (the key 'cases'"),
         ("a.jsonl", '{"model": "a", "task": "b", "value": 1}\n{"value": 1, "value": 2}\n', "a.jsonl:2: not JSON as"),
         ("a.json", f'{{"ours": {{"cases": {10**400}}}}}', "a.json:1: value '1000"),
         ("a.json", "[" * 100_000, "a.json: not JSON as scores need it (nested too deeply)"),

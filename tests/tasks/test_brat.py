@@ -98,10 +98,10 @@ BAD = {
     "T1\tDISO 0 99\tfièvre\n": "d.ann: line 1: the span ends at 99 and d.txt has 9 characters",
     "T1\tDISO 5 3\tx\n": "d.ann: line 1: '5 3' holds a span without characters",
     "T1\tDISO -3 3\tx\n": "d.ann: line 1: '-3 3' holds a span without characters: expected 0 <= START < END",
-    "T1 DISO 3 9 fièvre\n": "d.ann: line 1: 'T1 DISO 3 9 fièvre' is no entity: expected LABEL START END",
-    "T1\tDISO three\tx\n": "d.ann: line 1: 'DISO three' is no entity: expected LABEL START END",
+    "T1 DISO 3 9 fièvre\n": "d.ann: line 1: 'T1 DISO 3 9 fièvre' is not an entity: expected LABEL START END",
+    "T1\tDISO three\tx\n": "d.ann: line 1: 'DISO three' is not an entity: expected LABEL START END",
     "T1\tDISO 0 4;2 6\tx\n": "d.ann: line 1: the fragments '0 4;2 6' of one entity overlap",
-    "T1\tDISO 3 9\tfièvre\nT1\tDISO 3 9\tfièvre\n": "d.ann: line 2: T1 is there twice",
+    "T1\tDISO 3 9\tfièvre\nT1\tDISO 3 9\tfièvre\n": "d.ann: line 2: T1 appears twice",
     "\n<xml>\n": "d.ann: line 2: not BRAT: begins with '<xml>'",
     "T1\tDISO 3 9\tgrippe\n": "d.ann: line 1: says 'grippe', and d.txt has 'fièvre' there",
 }

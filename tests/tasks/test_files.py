@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
     brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
     (tmp_path / "closed").mkdir()
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "closed")
-    with pytest.raises(UserError, match="closed: cannot be looked into: permission denied"):
+    with pytest.raises(UserError, match="closed: cannot be searched: permission denied"):
         task_files(data(tmp_path))
 
 

@@ -207,18 +207,18 @@ def test_texts_that_say_something_else_stay_apart(one: str, other: str) -> None:
 
 
 SHAPES = [
-    ("auto", [[1, 0, 0], [0, 1, 0]], "nothing but zeros and ones"),
-    ("auto", ["0 1 0", "1 0 0"], "nothing but zeros and ones"),
+    ("auto", [[1, 0, 0], [0, 1, 0]], "holds only zeros and ones"),
+    ("auto", ["0 1 0", "1 0 0"], "holds only zeros and ones"),
     ("auto", ["['a', 'b']"], "set `label_format` to list or vector"),
     ("auto", ['{"start": 0}'], "set `label_format` to list or vector"),
     ("auto", ["a;b"], "looks like several labels"),
-    ("auto", [["a", ["b"]]], "holds a list in place of a label"),
-    ("auto", [[{"start": 0, "end": 5}]], "holds a object in place of a label"),
+    ("auto", [["a", ["b"]]], "holds a list instead of a label"),
+    ("auto", [[{"start": 0, "end": 5}]], "holds a object instead of a label"),
     ("auto", [1.5], "holds the number 1.5"),
     ("auto", [123456789012345678901234567890], "holds the number 1.23"),
     ("auto", ["NaN"], "holds 'NaN', no label"),
     ("auto", [" "], "holds no label"),
-    ("vector", [["a"]], "expects a 0 or 1 a label"),
+    ("vector", [["a"]], "expects a 0 or 1 per label"),
     ("vector", [[0, 1], [0, 1, 1]], "has 3 places, those of the rows before have 2"),
     ("list", ["a"], "expects a list"),
     ("list", ["['a' 'b']"], "expects a list"),
@@ -272,7 +272,7 @@ def test_several_labels_in_a_task_of_one_are_refused(tmp_path: Path, value: list
 def test_labels_that_differ_in_their_spelling_alone_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
     rows = rows_of(*((f"texte {number}", pair[number % 2]) for number in range(8)))
     split = {"train": 6, "validation": 1, "test": 1}
-    with pytest.raises(UserError, match="differ in case, spaces or Unicode form alone"):
+    with pytest.raises(UserError, match="differ only in case, spaces or Unicode form"):
         load(tmp_path, rows, split=split)
     kept = load(tmp_path, rows, split=split, data={"path": "x", "label_format": "name"})
     assert kept.labels == tuple(sorted(pair))

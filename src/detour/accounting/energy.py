@@ -193,7 +193,7 @@ def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:
     per_hour = figure.it_energy_kwh.expected / gpu_hours
     if low <= per_hour <= high:
         return None
-    return f"{per_hour:.3g} kWh a GPU-hour is outside {low:g} to {high:g}: check which devices were counted"
+    return f"{per_hour:.3g} kWh per GPU-hour is outside {low:g} to {high:g}: check which devices were counted"
 
 
 def _joined(parts: Iterable[str | None]) -> str:

@@ -27,13 +27,13 @@ def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
     try:
         table = _table(text)
     except csv.Error as error:
-        raise UserError(f"{path}: is no table ({error}); {EXPECTED}") from error
+        raise UserError(f"{path}: is not a table ({error}); {EXPECTED}") from error
     if not table:
         raise UserError(f"{path}: is empty; {EXPECTED}")
     headings = [cell.strip() for cell in table[0][1]]
     if set(codecarbon_file.COLUMNS) <= set(headings):
         if (twice := first_repeated(filter(None, headings))) is not None:
-            raise UserError(f"{path}:{table[0][0]}: the column {plain(twice)!r} is there twice; keep one of them")
+            raise UserError(f"{path}:{table[0][0]}: the column {plain(twice)!r} appears twice; keep one of them")
         return _file(path, codecarbon_file.TOOL, *codecarbon_file.codecarbon_rows(_dicts(table), pue))
     if ceems_file.is_ceems(headings):
         return _file(path, ceems_file.TOOL, *ceems_file.ceems_rows(ceems_file.table_units(table), pue))
@@ -51,7 +51,7 @@ def _units(path: Path, text: str) -> Sequence[ceems_file.Unit]:
     try:
         units = ceems_file.json_units(read_once(text))
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON of jobs ({error}); {EXPECTED}") from error
+        raise UserError(f"{path}: is not JSON of jobs ({error}); {EXPECTED}") from error
     if units is None:
         raise UserError(f"{path}: holds no list of jobs with a uuid; {EXPECTED}")
     return units

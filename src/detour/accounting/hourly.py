@@ -94,7 +94,7 @@ def _instant(path: Path, line: int, text: str) -> float:
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise UserError(f"{path}:{line}: hour: expected a time as 2026-01-31T13:00Z, found {text!r}") from None
+        raise UserError(f"{path}:{line}: hour: expected a time such as 2026-01-31T13:00Z, found {text!r}") from None
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
 
 

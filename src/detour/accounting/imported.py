@@ -140,7 +140,7 @@ def _doubts(row: ImportedEnergy) -> Iterator[str]:
     low, high = PLAUSIBLE_KWH_PER_GPU_HOUR
     energy_kwh = row.energy_kwh if row.it_energy_kwh is None else row.it_energy_kwh
     if row.gpu_hours and not low <= energy_kwh / row.gpu_hours <= high:
-        yield f"{energy_kwh / row.gpu_hours:.3g} kWh a GPU-hour is outside {low:g} to {high:g}"
+        yield f"{energy_kwh / row.gpu_hours:.3g} kWh per GPU-hour is outside {low:g} to {high:g}"
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

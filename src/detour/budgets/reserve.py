@@ -144,7 +144,9 @@ def reserve(
         lines = book.check(budgets, asked)
         refused = [line for line in lines if line.is_refused]
         if lines and book.view.damage.unreadable:
-            raise UserError(f"the budget cannot be counted, for this is not readable: {book.view.damage.unreadable[0]}")
+            raise UserError(
+                f"the budget cannot be checked, because this cannot be read: {book.view.damage.unreadable[0]}"
+            )
         if refused and why_over is None:
             raise BudgetRefused(refusal(lines, asked))
         submission = secrets.token_hex(6)

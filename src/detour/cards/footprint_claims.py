@@ -88,7 +88,7 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
     nearest = min(conventions, key=lambda one: abs(one.grams(1.0) - per_hour))
     return Finding(
         "unknown",
-        f"{stated}: {per_hour:.4g} g a GPU-h, which no profile's power x PUE x factor gives; the nearest gives "
+        f"{stated}: {per_hour:.4g} g per GPU-h, which no profile's power x PUE x factor gives; the nearest gives "
         f"{nearest.grams(gpu_hours):,.2f} g ({nearest.source}); name the constants with --cluster, or --power, --pue "
         "and --factor",
         line,

@@ -81,7 +81,7 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
     if problems := verify_manifest(export):
         raise UserError(f"{problems[0]}; make it again with `detour retry {record.chain}`")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; give another with --out")
+        raise UserError(f"{folder}: is not a folder; give another with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise UserError(f"{folder}: holds something else; give another folder with --out")
     if folder.is_relative_to(workspace.root):

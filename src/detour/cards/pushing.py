@@ -34,7 +34,7 @@ def push(folder: Path, repository: str | None, *, private: bool = False, endpoin
         api.create_repo(target, private=private, exist_ok=True)
         commit = api.upload_folder(folder_path=folder, repo_id=target, commit_message=f"Upload {target.split('/')[-1]}")
     except HFValidationError as error:
-        raise UserError(f"{target}: no name of a repository, expected OWNER/NAME: {_first_line(error)}") from error
+        raise UserError(f"{target}: not the name of a repository, expected OWNER/NAME: {_first_line(error)}") from error
     except LocalTokenNotFoundError as error:
         raise UserError(f"{target}: {_first_line(error)}; {LOG_IN}") from error
     except OfflineModeIsEnabled as error:

@@ -87,7 +87,7 @@ def _metadata(path: Path, front: str) -> tuple[Mapping[str, Any], bool]:
             continue
         if isinstance(content, dict):
             return content, restored
-    raise UserError(f"{path}: its metadata are no YAML ({problem or 'no mapping'}); they stand between two lines ---")
+    raise UserError(f"{path}: its metadata are not YAML ({problem or 'no mapping'}); they stand between two lines ---")
 
 
 def reindented(front: str) -> str:

@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("sha256") != _summary(manifest.get("files")):
         raise ValueError(f"{folder / MANIFEST}: its list of files was changed after it was written")
     if not _is_list_of_files(manifest["files"]):
-        raise ValueError(f"{folder / MANIFEST}: its list of files is not one of names with size and SHA-256")
+        raise ValueError(f"{folder / MANIFEST}: its list of files does not have names with size and SHA-256")
     return manifest
 
 

@@ -51,7 +51,7 @@ def tensors_problem(folder: Path, *, with_head: bool) -> str | None:
     except FileNotFoundError:
         return f"{folder}: has no {CONFIG}"
     except (orjson.JSONDecodeError, AttributeError) as error:
-        return f"{folder / CONFIG}: is no model's config ({error})"
+        return f"{folder / CONFIG}: is not a model's config ({error})"
     if kind != "modernbert":
         return f"{folder}: is a {kind}, only ModernBERT models can be trained"
     try:

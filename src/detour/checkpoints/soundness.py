@@ -35,7 +35,7 @@ def config_problem(path: Path, expected: PreTrainedConfig) -> str | None:
     try:
         found = ModernBertConfig.from_dict(content).to_dict()
     except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"{path.name} is no valid config ({' '.join(str(error).split())[:200]})"
+        return f"{path.name} is not a valid config ({' '.join(str(error).split())[:200]})"
     wanted = expected.to_dict()
     for key in sorted((found.keys() | wanted.keys()) - INCIDENTAL):
         if found.get(key) != wanted.get(key):
@@ -91,7 +91,7 @@ def _moments_problem(name: str, moments: Mapping[str, Any], parameter: Tensor) -
         return f"optimizer exp_avg_sq of {name} has negative values"
     step = moments["step"]
     if not isinstance(step, Tensor) or step.numel() != 1 or step.is_complex():
-        return f"optimizer step of {name} is no tensor of one number"
+        return f"optimizer step of {name} is not a tensor of one number"
     return None if float(step) > 0 else f"optimizer step of {name} is {float(step):g}"
 
 

@@ -142,15 +142,15 @@ def first_not_finite(state: TrainerState) -> str | None:
 def _malformed(state: TrainerState) -> str | None:
     """Return what differs in type from what this module writes, None if nothing does; values are not checked."""
     if not _is_mapping(state.model, Tensor) or not state.model:
-        return "its model is no mapping of names to tensors"
+        return "its model is not a mapping of names to tensors"
     if state.optimizer is not None and not _is_optimizer(state.optimizer):
-        return "its optimizer is no mapping of state and param_groups"
+        return "its optimizer is not a mapping of state and param_groups"
     if any(type(count) is not int or count < 0 for count in (state.step, state.tokens)):
-        return f"step {state.step!r} and tokens {state.tokens!r} are no counts"
+        return f"step {state.step!r} and tokens {state.tokens!r} are not counts"
     if odd := next(
         (name for name, value in _values(state) if isinstance(value, Tensor) and not _is_plain(value)), None
     ):
-        return f"{odd} is no dense tensor on the CPU"
+        return f"{odd} is not a dense tensor on the CPU"
     return None
 
 

@@ -20,7 +20,7 @@ LEAST_SPEED = 1e-3
 
 def _month(text: str) -> str:
     if re.fullmatch(r"[12][0-9]{3}-(0[1-9]|1[0-2])", text) is None:
-        raise ValueError(f"expected a month as 2026-01, found {text!r}")
+        raise ValueError(f"expected a month such as 2026-01, found {text!r}")
     return text
 
 

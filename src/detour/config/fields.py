@@ -72,7 +72,7 @@ def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     return pattern
 
 
@@ -138,7 +138,7 @@ class Written(BaseModel):
 def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:
     """Return a problem for each item of the list `key` whose name an earlier item has."""
     return [
-        ((key, index), f"`{name}` is there twice: names are unique")
+        ((key, index), f"`{name}` appears twice: names must be unique")
         for index, name in enumerate(names)
         if name in names[:index]
     ]

@@ -149,7 +149,9 @@ def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Pr
         if match[0] == "$${":
             return "${"
         if match[1] is None:
-            message = f"`{match[0]}` is no variable: write ${{NAME}} or ${{NAME:-default}} (and $${{ for a plain ${{)"
+            message = (
+                f"`{match[0]}` is not a variable: write ${{NAME}} or ${{NAME:-default}} (and $${{ for a plain ${{)"
+            )
             problems.append(Problem(node.position, path, message))
             return match[0]
         value = environment.get(match[1]) or match[2]

@@ -179,7 +179,7 @@ class Recipe(Written):
         tasks = [task.name for task in self.benchmark.tasks] if self.benchmark else []
         known = f"it has {', '.join(tasks)}" if tasks else "there is none"
         return [
-            (("phases", index, "gate", "probe", "task"), f"`{probe.task}` is no task of the benchmark: {known}")
+            (("phases", index, "gate", "probe", "task"), f"`{probe.task}` is not a task of the benchmark: {known}")
             for index, phase in enumerate(self.phases)
             if (probe := phase.gate.probe) is not None and probe.task not in tasks
         ]

@@ -18,7 +18,9 @@ def apply_override(root: Node, text: str, problems: list[Problem]) -> Node:
     key, equals, written = text.partition("=")
     key = key.strip()
     if not equals or not key or "" in key.split("."):
-        problems.append(Problem(COMMAND_LINE, "", f"{text!r} is no override: write key=value, as phases.mlm.tokens=2B"))
+        problems.append(
+            Problem(COMMAND_LINE, "", f"{text!r} is not an override: write key=value, such as phases.mlm.tokens=2B")
+        )
         return root
     try:
         value = replace(parse_value(written, COMMAND_LINE), whole=True)
@@ -48,7 +50,7 @@ def set_value(root: Node, key: str, value: Node, problems: list[Problem], join: 
 
 def _set(node: Node, parts: Sequence[str], depth: int, value: Node, join: Join) -> Node:
     if "" in parts:
-        raise ValueError(f"{'.'.join(parts)!r} is no key: write it as phases.mlm.tokens")
+        raise ValueError(f"{'.'.join(parts)!r} is not a key: write it as phases.mlm.tokens")
     if depth == len(parts):
         return join(node, value)
     part = parts[depth]

@@ -26,11 +26,11 @@ def parse_count(value: object) -> object:
 
     match = _COUNT.match(value)
     if not match:
-        raise ValueError(f"{value!r} is no quantity: write 3145728, 100M, 0.25B or 10B")
+        raise ValueError(f"{value!r} is not a quantity: write 3145728, 100M, 0.25B or 10B")
     try:
         number = Decimal(match[1].replace("_", "").replace(",", "")) * _SCALE[match[2]]
     except InvalidOperation as error:
-        raise ValueError(f"{value!r} is no quantity: write 3145728, 100M, 0.25B or 10B") from error
+        raise ValueError(f"{value!r} is not a quantity: write 3145728, 100M, 0.25B or 10B") from error
     if number != number.to_integral_value():
         raise ValueError(f"{value!r} is not a whole number of tokens or rows")
     return int(number)
@@ -50,7 +50,7 @@ def parse_duration_s(value: object) -> object:
         return (int(hours_and_minutes[1]) * 60 + int(hours_and_minutes[2])) * 60
     units = _UNITS.match(text)
     if not text or not units:
-        raise ValueError(f"{value!r} is no duration: write 20h, 90m, 1h30 or 02:00:00")
+        raise ValueError(f"{value!r} is not a duration: write 20h, 90m, 1h30 or 02:00:00")
     from decimal import Decimal
 
     days_, hours_, minutes_, seconds_ = (Decimal(part or 0) for part in units.groups())

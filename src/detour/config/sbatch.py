@@ -26,7 +26,7 @@ OURS: Mapping[str, str] = {
 def _is_sbatch_option(text: str) -> str:
     match = _OPTION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no option of sbatch: write it as `--name=value` or `--name`, one an item")
+        raise ValueError(f"{text!r} is not an sbatch option: write `--name=value` or `--name`, one per item")
     if match[1] in OURS:
         raise ValueError(f"`--{match[1]}` is set for each job: {OURS[match[1]]}")
     return text
@@ -34,7 +34,7 @@ def _is_sbatch_option(text: str) -> str:
 
 def _is_variable(name: str) -> str:
     if _VARIABLE.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is no name of a variable: write letters, digits and `_`")
+        raise ValueError(f"{name!r} is not a variable name: write letters, digits and `_`")
     return name
 
 

@@ -37,7 +37,7 @@ def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started
             )
     for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
         if path.exists():
-            raise UserError(f"{path}: is there already, and is left as it is; choose another name with {option}")
+            raise UserError(f"{path}: exists already and was not changed; choose another name with {option}")
     contents = _template("recipe", recipe), _template("cluster", cluster)
     with ExitStack() as undone:
         for path, text in zip(made, contents, strict=True):

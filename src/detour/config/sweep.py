@@ -180,9 +180,9 @@ def _check(file: SweepFile, tree: Node) -> None:
     try:
         used = [field for _, field, _, _ in Formatter().parse(file.names or "") if field is not None]
         unknown = [field for field in used if field not in known]
-        said = [f"`{{{field}}}` is no axis{suggestion(field, known)}" for field in unknown]
+        said = [f"`{{{field}}}` is not an axis{suggestion(field, known)}" for field in unknown]
     except ValueError as error:
-        said = [f"is no template: {error}"]
+        said = [f"is not a template: {error}"]
     problems += [Problem(*place(tree, ("names",)), message) for message in said]
     switches = [
         name for name, axis in file.axes.items() if any("recipe" in case for case in (axis.cases or {}).values())
@@ -207,9 +207,7 @@ def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
         labels = [label.lower() for label in axis.labels or map(label_of, axis.values, range(len(axis.values)))]
         written = "labels" if axis.labels else "values"
         problems += [
-            Problem(
-                *place(tree, ("axes", name, written, index)), f"`{label}` is there twice: give `labels` that differ"
-            )
+            Problem(*place(tree, ("axes", name, written, index)), f"`{label}` appears twice: give `labels` that differ")
             for index, label in enumerate(labels)
             if label in labels[:index]
         ]

@@ -206,7 +206,7 @@ class Phase(Written):
     def _masking_fits_objective(self) -> Phase:
         problems: list[tuple[KeyPath, str]] = []
         if self.objective == "masked" and self.masking_rate is None:
-            problems.append(((), "a masked phase needs a `masking_rate`, as 0.15 or 0.30"))
+            problems.append(((), "a masked phase needs a `masking_rate`, such as 0.15 or 0.30"))
         if self.objective == "causal" and self.masking_rate is not None:
             problems.append((("masking_rate",), "a causal phase predicts every next token: remove it"))
         if self.objective == "causal" and self.mask_special_tokens:

@@ -131,7 +131,7 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
         return "needs at least one item" if context["actual_length"] == 0 else f"needs {context['min_length']} items"
     if kind == "string_pattern_mismatch":
         return (
-            f"{value} is no name: write lower-case letters, digits, `.`, `_`, `-`, "
+            f"{value} is not a name: write lower-case letters, digits, `.`, `_`, `-`, "
             "starting with a letter or digit, 64 at most"
         )
     return f"{detail['msg']} (found {value})"

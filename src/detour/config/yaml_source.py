@@ -109,7 +109,7 @@ def parse_value(text: str, position: Position) -> Node:
     try:
         root = _compose(text, str(position))
     except RecipeError as error:
-        raise ValueError(f"{text!r} is no YAML value: {error.problems[0].message}") from error
+        raise ValueError(f"{text!r} is not a YAML value: {error.problems[0].message}") from error
     if root is None:
         return Node(position, None)
     reader = _Reader(str(position), fixed=position)
@@ -130,7 +130,7 @@ def _read_text(path: Path, name: str) -> str:
     except OSError as error:
         raise RecipeError([Problem(Position(name), "", f"cannot be read: {error.strerror}")]) from error
     if len(content) > MAX_BYTES:
-        raise RecipeError([Problem(Position(name), "", "is larger than 1 MiB: this is no configuration file")])
+        raise RecipeError([Problem(Position(name), "", "is larger than 1 MiB: this is not a configuration file")])
     if (zero := content.find(b"\0")) >= 0:
         raise RecipeError([Problem(Position(name), "", f"is binary (a zero byte at byte {zero}): expected YAML text")])
     try:

@@ -117,7 +117,7 @@ class _Pool:
         except BrokenProcessPool as error:
             self._kill()  # the executor would send SIGTERM, which workers do not receive
             raise DetourError(
-                "a tokenising process died, probably for want of memory: ask for more, or for fewer cores"
+                "a tokenising process died, probably out of memory: request more, or fewer cores"
             ) from error
 
     def _kill(self) -> None:

@@ -43,7 +43,7 @@ def importing_for(path: Path) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise SourceError(
-            f"{path}: reading it takes {error.name}, which is not installed: pip install {error.name}"
+            f"{path}: reading it requires {error.name}, which is not installed: pip install {error.name}"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _matches(pattern: Path) -> list[Path]:
         folders = glob.glob(str(Path(*rest[:level])), root_dir=base, recursive=True) if level else ["."]  # noqa: PTH207
         for folder in (base / name for name in folders):
             if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
-                raise SourceError(f"{folder}: cannot be looked into: permission denied; {pattern} would pass it over")
+                raise SourceError(f"{folder}: cannot be searched: permission denied; {pattern} would skip it")
     found = [base / name for name in glob.glob(str(Path(*rest)), root_dir=base, recursive=True)]  # noqa: PTH207
     whole = rest[-1] == "**" or rest[-2:] == ("**", "*")
     files = sorted(path for path in found if not (whole and path.is_dir()))
@@ -139,7 +139,7 @@ def _matches(pattern: Path) -> list[Path]:
         if path.is_dir():
             raise SourceError(f"{path}: a folder among the files of {pattern}: give {path}/* as well, or rename it")
         if not path.exists():
-            raise SourceError(f"{path}: a link to {path.readlink()}, which does not exist; mend or remove it")
+            raise SourceError(f"{path}: a link to {path.readlink()}, which does not exist; fix or remove it")
     return files
 
 

@@ -85,7 +85,7 @@ class Table:
     def _missing(self, column: str, existing: Sequence[object]) -> SourceError:
         place = f"{self.path}: {self.place}" if self.place else str(self.path)
         names = ", ".join(map(str, existing)) or "none"
-        hint = '; for fields between tabs set `separator: "\\t"`' if any("\t" in str(n) for n in existing) else ""
+        hint = '; for tab-separated fields set `separator: "\\t"`' if any("\t" in str(n) for n in existing) else ""
         return SourceError(f"{place}: no column `{column}`; there are: {names}{hint}")
 
     def _at(self, file: TextFile, line: int) -> None:
@@ -137,7 +137,7 @@ class Table:
 
     def _column(self, header: Sequence[str], column: str) -> int:
         if header.count(column) > 1:
-            raise SourceError(f"{self.path}: the column `{column}` is there twice: rename one of them")
+            raise SourceError(f"{self.path}: the column `{column}` appears twice: rename one of them")
         if column not in header:
             raise self._missing(column, header)
         return header.index(column)
@@ -197,7 +197,7 @@ def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise SourceError(f"{path}: exclude.{column}: {pattern!r} is no regular expression: {error}") from error
+        raise SourceError(f"{path}: exclude.{column}: {pattern!r} is not a regular expression: {error}") from error
 
 
 def kind_of(value: object) -> str:

@@ -44,7 +44,9 @@ def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | No
     Raises UserError if the version is missing or damaged, or the alias is not a valid name.
     """
     if not ALIAS.match(alias):
-        raise UserError(f"{alias!r} is no alias: write lower-case letters, digits, `.`, `_`, `-`, as `production`")
+        raise UserError(
+            f"{alias!r} is not an alias: write lower-case letters, digits, `.`, `_`, `-`, such as `production`"
+        )
     version = find_version(workspace, wanted)
     if problems := verify_manifest(workspace.output(version.export)):
         raise UserError(
@@ -63,7 +65,7 @@ def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = No
         promotions = [move for move in moves(workspace, model, alias) if move.after == now and not move.rolled_back]
         before = promotions[-1].before if promotions else None
         if before is None:
-            raise UserError(f"{model}@{alias} has led to no other version than {now.removeprefix(KIND)[:SHORT]}")
+            raise UserError(f"{model}@{alias} has pointed to no version other than {now.removeprefix(KIND)[:SHORT]}")
         if problems := verify_manifest(workspace.output(before)):
             raise UserError(f"{model}@{alias} is not rolled back: {problems[0]}")
         return _move(workspace, model, alias, before, why, rolled_back=True)
@@ -89,7 +91,7 @@ def _move(
     link = alias_link(workspace, model, alias)
     make_folder(workspace.root, link.parent)
     if link.exists() and not link.is_symlink():
-        raise UserError(f"{link}: something else stands in the place of this alias; move it away")
+        raise UserError(f"{link}: something else is in the place of this alias; move it away")
     before, user = export_behind(workspace, link), user_name()
     with command_journal(workspace) as journal:
         event = ModelAliased(

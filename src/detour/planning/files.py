@@ -247,7 +247,7 @@ def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
 def _outline(entry: Mapping[str, Any]) -> StageOutline:
     kind, key, name, inputs, seed = entry["kind"], entry["key"], entry["label"], entry["inputs"], None
     if not all(isinstance(text, str) for text in (kind, key, name, *inputs.values())):
-        raise TypeError(f"stage {kind}-{key} has a label or an input that is no text")
+        raise TypeError(f"stage {kind}-{key} has a label or an input that is not text")
     if kind == "evaluate":
         name, seed = f"{kind} {entry['settings']['task']['name']}", int(entry["settings"]["seed"])
     return StageOutline(kind, key, name, seed, inputs)

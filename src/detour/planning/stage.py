@@ -103,7 +103,7 @@ class Stage:
         if hashed != key:
             raise ValueError(f"{kind}-{key}: its settings hash to {hashed}: they were edited")
         if kind not in _KINDS:
-            raise ValueError(f"{kind!r} is no kind of stage")
+            raise ValueError(f"{kind!r} is not a kind of stage")
         try:
             settings, runtime = _parts(kind, orjson.dumps({name: entry[name] for name in _READ}))
         except ValidationError as error:

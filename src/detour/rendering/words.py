@@ -145,7 +145,7 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
         return f"{scores} (± one standard deviation)" if has_spread else scores
     done = sum(stage.status == "done" for stage in stages)
     if done == len(stages):
-        return "all stages are done; no benchmark was asked for"
+        return "all stages are done; no benchmark was requested"
     return f"{chain.status}: {done} of {len(stages)} stages are done"
 
 

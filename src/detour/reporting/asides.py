@@ -37,7 +37,7 @@ def _of_site(ran: Sequence[Counted], method: str | None) -> list[Aside]:
     hardware = embodied(site, hours.value)
     if hardware.co2_g is not None and hardware.factor is not None:
         grams = Band.around(hardware.co2_g)
-        rows.append(Aside(site.name, "making and carrying the hardware, by GPU-hour", grams, hardware.factor))
+        rows.append(Aside(site.name, "manufacture and transport of the hardware, by GPU-hour", grams, hardware.factor))
     figures: list[EnergyFigure] = [figure for one in ran for figure in one.figures if figure.method == method]
     around = idle(total(figures)) if figures else None
     if around is not None and around.co2_g is not None and around.share is not None:

@@ -111,6 +111,6 @@ def _calendar(written: str, option: str, time_zone: str) -> tuple[float, float]:
         return midnight_s(first, time_zone), midnight_s(after, time_zone)
     except (ValueError, OverflowError):
         raise UserError(
-            f"{option} {written!r} is no period: write a year, quarter, month or day, as 2026, 2026-Q3, 2026-07, "
-            "2026-07-14" + ("" if option == "--period" else ", or a number of days ago, as 30d")
+            f"{option} {written!r} is not a period: write a year, quarter, month or day, such as 2026, 2026-Q3, "
+            "2026-07, 2026-07-14" + ("" if option == "--period" else ", or a number of days ago, such as 30d")
         ) from None

@@ -62,7 +62,7 @@ def parse_site_figure(written: str) -> SiteFigure:
     if len(found) != 1:
         raise UserError(
             f"--site-figure: {'no figure' if not found else f'{len(found)} figures'} with a unit of hours in "
-            f"{written.strip()[:60]!r}; give one, as `1234.5 GPU-h`"
+            f"{written.strip()[:60]!r}; give one, such as `1234.5 GPU-h`"
         )
     number = number_of(found[0]["number"])
     seconds = found[0]["unit"].lower().startswith("s")

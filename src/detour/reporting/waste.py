@@ -13,7 +13,7 @@ from detour.reporting.costs import Counted
 
 CAUSES = {
     "done": "start-up of attempts that finished",
-    "running": "start-up of attempts that still run",
+    "running": "start-up of attempts that are still running",
     "time limit": "attempts stopped before the time limit",
     "signal": "attempts stopped by a signal: preempted, requeued or cancelled",
     "interrupted": "attempts interrupted for another reason",

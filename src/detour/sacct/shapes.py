@@ -82,17 +82,17 @@ class Shapes:
 
 def tres_text(text: str) -> None:
     if text and not all("=" in part for part in text.split(",")):
-        raise ValueError("trackable resources, as cpu=8,gres/gpu=4")
+        raise ValueError("trackable resources, such as cpu=8,gres/gpu=4")
 
 
 def nodes_text(text: str) -> None:
     if not _NODES.match(text) and text.lower() not in NOT_ASSIGNED:
-        raise ValueError("nodes, as n1 or n[2-4]")
+        raise ValueError("nodes, such as n1 or n[2-4]")
 
 
 def state_word(text: str) -> None:
     if text and not _STATE.match(text):
-        raise ValueError("a state, as COMPLETED or CANCELLED by 1001")
+        raise ValueError("a state, such as COMPLETED or CANCELLED by 1001")
 
 
 def plain_word(text: str) -> None:

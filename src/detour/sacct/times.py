@@ -86,7 +86,7 @@ def _unbounded_s(text: str, clock: _Clock) -> float:
     if _NO_YEAR.match(text):
         raise ValueError("a time with its year: set SLURM_TIME_FORMAT=standard when making the dump")
     if not _ISO.match(text):
-        raise ValueError("a time, as 2026-03-01T12:00:00 or seconds since the epoch; others with a time format")
+        raise ValueError("a time, such as 2026-03-01T12:00:00 or seconds since the epoch; others with a time format")
     spelled = text[:10] + text[10:].replace(",", ".").replace("UTC", "+00:00").replace(" +", "+").replace(" -", "-")
     return _seconds(datetime.fromisoformat(spelled), clock)
 

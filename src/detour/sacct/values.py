@@ -63,7 +63,7 @@ def parse_shown_id(text: str) -> ShownId | None:
     if (found := _JOB.match(text)) is None:
         if "." in text and _JOB.match(text.partition(".")[0]):
             return None
-        raise ValueError("a job id, as 17, 17_3, 17_[4-6%2] or 17+1")
+        raise ValueError("a job id, such as 17, 17_3, 17_[4-6%2] or 17+1")
     if found[2] is None and found[3] is None:
         return ShownId(None)
     task = int(found[2]) if found[2] else None
@@ -76,7 +76,7 @@ def _tasks(ranges: str) -> int:
     for part in ranges.partition("%")[0].split(","):
         if part and "..." not in part:
             if (found := _RANGE.match(part)) is None:
-                raise ValueError("array tasks, as [1-3,7%2]")
+                raise ValueError("array tasks, such as [1-3,7%2]")
             first, last, step = int(found[1]), int(found[2] or found[1]), int(found[3] or 1)
             count += max(0, (last - first) // max(step, 1) + 1)
     return max(count, 1)
@@ -101,7 +101,7 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
     try:
         return int(code), (int(signal) or None) if signal else None
     except ValueError:
-        raise ValueError("an exit code and a signal, as 0:15") from None
+        raise ValueError("an exit code and a signal, such as 0:15") from None
 
 
 def parse_duration_s(text: str) -> float | None:
@@ -134,7 +134,7 @@ def _clock_s(text: str) -> float:
             total = total * 60 + float(part)
         return total + (float(days) * 86_400 if dash else 0.0)
     except ValueError:
-        raise ValueError("a duration, as 1-02:03:04 or 93784") from None
+        raise ValueError("a duration, such as 1-02:03:04 or 93784") from None
 
 
 def _whole(seconds: float) -> float:
@@ -154,7 +154,7 @@ def parse_limit_s(text: str) -> float | None:
         limit_s = _clock_s(f"{text}:00" if text.isdecimal() else text)
         return None if limit_s >= LONGEST_S else _whole(limit_s)
     except ValueError:
-        raise ValueError("a time limit, as 1-00:00:00, UNLIMITED or Partition_Limit") from None
+        raise ValueError("a time limit, such as 1-00:00:00, UNLIMITED or Partition_Limit") from None
 
 
 def parse_count(text: str) -> int | None:
@@ -180,7 +180,7 @@ def parse_energy_j(text: str) -> float | None:
     except (ValueError, KeyError):
         joules = -1.0
     if not joules >= 0:
-        raise ValueError("joules, as 1234 or 1.50M")
+        raise ValueError("joules, such as 1234 or 1.50M")
     return None if joules == 0 or joules in _NO_ENERGY or joules >= _MOST_J else joules
 
 

@@ -46,7 +46,7 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
     ] or [(1, [])]
     names = [name.casefold() for name in header[1]]
     if (twice := first_repeated(filter(None, names))) is not None:
-        raise UserError(f"{path}:{header[0]}: the column {twice!r} is there twice; keep one of them")
+        raise UserError(f"{path}:{header[0]}: the column {twice!r} appears twice; keep one of them")
     if "task" in names:
         return _long(path, ((n, dict(zip(names, row, strict=False))) for n, row in rows), metric)
     return wide(str(path), header[1], rows)
@@ -58,7 +58,7 @@ def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[
     columns = [_bare(name) for name in header[1:]]
     if not read or not columns:
         raise UserError(
-            f"{source}: no table of scores; expected a column of models and a column a task, or the columns "
+            f"{source}: no table of scores; expected a column of models and a column per task, or the columns "
             "model, task, seed, metric, value"
         )
     published: dict[str, float] = {}
@@ -72,7 +72,7 @@ def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[
         elif any(isinstance(value, str) for _, value in column) or not name:
             notes.append(f"column {name or place + 2} holds no numbers: left out")
         elif values and max(values) > HIGHEST:
-            notes.append(f"column {name} left out: {max(values):g} is no score")
+            notes.append(f"column {name} left out: {max(values):g} is not a score")
         else:
             scores += [Score(model, name, None, value) for model, value in column if not isinstance(value, str)]
     if not scores:
@@ -100,7 +100,7 @@ def _long(path: Path, rows: Iterable[tuple[int, Row]], metric: str | None) -> Sc
         if metric is None or named in ("", metric):
             found = _number(str(path), number, value)
             if isinstance(found, str):
-                raise UserError(f"{where}: value {found!r} is no number; expected a score such as 74.8, or nothing")
+                raise UserError(f"{where}: value {found!r} is not a number; expected a score such as 74.8, or nothing")
             scores.append(Score(str(row["model"]), str(row["task"]), _seed(where, row.get("seed")), found))
     if not scores:
         known = ", ".join(filter(None, metrics))
@@ -161,7 +161,7 @@ def _from_markdown(path: Path, text: str) -> ScoreTable:
 def _number(source: str, line: int, cell: Any) -> float | str | None:
     """Parse a cell: a number that can be a score, None if it marks a missing score, otherwise its text."""
     if isinstance(cell, bool):
-        raise UserError(f"{source}:{line}: {cell} is no score")
+        raise UserError(f"{source}:{line}: {cell} is not a score")
     if isinstance(cell, int | float):
         return _bounded(cell, str(cell))
     text = MARKS.sub("", DECORATION.sub("", str(cell if cell is not None else ""))).strip(" %_")
@@ -186,7 +186,7 @@ def _seed(where: str, value: Any) -> int | None:
     try:
         return int(str(value))
     except ValueError:
-        raise UserError(f"{where}: seed {value!r} is no whole number") from None
+        raise UserError(f"{where}: seed {value!r} is not a whole number") from None
 
 
 def _bare(cell: str) -> str:

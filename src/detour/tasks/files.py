@@ -49,7 +49,7 @@ def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
     if path.is_dir():
         for below in (path, *path.rglob("*")):
             if below.is_dir() and not os.access(below, os.R_OK | os.X_OK):
-                raise SourceError(f"{below}: cannot be looked into: permission denied; its files would be passed over")
+                raise SourceError(f"{below}: cannot be searched: permission denied; its files would be skipped")
             hidden = any(part.startswith(".") for part in below.relative_to(path).parts)
             if below.suffix in reader.suffixes and not hidden and below.is_file():
                 yield below
@@ -77,7 +77,7 @@ def hub_folder(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
     except HFValidationError as error:
-        raise UserError(f"data set {name}: no id of a data set: {error}") from error
+        raise UserError(f"data set {name}: not the id of a data set: {error}") from error
     except LocalEntryNotFoundError as error:
         raise UserError(
             f"data set {name}: not in the hub's cache on this machine; where the hub can be reached: {fetch}"

@@ -74,7 +74,7 @@ def vector(value: Any) -> list[bool]:
     except (KeyError, TypeError):
         found = []
     if not found:
-        raise UserError(f"holds {_shown(value)}: `label_format: vector` expects a 0 or 1 a label")
+        raise UserError(f"holds {_shown(value)}: `label_format: vector` expects a 0 or 1 per label")
     return found
 
 
@@ -107,7 +107,7 @@ def _name(value: Any, *, verbatim: bool) -> str:
     if isinstance(value, float):
         raise UserError(f"holds the number {value!r}: a class is text or a whole number below 2^64; write it as text")
     if not isinstance(value, str):
-        raise UserError(f"holds a {kind_of(value)} in place of a label, {_shown(value)}")
+        raise UserError(f"holds a {kind_of(value)} instead of a label, {_shown(value)}")
     if verbatim:
         return value
     name = value.strip()

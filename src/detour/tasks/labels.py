@@ -43,7 +43,7 @@ def icd10_chapter(code: str) -> str:
     for chapter, first, last in ICD10_CHAPTERS:
         if category and first <= category[0] <= last:
             return chapter
-    raise UserError(f"{code!r} is in no ICD-10 chapter: expected a letter and two digits, as A00.0, D48 or Z992+8")
+    raise UserError(f"{code!r} is in no ICD-10 chapter: expected a letter and two digits, such as A00.0, D48 or Z992+8")
 
 
 LABEL_MAPS: Mapping[str, Callable[[str], str]] = {"icd10_chapter": icd10_chapter}

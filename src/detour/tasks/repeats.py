@@ -57,6 +57,6 @@ def check_spelling(documents: Iterable[Document]) -> None:
     for found in spellings.values():
         if len(found) > 1:
             raise ValueError(
-                f"the labels {' and '.join(repr(label) for label in sorted(found))} differ in case, spaces or Unicode "
-                "form alone: write them alike, or set `data.label_format: name` to keep them apart"
+                f"the labels {' and '.join(repr(label) for label in sorted(found))} differ only in case, spaces or "
+                "Unicode form: write them alike, or set `data.label_format: name` to keep them apart"
             )

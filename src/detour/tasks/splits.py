@@ -25,7 +25,7 @@ _WORDS = re.compile(r"[^\W\d_]+")
 def split_named(name: str) -> SplitName:
     """Return the split of a name. Raises UserError if it is not one."""
     if (split := SPELLINGS.get(name.strip().casefold())) is None:
-        raise UserError(f"{name!r} is no split: expected one of {', '.join(SPELLINGS)}")
+        raise UserError(f"{name!r} is not a split: expected one of {', '.join(SPELLINGS)}")
     return split
 
 

@@ -17,9 +17,9 @@ def refusal(task: Task) -> str | None:
     except UserError as error:
         return str(error)
     if task.type not in reader.types:
-        return f"the reader `{data.layout}` serves tasks of type {' and '.join(reader.types)}, not {task.type}"
+        return f"the reader `{data.layout}` supports tasks of type {' and '.join(reader.types)}, not {task.type}"
     if data.split_column and not reader.has_columns:
-        return f"the reader `{data.layout}` has no columns: use `split_files` in place of `split_column`"
+        return f"the reader `{data.layout}` has no columns: use `split_files` instead of `split_column`"
     if (task.split is not None) + (data.split_column is not None) + data.split_files != 1:
         return (
             "give one of `split` (documents to draw), `data.split_column` and `data.split_files` (a split that comes "

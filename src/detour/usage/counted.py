@@ -32,7 +32,7 @@ def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, e
     Raises UserError without a start of the period, SchedulerUnavailable if sacct fails.
     """
     if question.since_s is None:
-        raise UserError("from when? sacct needs the begin of a period: add --since, as --since 2026-01-01")
+        raise UserError("sacct needs the start of a period: add --since, such as --since 2026-01-01")
     until_s = time.time() if question.until_s is None else question.until_s
     result = slurm.usage(question.since_s, until_s, users, everyone=everyone)
     if result.returncode != 0 or not result.stdout:

@@ -171,7 +171,7 @@ def _amount(text: str, where: str) -> float:
     try:
         return number_of(_SHARE.sub("", text.strip()))
     except ValueError:
-        raise UserError(f"{where}: {text!r} where hours were expected, as 1234.5") from None
+        raise UserError(f"{where}: {text!r} where hours were expected, such as 1234.5") from None
 
 
 def number_of(written: str) -> float:

@@ -93,7 +93,7 @@ def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> 
 
 READER = Reader(
     read,
-    "files of one token a line with its tag in the last column (IOB2), a blank line between sentences",
+    "files of one token per line with its tag in the last column (IOB2), a blank line between sentences",
     suffixes=(".tsv", ".conll", ".bio", ".iob", ".iob2"),
     types=("ner",),
 )

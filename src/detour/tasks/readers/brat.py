@@ -61,10 +61,10 @@ def pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     texts = {path.with_suffix("") for path in paths if path.suffix == TEXT}
     annotations = {path.with_suffix("") for path in paths if path.suffix == ANNOTATIONS}
     for stem in sorted(annotations - texts):
-        raise UserError(f"{_with(stem, ANNOTATIONS)}: has no text: {stem.name}{TEXT} is not beside it")
+        raise UserError(f"{_with(stem, ANNOTATIONS)}: has no text: {stem.name}{TEXT} is not next to it")
     for stem in sorted(texts - annotations):
         raise UserError(
-            f"{_with(stem, TEXT)}: has no annotations: {stem.name}{ANNOTATIONS} is not beside it; an empty one says "
+            f"{_with(stem, TEXT)}: has no annotations: {stem.name}{ANNOTATIONS} is not next to it; an empty one says "
             "that there are no entities"
         )
     return [(_with(stem, TEXT), _with(stem, ANNOTATIONS)) for stem in sorted(texts)]
@@ -95,7 +95,7 @@ def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:
         key, _, rest = line.partition("\t")
         if key.startswith("T"):
             if key in mentions:
-                raise UserError(f"{path}: line {number}: {key} is there twice: ids are unique")
+                raise UserError(f"{path}: line {number}: {key} appears twice: ids must be unique")
             mentions[key] = _mention(path, number, rest or line)
         elif key.startswith("#"):
             head, _, text = rest.partition("\t")
@@ -113,8 +113,8 @@ def _mention(path: Path, number: int, rest: str) -> Mention:
         fragments = tuple((int(start), int(end)) for start, end in (span.split() for span in spans.split(";")))
     except ValueError:
         raise UserError(
-            f"{path}: line {number}: {_short(head)} is no entity: expected LABEL START END, or LABEL START END;START "
-            "END, between tabs"
+            f"{path}: line {number}: {_short(head)} is not an entity: expected LABEL START END, or LABEL START "
+            "END;START END, between tabs"
         ) from None
     if any(start >= end or start < 0 for start, end in fragments):
         raise UserError(f"{path}: line {number}: {spans!r} holds a span without characters: expected 0 <= START < END")

@@ -66,7 +66,7 @@ def _entity(item: Any, text: str) -> Entity:
     if isinstance(item, list) and len(item) == 3:
         item = {"start": item[0], "end": item[1], "label": item[2]}
     if not isinstance(item, dict) or not isinstance(item.get("label"), str) or not item["label"].strip():
-        raise ValueError(f"{item!r} is no entity: expected start, end and label, or fragments and label")
+        raise ValueError(f"{item!r} is not an entity: expected start, end and label, or fragments and label")
     spans = item.get("fragments", [[item.get("start"), item.get("end")]])
     if not isinstance(spans, list) or not spans or not all(_is_span(span) for span in spans):
         raise ValueError(f"{item!r} has no spans: expected whole numbers, the start before the end")

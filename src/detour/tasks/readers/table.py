@@ -42,7 +42,7 @@ def read_documents(path: Path, data: TaskData, *, several: bool = True) -> Itera
             raise table.error(str(error)) from None
     if vectors_only and rows:
         raise UserError(
-            f"{path}: column `{data.label}` holds nothing but zeros and ones, several a row: set "
+            f"{path}: column `{data.label}` holds only zeros and ones, several per row: set "
             "`label_format: vector`, whose labels are named by their position, or `name` or `list` if they are names"
         )
 
