@@ -36,7 +36,12 @@ def test_an_attempt_that_got_further_is_repeated() -> None:
 
 def test_a_nodes_failure_does_not_speak_against_the_stage_and_a_silent_kill_does() -> None:
     assert not counts_as_fruitless(verdict(state="NODE_FAIL"))
+    assert not counts_as_fruitless(verdict("Failed to initialize NVML: Driver/library version mismatch"))
     assert counts_as_fruitless(verdict("srun: error: n041: task 0: Killed"))
+
+
+def test_a_kernel_that_failed_without_a_reason_counts_for_it_may_be_the_program() -> None:
+    assert counts_as_fruitless(verdict("RuntimeError: CUDA error: unspecified launch failure"))
 
 
 @pytest.mark.parametrize(

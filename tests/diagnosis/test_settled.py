@@ -18,6 +18,11 @@ def test_a_log_that_ends_with_a_traceback_is_judged_though_a_pipe_lost_the_exit_
     assert judge(Evidence(COMPLETED, log=TRACEBACK, events=())).cause == "cuda_oom"
 
 
+def test_a_broken_pipe_at_the_end_of_a_completed_job_is_no_failure() -> None:
+    log = (*TRACEBACK[:3], "BrokenPipeError: [Errno 32] Broken pipe")
+    assert judge(Evidence(COMPLETED, log=log, events=())).cause == "normal"
+
+
 def test_a_log_that_goes_on_after_a_traceback_is_of_a_job_that_ended_well() -> None:
     assert judge(Evidence(COMPLETED, log=(*TRACEBACK, "retried, done"), events=())).cause == "normal"
 

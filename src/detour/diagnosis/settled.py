@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from detour.diagnosis.evidence import Event, Evidence, Row
-from detour.diagnosis.findings import Place, event_text, row_text
+from detour.diagnosis.findings import Finding, Place, event_text, find, row_text
 from detour.diagnosis.lines import Line, read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
@@ -89,20 +89,26 @@ def _done(evidence: Evidence) -> Verdict | None:
         _has_failed(step.get("State")) for step in evidence.step_rows
     ):
         return None
-    lines = read_lines(evidence.log or ())
-    if _ends_with_traceback(lines):
+    lines, found = read_lines(evidence.log or ()), find(evidence)
+    if _ends_with_traceback(lines, found):
         return None
     already = next(
         (Place("log", line.raw, line.number) for line in lines if _ALREADY.search(line.text)),
         None,
     )
-    return _normal(already or Place("job", row_text("sacct", row, "State")), "The job ended well.", "no")
+    confidence: Confidence = "medium" if any(finding.strength == 3 and finding.cause for finding in found) else "high"
+    place = already or Place("job", row_text("sacct", row, "State"))
+    return _normal(place, "The job ended well.", "no", confidence)
 
 
-def _ends_with_traceback(lines: Sequence[Line]) -> bool:
-    """Whether the log ends with a traceback, as if its script had lost the exit code by a pipe into `tee`."""
+def _ends_with_traceback(lines: Sequence[Line], found: Sequence[Finding]) -> bool:
+    """Whether the log ends with a traceback that names a cause, as if its script had lost the exit code by a pipe into
+    `tee`. A broken pipe at the end names none.
+    """
     last = next((line for line in reversed(lines) if line.text.strip()), None)
-    return last is not None and last.within != "" and not last.is_quoted
+    if last is None or not last.within or last.is_quoted:
+        return False
+    return any(finding.cause is not None and finding.place.line == last.number for finding in found)
 
 
 def _has_failed(state: str) -> bool:
@@ -171,8 +177,8 @@ def _by_rule(rule: Rule, place: Place) -> Verdict:
     return _candidate(cause.id, place, rule.advice or cause.advice, rule.retry or cause.retry, confidence, rule.id)
 
 
-def _normal(place: Place | None, advice: str, retry: Retry) -> Verdict:
-    return _candidate("normal", place, f"Nothing failed. {advice}", retry, "high")
+def _normal(place: Place | None, advice: str, retry: Retry, confidence: Confidence = "high") -> Verdict:
+    return _candidate("normal", place, f"Nothing failed. {advice}", retry, confidence)
 
 
 def _candidate(

@@ -56,8 +56,8 @@ class Verdict:
 
     @property
     def retries_by_itself(self) -> bool:
-        """Whether the same job may be sent again without a person."""
-        return causes()[self.cause].automatic and self.first.retry in ("yes", "unknown")
+        """Whether the same job may be sent again without a person: a retry helps, and the job is not at fault."""
+        return self.first.retry == "yes" and (causes()[self.cause].automatic or self.first.exclude)
 
     @property
     def line(self) -> str:
