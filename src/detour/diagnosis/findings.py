@@ -71,7 +71,7 @@ def find(evidence: Evidence) -> list[Finding]:
 def event_text(event: Event) -> str:
     """For example `event checkpoint.saved step=18625`."""
     shown = SHOWN_OF_EVENT.get(event.kind, tuple(event.data))
-    values = (f"{key}={event.data[key]}" for key in shown if event.data.get(key) is not None)
+    values = (f"{key}={event.data[key]}" for key in shown if event.data.get(key) not in (None, ""))
     return " ".join(("event", event.kind, *values))
 
 

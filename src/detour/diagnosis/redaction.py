@@ -14,7 +14,7 @@ _SECRETS = re.compile(
 _NAMED = re.compile(
     r"(?P<name>(?:token(?!i[sz])|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)"
     r"(?!\w{0,40}(?:Error|Exception)\b)[\w-]{0,40}[\"']?\s{0,8}[=:]{1,2}\s{0,8}[\"']?)"
-    r"(?!<|Permission denied|No such file|Is a directory|Stale file|Input/output)"
+    r"(?!<|Permission denied|No such file|Is a directory|Stale file|Input/output|Invalid |Expired )"
     r"(?P<value>[^\s\"',;)}\]]{6,})",
     re.IGNORECASE,
 )
