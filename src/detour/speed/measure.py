@@ -13,8 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,11 @@ import torch
 import transformers
 from transformers import ModernBertForMaskedLM
 
-from detour.accounting.nvml import NvmlCounters, node_counters
 from detour.config.models import Model
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
 from detour.flops import Shape, batch_flops
-from detour.ledger.events import AttentionChosen, CheckpointSaved, Event
 from detour.planning.stage import PretrainStage
 from detour.pretraining.attention import compile_layers, set_backend
 from detour.pretraining.batches import Batch, Sharing, StepBatches
@@ -46,6 +42,7 @@ from detour.pricing.estimates import model_shape
 from detour.speed.corpus import write_random_corpus
 from detour.speed.loops import Clock, Loop, synchronize
 from detour.speed.peers import plain_loss, trainer_tokens_per_s
+from detour.speed.recording import SpeedRecorder, gpu_joules, joules_since
 from detour.speed.result import Asked, Device, LoopName, Speed
 
 HEAD_SIZE = 64
@@ -139,7 +136,7 @@ class _Bench:
 
     def training(self) -> Speed:
         """The complete training with Composer, journal and guards; the final save is reported separately."""
-        kept = _Kept()
+        kept = SpeedRecorder(STEPS_READY)
         train(self.job(), kept)
         self.backend = kept.attention.backend
         speed = statistics.median(kept.tokens_per_s[STEPS_READY:])
@@ -220,11 +217,11 @@ class _Bench:
         for _ in loop.steps(iter(steps[:STEPS_READY]), self.device):
             synchronize(self.device)
         timed = steps[STEPS_READY:]
-        joules, started_s = _board_joules(), time.perf_counter()
+        joules, started_s = gpu_joules(), time.perf_counter()
         for _ in loop.steps(iter(timed), self.device):
             pass
         synchronize(self.device)
-        elapsed_s, used_j = time.perf_counter() - started_s, _since(joules)
+        elapsed_s, used_j = time.perf_counter() - started_s, joules_since(joules)
         clock = Clock(self.device)
         by_part = timed[: max(1, len(timed) // 2)]
         for _ in loop.steps(iter(by_part), self.device, clock):
@@ -260,35 +257,6 @@ class _Bench:
         return torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else None
 
 
-@dataclass
-class _Kept:
-    """A `Recorder` that keeps the measurements."""
-
-    tokens_per_s: list[float] = field(default_factory=list)
-    mfu: list[float] = field(default_factory=list)
-    save_s: float | None = None
-    attention: AttentionChosen = field(init=False)
-    stop_reason: str | None = None
-    marks: list[tuple[int, float | None]] = field(default_factory=list)
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, CheckpointSaved):
-            self.save_s = event.save_s
-        elif isinstance(event, AttentionChosen):
-            self.attention = event
-
-    def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:  # noqa: ARG002
-        if (speed := figures.get("tokens_per_s")) is not None:
-            self.tokens_per_s.append(speed)
-            self.marks.append((done, _board_joules()))
-        if (share := figures.get("mfu")) is not None:
-            self.mfu.append(share)
-
-    def joules_per_token(self) -> float | None:
-        (first, from_j), (last, to_j) = self.marks[STEPS_READY - 1], self.marks[-1]
-        return None if from_j is None or to_j is None or last == first else (to_j - from_j) / (last - first)
-
-
 def _model_config(stage: PretrainStage, shape: Shape) -> dict[str, Any]:
     """The recipe's model config, or that of the published size."""
     own = stage.runtime.model.config
@@ -303,20 +271,3 @@ def _model_config(stage: PretrainStage, shape: Shape) -> dict[str, Any]:
         "global_attn_every_n_layers": shape.global_attn_every_n_layers,
         "local_attention": shape.local_attention,
     }
-
-
-@cache
-def _counters() -> NvmlCounters:
-    return node_counters()
-
-
-def _board_joules() -> float | None:
-    """Energy since the driver was loaded, summed over this process's GPUs; None if one of them has no counter."""
-    readings = [reading.counter_j for reading in _counters().read()]
-    known = [joules for joules in readings if joules is not None]
-    return sum(known) if known and len(known) == len(readings) else None
-
-
-def _since(joules: float | None) -> float | None:
-    now = None if joules is None else _board_joules()
-    return None if now is None or joules is None else now - joules
