@@ -9,9 +9,6 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline
 from detour.text import cells, counted, fitted, plain
 
-LABEL = 40
-"""Least width of the column of labels, which grows for longer labels, since the seed is at their end."""
-
 
 def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Iterator[str]:
     """Chains by name, those of a sweep under its name."""
@@ -39,11 +36,11 @@ def name_lines(outlines: Sequence[ChainOutline]) -> Iterator[str]:
 def stage_lines(outlines: Sequence[ChainOutline], needed_by: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for outline in outlines:
         yield plain(outline.chain)
+        width = max((cells(plain(stage.label)) for stage in outline.stages), default=0)
         for stage in outline.stages:
-            label = plain(stage.label)
-            others = len(needed_by[stage.id]) - 1
-            shared = f"  shared with {counted(others, 'other chain')}" if others else ""
-            yield f"  {fitted(label, max(LABEL, cells(label)))} {plain(stage.id)}{shared}"
+            chains = len(needed_by[stage.id])
+            shared = f"  in {chains:,} chains" if chains > 1 else ""
+            yield f"  {fitted(plain(stage.label), width)}  {plain(stage.id)}{shared}"
 
 
 def chains_json(outlines: Sequence[ChainOutline]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def _measured(signature: str, measured: Measured) -> str:
     of = f"{measured.stages} stage{'s' if measured.stages > 1 else ''}, +-{measured.error:.0%}"
     kind = signature.partition(" ")[0]
     if kind == "pretrain" and measured.unit_s > 0:
-        return f"{amount(1 / measured.unit_s)} tokens/s per GPU after {amount(measured.fixed_s)} s ({of})"
+        return f"{amount(1 / measured.unit_s)} tokens/s per device after {amount(measured.fixed_s)} s ({of})"
     if kind == "prepare" and measured.unit_s > 0:
         return f"{amount(1e-6 / measured.unit_s)} MB/s ({of})"
     return f"{format_duration(measured.unit_s)} ({of})"

@@ -153,7 +153,7 @@ def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(
     assert price.wall_s.expected == pytest.approx(100.0), "the one that took ten times as long is too long ago"
     assert price.wall_s.high == pytest.approx(110.0)
     assert price.source == "measured here, 5 stages"
-    assert "tokens/s per GPU after 0 s (5 stages, +-10%)" in " ".join(run(workspace).split())
+    assert "tokens/s per device after 0 s (5 stages, +-10%)" in " ".join(run(workspace).split())
 
 
 def test_several_attempts_count_in_full_but_calibrate_nothing(workspace: Workspace) -> None:
