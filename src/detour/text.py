@@ -148,7 +148,7 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
 def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int | None = None) -> list[str]:
     """Wrap text into lines of at most `width` columns, all but the first indented further.
 
-    A name with hyphens and a command in backticks stay on one line if they fit, to be copied and pasted.
+    Names with hyphens and commands in backticks stay on one line if they fit, so they can be copied.
     """
     import re
     import textwrap  # not every screen needs it
@@ -168,13 +168,13 @@ def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int |
 
 
 JOINT = "\1"
-"""Placeholder for a space at which `wrapped` begins no line."""
+"""Placeholder for a space at which `wrapped` does not break the line."""
 _SECOND_CELL = "\0"
 """Placeholder after a wide character while text is wrapped, because textwrap counts characters."""
 
 
 def joined(text: str) -> str:
-    """For `wrapped`: text that stays on one line."""
+    """Mark text that `wrapped` keeps on one line."""
     return text.replace(" ", JOINT)
 
 

@@ -59,7 +59,7 @@ class Outlines:
         return self._known
 
     def stamp(self, chain: str) -> _Stamp:
-        """By which the file of a known plan is seen to be the same."""
+        """Return the stamp of a known plan's file; as long as it is equal, the file has not changed."""
         return self._read[chain][0]
 
 

@@ -106,8 +106,7 @@ def _measure(row: EnergyFigure, start_s: float | None) -> dict[str, Any]:
 
 
 def _components(one: Hardware) -> Iterator[dict[str, Any]]:
-    """Yield the hardware components whose number, which the schema requires, is known; slices (MIG) are given as boards
-    with a share."""
+    """Yield the hardware components of known number, which the schema requires; MIG slices are boards with a share."""
     if one.most_gpus:
         boards = ceil(one.most_gpus)
         memory = None if one.gpu_memory_gb is None else round(one.gpu_memory_gb)

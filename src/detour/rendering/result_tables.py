@@ -86,7 +86,7 @@ class Fact(NamedTuple):
 
 
 def scores(report: Report) -> list[Table]:
-    """Return one table per task of which there is any score, with every seed."""
+    """Return one table for each task with at least one score, with every seed."""
     by_task: dict[str, list[Scored]] = {}
     for chain in report.chains:
         for one in chain.scores:
@@ -109,7 +109,7 @@ def _scores(task: str, rows: list[Scored]) -> Table:
 
 
 def results(report: Report) -> Table:
-    """Return every single score with its cost; of tasks of which a chain has any."""
+    """Return every seed's score with its cost, for the tasks in which a chain has at least one score."""
     scored = [(chain.name, one) for chain in report.chains for one in chain.scores if one.present]
     rows = [OfSeed(chain, one, seed) for chain, one in scored for seed in one.by_seed]
     columns = (

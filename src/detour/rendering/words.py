@@ -73,7 +73,7 @@ def hours(known: Known) -> str:
 
 
 def hours_of(known: Known, unit: str) -> str:
-    """In a sentence: `1,234.56 GPU-hours`, `an unknown number of GPU-hours`."""
+    """Format for a sentence: `1,234.56 GPU-hours`, `an unknown number of GPU-hours`."""
     return f"an unknown number of {unit}" if known.value is None else f"{hours(known)} {unit}"
 
 

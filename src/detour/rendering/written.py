@@ -20,7 +20,7 @@ _SUFFIXES: dict[str, Format] = {".html": "html", ".htm": "html", ".md": "md", ".
 _DEFAULT = {"html": Path("report.html"), "md": Path("report.md"), "json": Path("report.json")}
 _FOLDER = Path("report")
 _OUR_NAME = b"detour"
-"""It is in every report: in the page's title, a statement, the methods."""
+"""Appears in every report: in the page's title, in a statement, in the methods."""
 _ENDINGS = {"text": "txt", "yaml": "yaml", "json": "json"}
 
 
@@ -45,7 +45,10 @@ def write_report(report: Report, wanted: Format, path: Path) -> Path:
 
 
 def default_place(wanted: Format) -> Path:
-    """In the current folder, as the workspace may be another user's. Raises UserError for another program's file."""
+    """Return a path in the current folder, since the workspace may be another user's.
+
+    Raises UserError if another program's file is there.
+    """
     path = _DEFAULT.get(wanted, _FOLDER)
     if path.is_file() and _OUR_NAME not in path.read_bytes():
         raise UserError(f"{path}: is here already, and is no report of detour; choose another place with --out")

@@ -1,7 +1,7 @@
-"""What a report takes from the two small files of every output, kept between commands on this node.
+"""A cache on this node of what reports need from two small files of every output.
 
-To open and parse them again, twenty thousand for ten thousand stages, is a tenth of the time of a report. Only a cache
-(see `detour.ledger.cache`): what was read of a file holds while the file has its inode, size and time.
+Opening and parsing them again, 20,000 for 10,000 stages, takes a tenth of the time of a report. An entry is valid
+while its file has the same inode, size and modification time (see `detour.ledger.cache`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from detour.reporting.outputs import PACKAGES, PROVENANCE, read_json
 
 FORMAT = 1
 WORTH_KEEPING = 500
-"""Files that had to be read, from which on it would be felt next time."""
+"""Number of files read from which storing the cache noticeably speeds up the next command."""
 RESULT = "result.json"
 SCORES = ("primary_metric", "test", "notes")
 _Stamp = tuple[int, int, int]
@@ -27,9 +27,9 @@ _Stamp = tuple[int, int, int]
 
 class Manifest(NamedTuple):
     sha256: str | None
-    """Over all files of the output."""
+    """Hash over all files of the output."""
     provenance: Mapping[str, Any]
-    """As far as versions are told by it; one object for all outputs that were made alike."""
+    """Only the parts that give versions; outputs with equal provenance share one object."""
 
 
 class KeptOutputs:
@@ -43,7 +43,7 @@ class KeptOutputs:
             self._restore(orjson.loads(private_path(workspace, "outputs").read_bytes()))
 
     def manifest(self, stage_id: str) -> Manifest | None:
-        """None while the output is not there, or where its manifest cannot be read."""
+        """Return an output's manifest; None if there is no output yet or its manifest cannot be read."""
         path = self.workspace.output_file(stage_id, MANIFEST)
         if (stamp := _stamp_of(path)) is None:
             return None
@@ -54,7 +54,7 @@ class KeptOutputs:
         return known[1]
 
     def result(self, stage_id: str) -> Mapping[str, Any]:
-        """Of an evaluation, the parts in SCORES; empty while there is none."""
+        """Return the parts in SCORES of an evaluation's result; empty if there is none yet."""
         path = self.workspace.output_file(stage_id, RESULT)
         if (stamp := _stamp_of(path)) is None:
             return {}

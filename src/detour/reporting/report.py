@@ -55,7 +55,7 @@ class Hardware:
     gpu: str | None
     gpu_memory_gb: float | None
     most_gpus: float | None
-    """Of an attempt; None where that of no attempt is known."""
+    """The largest number of GPUs of an attempt. None if it is known for no attempt."""
     most_cpus: int | None
     country: str | None
     simulated: bool

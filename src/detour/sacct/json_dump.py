@@ -1,7 +1,7 @@
-"""Dumps of `sacct --json` as records of the columns of its text.
+"""Convert dumps of `sacct --json` to records with the columns of its text output.
 
-Versions differ: until 22.05 a number is a number and a state a word; from 23.02 on a number may be `{"set": true,
-"infinite": false, "number": 60}` and a state a list of words. Exit codes are left out: those of 22.05 are wrong.
+Versions differ: up to 22.05, a number is a number and a state is a word; from 23.02, a number may be `{"set": true,
+"infinite": false, "number": 60}` and a state a list of words. Exit codes are omitted: those of 22.05 are wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEADER = _COLUMNS.split()
 
 
 def json_records(text: str) -> list[Sequence[str]]:
-    """Return the cells of each job under HEADER. Raises ValueError for text that is no output of `sacct --json`."""
+    """Return the cells of each job, as in HEADER. Raises ValueError for text that `sacct --json` did not print."""
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -49,7 +49,7 @@ def _cells(job: Mapping[str, Any]) -> Iterator[object]:
 
 
 def _shown_id(job: Mapping[str, Any]) -> str:
-    """Return the id as sacct's text has it: `17_3`, `17_[4-6%2]`, `17+1`."""
+    """Return the id as in sacct's text output: `17_3`, `17_[4-6%2]`, `17+1`."""
     array, het = _part(job, "array"), _part(job, "het")
     if array_id := _number(array.get("job_id")):
         task = _number(array.get("task_id"))
@@ -62,7 +62,7 @@ def _shown_id(job: Mapping[str, Any]) -> str:
 
 
 def _tres(listed: object) -> str:
-    """Return `cpu=8,gres/gpu:a100=4` of a list of types, names and counts."""
+    """Format a list of types, names and counts as `cpu=8,gres/gpu:a100=4`."""
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     return ",".join(
         f"{row.get('type')}{'/' if row.get('name') else ''}{row.get('name') or ''}={count}"
@@ -81,7 +81,7 @@ def _first(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    """Return a plain number, or that of an object if it is set and finite."""
+    """Return a plain value, or the number of an object if it is set and finite."""
     if isinstance(value, dict):
         return value.get("number") if value.get("set") and not value.get("infinite") else None
     return value

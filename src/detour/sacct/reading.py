@@ -69,7 +69,7 @@ class Notes:
     layout: str | None = None
     """Layout with which a dump without a header was read."""
     unexplained: int = 0
-    """Jobs whose time on nodes is not that from start to end: suspended, or in another unit than seconds."""
+    """Jobs whose time on nodes differs from end minus start: suspended, or in a unit other than seconds."""
     gpus_are_requested: bool = False
     """Whether it has the number of requested GPUs but not that of allocated ones, so the former is counted."""
 
@@ -123,7 +123,7 @@ class Dump:
             yield from rows
 
     def _json(self, lines: Iterable[str]) -> Iterator[Records]:
-        """Yield the jobs of `sacct --json`, which is read whole; a job's number stands for its line."""
+        """Yield the jobs of `sacct --json`, which is read at once; a job's number takes the place of its line."""
         try:
             cells = json_records("".join(lines))
         except ValueError as error:

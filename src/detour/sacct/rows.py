@@ -53,7 +53,7 @@ class JobRow(NamedTuple):
     n_gpus: int | None = None
     """Allocated GPUs on all nodes. 0 if the allocation is listed without any, unless GPUs were requested."""
     gpu_type: str | None = None
-    """Types, separated by commas; `none` without any GPU, None where the type is unknown."""
+    """Types, separated by commas; `none` without GPUs, None if the type is unknown."""
     billing: float | None = None
     """Billing TRES of the allocation: charge per hour by the site's weights."""
     allocated_tres: str | None = None

@@ -27,7 +27,7 @@ class Spans:
     def __init__(self, parse: Callable[[str], float | None], parse_later: Callable[[str], float | None]) -> None:
         self._time, self._later = parse, parse_later
         self.unexplained = 0
-        """Jobs so far whose time on nodes is not that from start to end without what was suspended."""
+        """Jobs so far whose time on nodes is not the time from start to end less the suspended time."""
 
     def columns(
         self,

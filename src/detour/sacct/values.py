@@ -105,8 +105,8 @@ def parse_exit(text: str) -> tuple[int | None, int | None]:
 
 
 def parse_duration_s(text: str) -> float | None:
-    """Parse `1-02:03:04`, `02:03:04`, `03:04`, with or without fractions of a second, and `1 days 02:03:04`, as data
-    frames write it; a plain number is seconds.
+    """Parse `1-02:03:04`, `02:03:04`, `03:04`, with or without fractions of a second, or `1 days 02:03:04` of a data
+    frame; a plain number is seconds.
     """
     if text.isdecimal() and len(text) < _LONGEST_DIGITS:
         return int(text)

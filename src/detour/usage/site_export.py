@@ -30,7 +30,7 @@ _OF_USE = frozenset({"used", "usage", "consumed", "consumption", "consommees", "
 _OF_KIND: Mapping[str, Kind] = {"gpu": "gpu", "gpus": "gpu", "cpu": "cpu", "cpus": "cpu", "core": "cpu", "cores": "cpu"}
 _UNIT = re.compile(r"reported in (TRES |CPU )?(Hours|Minutes|Seconds)", re.IGNORECASE)
 _OF_SREPORT = "propername"
-"""Column of sreport alone, whose figures are CPU minutes unless its titles or a column say otherwise."""
+"""A column that only sreport prints; its figures are of CPUs unless they name a resource."""
 _IN_HOURS = {"hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 _SHARE = re.compile(r"\(.*%\)$")
 
