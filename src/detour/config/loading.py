@@ -69,7 +69,7 @@ def recipe_path(name_or_path: Path) -> Path:
         if found is not None:
             return found
         names += known
-    if name_or_path.is_dir():
+    if os.path.isdir(name):  # noqa: PTH112 - as above
         raise RecipeError([Problem(Position(name), "", "is a folder: give a YAML file in it, or the name of a recipe")])
     raise RecipeError([Problem(Position(name), "", f"no such recipe or sweep{suggestion(name, names)}")])
 
