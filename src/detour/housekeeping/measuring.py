@@ -1,15 +1,20 @@
-"""The size of a folder in bytes and inodes, and whether this user may remove all of it."""
+"""What a folder takes of the disk, in bytes and inodes as `du` counts them, and whether this user may remove it all."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+BLOCK_BYTES = 512
+"""Unit of `st_blocks`, whatever the file system's."""
 
 
 class Extent(NamedTuple):
     size_bytes: int
+    """On the disk: of a sparse file only what it takes, of a file with several names each once."""
     inodes: int
     blocked: str | None
     """Why this user cannot remove all of it; None if they can."""
@@ -19,15 +24,15 @@ def measure(path: Path) -> Extent:
     """Measure a file, a link (not its target) or a folder with its contents. Raises OSError if it is gone."""
     status = path.lstat()
     if not path.is_dir() or path.is_symlink():
-        return Extent(status.st_size, 1, _kept_by_parent(path))
-    size_bytes, inodes, blocked = 0, 0, _kept_by_parent(path)
+        return Extent(status.st_blocks * BLOCK_BYTES, 1, _kept_by_parent(path))
+    blocks, blocked = {(status.st_dev, status.st_ino): status.st_blocks}, _kept_by_parent(path)
     for folder, folders, files in os.walk(path, onerror=_ignored):
-        inodes += 1
         blocked = blocked or _closed(Path(folder))
-        for name in (*files, *(one for one in folders if (Path(folder) / one).is_symlink())):
-            inodes += 1
-            size_bytes += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118  millions of files
-    return Extent(size_bytes, inodes, blocked)
+        for name in (*folders, *files):
+            with suppress(OSError):  # gone by now, or in a closed folder
+                one = os.lstat(os.path.join(folder, name))  # noqa: PTH118  millions of files
+                blocks[one.st_dev, one.st_ino] = one.st_blocks
+    return Extent(sum(blocks.values()) * BLOCK_BYTES, len(blocks), blocked)
 
 
 def _ignored(_error: OSError) -> None:
