@@ -25,7 +25,8 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
     done, affected, labels = reached.done, reached.affected, reached.labels
     if affected.ids:
         names = [labels.get(stage, stage) for stage in affected.stages]
-        yield f"{done}: {', '.join(names) if len(names) <= LISTED else stage_names(names)}"
+        is_short = len(names) <= LISTED and len(set(names)) == len(names)
+        yield f"{done}: {', '.join(names) if is_short else stage_names(names)}"
         yield _jobs(affected.ids)
     elif not (affected.left or affected.undecided):
         whose = "yours" if affected.theirs else "this workspace"

@@ -61,9 +61,9 @@ class FakeJob:
     """For an array, the tasks that are left."""
 
     @property
-    def shown_id(self) -> str:
-        """As squeue shows pending tasks."""
-        return str(self.id) if self.tasks is None else f"{self.id}_[{','.join(map(str, sorted(self.tasks)))}]"
+    def shown_ids(self) -> list[str]:
+        """As `squeue --array` shows it: each task of an array on its own."""
+        return [str(self.id)] if self.tasks is None else [f"{self.id}_{task}" for task in sorted(self.tasks)]
 
     @property
     def tag(self) -> Tag | None:
@@ -172,7 +172,7 @@ class FakeSlurm:
         (users,) = [word.partition("=")[2].split(",") for word in arguments if word.startswith("--user=")]
         lines = [
             {
-                "job": job.shown_id,
+                "job": shown,
                 "state": job.state,
                 "reason": (job.reason or "JobHeldUser") if job.held else "Dependency" if job.dependency else "None",
                 "priority": "0" if job.held else "5000",
@@ -184,6 +184,7 @@ class FakeSlurm:
             }
             for job in self.jobs.values()
             if job.is_live and job.visible and job.user in users
+            for shown in job.shown_ids
         ]
         return CommandResult(0, table(QUEUE_FIELDS, lines))
 

@@ -16,6 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
+from detour.scheduler.requests import JobRequest
 from detour.scheduler.sent import fold
 from detour.scheduler.snapshot import Snapshot, take_snapshot
 from detour.scheduler.states import JobState
@@ -101,6 +102,25 @@ def test_what_a_wrapper_of_scancel_leaves_in_the_queue_is_named(slurm: SlurmClus
     reached = Control(client(slurm), ledger, workspace.name, [workspace.user]).cancel(stages, "test")
     assert (reached.left, set(reached.ids)) == ({}, set(submission.jobs.values()))
     assert live_ids(slurm, workspace) == {}
+
+
+def test_some_tasks_of_a_pending_array_are_held_and_released_alone(slurm: SlurmCluster) -> None:
+    """squeue folds them into one line with the others, of one priority, unless it is asked for each task."""
+    workspace, ledger = fresh(slurm), MemoryLedger()
+    stages = [f"evaluate-{number}" for number in range(4)]
+    array = JobRequest(tuple((stage,) for stage in stages), LATER, 60)
+    (job,) = workspace.submitter(client(slurm), ledger).submit([array]).jobs.values()
+    control = Control(client(slurm), ledger, workspace.name, [workspace.user])
+
+    def held() -> set[str]:
+        queue = take_snapshot(client(slurm), [workspace.user]).queue or ()
+        return {f"{record.ids.id}_{record.ids.index}" for record in queue if record.ids.id == job and record.is_held}
+
+    reached = control.hold(stages[1:3])
+    assert (set(reached.ids), reached.left) == ({f"{job}_1", f"{job}_2"}, {})
+    assert held() == {f"{job}_1", f"{job}_2"}
+    assert (control.release(stages[1:2]).left, held()) == ({}, {f"{job}_2"})
+    control.cancel(stages, "test")
 
 
 def test_while_squeue_alone_is_down_a_chain_is_cancelled_by_what_sacct_shows(

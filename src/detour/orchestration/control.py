@@ -26,7 +26,9 @@ from detour.planning.files import StageOutline, chain_names, read_plan_outline
 from detour.planning.selection import known_chains
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
+from detour.text import listed
 
+NAMED_JOBS = 12
 OnWait = Callable[[str], None]
 """Receives the name of the other submitter to the workspace when the order has to wait for it."""
 
@@ -49,17 +51,21 @@ class Controlled:
     def require_done(self) -> None:
         """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
         if self.affected.undecided:
-            jobs = ", ".join(f"{job} ({why})" for job, why in self.affected.undecided.items())
+            jobs = _jobs_in_words(self.affected.undecided)
             raise SchedulerUnavailable(
                 f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it again: `detour submit`"
             )
         if not self.affected.left:
             return
-        jobs = ", ".join(f"{job} ({state})" for job, state in self.affected.left.items())
+        jobs = _jobs_in_words(self.affected.left)
         said = f"; Slurm says: {self.affected.said}" if self.affected.said else ""
         raise SchedulerUnavailable(
             f"not {self.done}, by {self.affected.seen_in}: {jobs}{said}. Run it again: `{self.again}`"
         )
+
+
+def _jobs_in_words(said: Mapping[str, str]) -> str:
+    return listed([f"{job} ({words})" for job, words in said.items()], NAMED_JOBS)
 
 
 def cancel(

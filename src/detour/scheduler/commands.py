@@ -166,10 +166,11 @@ class Slurm:
     def queue(self, users: Sequence[str]) -> CommandResult:
         """All live jobs of these users, in any partition; finished jobs are not requested.
 
+        Each task of an array has its own line: tasks folded into one have one reason and priority, held or not.
         The header line distinguishes an empty queue from an empty answer.
         """
         shown = SEPARATOR.join(QUEUE_FIELDS.values())
-        return self.ask("squeue", "--all", _of(users), f"--format={shown}")
+        return self.ask("squeue", "--all", "--array", _of(users), f"--format={shown}")
 
     def accounting(self, since_s: float, users: Sequence[str], job_ids: Sequence[str]) -> CommandResult:
         """Every run of these jobs since `since_s` (epoch seconds), each requeue on its own row; with header.

@@ -256,14 +256,14 @@ class Control:
             result = order([job for job in ids if job in left])
             said = result.message if result.returncode != 0 else ""
             snapshot = self._snapshot("whether the order was carried out is not known: run it again later")
-            shown = [(job, parse_job_ids(job)) for job in left]
+            records: dict[str, list[JobRecord]] = {}
+            for record in snapshot.queue or ():
+                records.setdefault(record.ids.id, []).append(record)
             left = {
                 job: f"{record.state.value} {record.reason}".strip()
-                for job, asked in shown
-                for record in snapshot.queue or ()
-                if record.ids.id == asked.id
-                and (asked.index is None or record.ids.holds(asked.index))
-                and is_left(record)
+                for job, asked in [(job, parse_job_ids(job)) for job in left]
+                for record in records.get(asked.id, ())
+                if (asked.index is None or record.ids.holds(asked.index)) and is_left(record)
             }
             if not left:
                 return {}, "", snapshot

@@ -71,19 +71,17 @@ class Snapshot:
         ours.
         """
         ids = parse_job_ids(job_id)
-        index = ids.index
 
-        def ours(known: Mapping[str, list[JobRecord]]) -> list[JobRecord]:
-            found = known.get(ids.id, ())
-            return [one for one in found if one.ids.holds(index) and is_ours(one)]
+        def ours(known: Mapping[str, list[JobRecord]], *, has_script: Callable[[JobRecord], bool]) -> list[JobRecord]:
+            found = (*known.get(ids.id, ()), *(() if ids.index is None else known.get(job_id, ())))
+            return [one for one in found if one.ids.holds(ids.index) and is_ours(one, has_script)]
 
-        def is_ours(one: JobRecord) -> bool:
-            return one.tag.workspace == workspace if one.tag else untagged and (one.script != "" or one in accounted)
+        def is_ours(one: JobRecord, has_script: Callable[[JobRecord], bool]) -> bool:
+            return one.tag.workspace == workspace if one.tag else untagged and has_script(one)
 
-        accounted = self._index.accounted_by_id.get(ids.id, ())
-        if queued := ours(self._index.queued_by_id):
+        if queued := ours(self._index.queued_by_job, has_script=lambda one: one.script != ""):
             return queued[-1]
-        ran = ours(self._index.accounted_by_id)
+        ran = ours(self._index.accounted_by_job, has_script=lambda one: True)  # noqa: ARG005  sacct does not show it
         return ran[-1] if ran and not self._lags(ran[-1]) else None
 
     def _lags(self, last: JobRecord) -> bool:
@@ -122,22 +120,24 @@ class _Index:
         return _by_tag(_in_time(self._accounting))
 
     @cached_property
-    def queued_by_id(self) -> Mapping[str, list[JobRecord]]:
-        return _by_id(self._queue)
+    def queued_by_job(self) -> Mapping[str, list[JobRecord]]:
+        return _by_job(self._queue)
 
     @cached_property
-    def accounted_by_id(self) -> Mapping[str, list[JobRecord]]:
-        return _by_id(_in_time(self._accounting))
+    def accounted_by_job(self) -> Mapping[str, list[JobRecord]]:
+        return _by_job(_in_time(self._accounting))
 
 
 def _in_time(records: Iterable[JobRecord]) -> list[JobRecord]:
     return sorted(records, key=lambda record: record.submitted_s or 0.0)
 
 
-def _by_id(records: Iterable[JobRecord]) -> Mapping[str, list[JobRecord]]:
+def _by_job(records: Iterable[JobRecord]) -> Mapping[str, list[JobRecord]]:
+    """By `7_3` the records of one task of an array alone, by `7` all others: an array may have thousands of tasks."""
     found: dict[str, list[JobRecord]] = {}
     for record in records:
-        found.setdefault(record.ids.id, []).append(record)
+        ids = record.ids
+        found.setdefault(ids.id if ids.index is None else f"{ids.id}_{ids.index}", []).append(record)
     return found
 
 
