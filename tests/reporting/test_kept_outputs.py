@@ -13,7 +13,7 @@ import pytest
 from detour.ledger.workspace import Workspace
 from detour.reporting import kept_outputs
 from detour.reporting.kept_outputs import KeptOutputs, Manifest
-from detour.reporting.outputs import read_json
+from detour.reporting.outputs import Stamp, read_stamped
 
 STAGES = ("evaluate-1", "evaluate-2", "evaluate-3")
 PROVENANCE = {"python": "3.11", "packages": {"torch": "2.13.0", "six": "1.0"}, "host": "n1", "code": None}
@@ -108,11 +108,12 @@ def test_after_a_change_it_is_what_the_files_hold(kept: Workspace, node: Path, c
 def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     before, read = found(kept), list[str]()
 
-    def note(path: str) -> dict[str, Any]:
-        read.append(path)
-        return read_json(path)
+    def note(path: str) -> tuple[Stamp | None, dict[str, Any]]:
+        stamp, content = read_stamped(path)
+        read.extend([path] if stamp else [])
+        return stamp, content
 
-    monkeypatch.setattr(kept_outputs, "read_json", note)
+    monkeypatch.setattr(kept_outputs, "read_stamped", note)
     assert found(kept) == before
     assert read == []
     write(kept, "evaluate-3", {"sha256": "e"}, 0.1)

@@ -15,14 +15,13 @@ import orjson
 
 from detour.ledger.cache import keep_private, private_path
 from detour.ledger.workspace import MANIFEST, Workspace
-from detour.reporting.outputs import PACKAGES, PROVENANCE, read_json
+from detour.reporting.outputs import PACKAGES, PROVENANCE, Stamp, read_stamped, stamp_of
 
 FORMAT = 1
 WORTH_KEEPING = 500
 """Number of files read from which storing the cache noticeably speeds up the next command."""
 RESULT = "result.json"
 SCORES = ("primary_metric", "test", "notes")
-_Stamp = tuple[int, int, int]
 
 
 class Manifest(NamedTuple):
@@ -35,8 +34,8 @@ class Manifest(NamedTuple):
 class KeptOutputs:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._manifests: dict[str, tuple[_Stamp, Manifest | None]] = {}
-        self._results: dict[str, tuple[_Stamp, Mapping[str, Any]]] = {}
+        self._manifests: dict[str, tuple[Stamp, Manifest | None]] = {}
+        self._results: dict[str, tuple[Stamp, Mapping[str, Any]]] = {}
         self._provenances: dict[bytes, Mapping[str, Any]] = {}
         self._n_read = 0
         with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
@@ -45,22 +44,23 @@ class KeptOutputs:
     def manifest(self, stage_id: str) -> Manifest | None:
         """Return an output's manifest; None if there is no output yet or its manifest cannot be read."""
         path = self.workspace.output_file(stage_id, MANIFEST)
-        if (stamp := _stamp_of(path)) is None:
-            return None
         known = self._manifests.get(stage_id)
-        if known is None or known[0] != stamp:
-            known = self._manifests[stage_id] = stamp, self._manifest(read_json(path))
+        if known is None or known[0] != _stamp_of(path):
+            stamp, content = read_stamped(path)
+            if stamp is None:
+                return None
+            known = self._manifests[stage_id] = stamp, self._manifest(content)
             self._n_read += 1
         return known[1]
 
     def result(self, stage_id: str) -> Mapping[str, Any]:
         """Return the parts in SCORES of an evaluation's result; empty if there is none yet."""
         path = self.workspace.output_file(stage_id, RESULT)
-        if (stamp := _stamp_of(path)) is None:
-            return {}
         known = self._results.get(stage_id)
-        if known is None or known[0] != stamp:
-            content = read_json(path)
+        if known is None or known[0] != _stamp_of(path):
+            stamp, content = read_stamped(path)
+            if stamp is None:
+                return {}
             known = self._results[stage_id] = stamp, {part: content[part] for part in SCORES if part in content}
             self._n_read += 1
         return known[1]
@@ -103,20 +103,19 @@ class KeptOutputs:
             stage_id: (_stamp(stamp), found and Manifest(found[0], shared[found[1]]))
             for stage_id, (stamp, found) in data["manifests"].items()
         }
-        results: dict[str, tuple[_Stamp, Mapping[str, Any]]] = {
+        results: dict[str, tuple[Stamp, Mapping[str, Any]]] = {
             stage_id: (_stamp(stamp), dict(found)) for stage_id, (stamp, found) in data["results"].items()
         }
         self._manifests, self._results = manifests, results
 
 
-def _stamp_of(path: str) -> _Stamp | None:
+def _stamp_of(path: str) -> Stamp | None:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        return stamp_of(os.stat(path))  # noqa: PTH116
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _stamp(kept: list[int]) -> _Stamp:
+def _stamp(kept: list[int]) -> Stamp:
     inode, size, modified_ns = kept
     return inode, size, modified_ns

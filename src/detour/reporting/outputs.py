@@ -21,6 +21,8 @@ from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versi
 from detour.statistics.scores import as_score
 
 READ_BYTES = 1 << 16
+Stamp = tuple[int, int, int]
+"""Inode, size and time of a file, by which another content is seen."""
 CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
 PRODUCTION = "production"
@@ -30,22 +32,34 @@ PACKAGES = ("torch", "transformers", "mosaicml", "numpy", "tokenizers", "safeten
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Return the object in a JSON file, empty if there is none."""
+    return read_stamped(path)[1]
+
+
+def read_stamped(path: str | Path) -> tuple[Stamp | None, dict[str, Any]]:
+    """Return the same, behind the stamp that the file had before it was read; None if there is no such file."""
+    stamp = None
     try:
-        content = orjson.loads(_content(path))
+        status, written = _content(path)
+        stamp = stamp_of(status)
+        content = orjson.loads(written)
     except (OSError, orjson.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return stamp, {}
+    return stamp, content if isinstance(content, dict) else {}
 
 
-def _content(path: str | Path) -> bytes:
-    """Read a file in three system calls, because there may be ten thousand small ones."""
+def stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _content(path: str | Path) -> tuple[os.stat_result, bytes]:
+    """Read a file in four system calls, because there may be ten thousand small ones."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(descriptor, READ_BYTES)
+        status, content = os.fstat(descriptor), os.read(descriptor, READ_BYTES)
         if len(content) < READ_BYTES:
-            return content
+            return status, content
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return content + file.read()
+            return status, content + file.read()
     finally:
         os.close(descriptor)
 
