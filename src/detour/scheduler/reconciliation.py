@@ -125,18 +125,17 @@ def decide(
         sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
     ]
     ours = [sent for sent in held if sent.owner is None]
-    over = {(sent.tag.unit, sent.owner) for sent in held if all(map(is_done, sent.stages))}
-    spent = [sent for sent in filled if sent.job_id and sent.committed and (sent.tag.unit, sent.owner) in over]
+    ran = _that_ran(filled, held, is_done)
     awaited = awaited_by_others(current, seen)
     asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
     left_held = [
-        *(sent for sent in suspects if (sent.tag.unit, None) not in over and not asked.intersection(sent.stages)),
-        *(sent for sent in spent if sent.owner is None and sent.job_id in awaited),
+        *(sent for sent in suspects if not asked.intersection(sent.stages)),
+        *(sent for sent in ran if sent.owner is None and sent.job_id in awaited),
     ]
-    kept = {*forgotten, *(sent.tag for sent in left_held)}
+    kept = {*forgotten, *(sent.tag for sent in (*left_held, *ran))}
     unwanted = [
         *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in doubles if sent.owner is None),
-        *((sent, RAN) for sent in spent if sent.owner is None and sent.job_id not in awaited),
+        *((sent, RAN) for sent in ran if sent.owner is None and sent.job_id not in awaited),
         *_unwanted(wanted, filled, under_way, is_done),
     ]
     doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
@@ -151,14 +150,10 @@ def decide(
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
         successors={
-            **{sent.job_id: None for sent in spent if sent.job_id},
+            **{sent.job_id: None for sent in ran if sent.job_id},
             **{job: None if (filler := fillers.get(job)) in doomed else filler for job in doomed},
         },
-        release=tuple(
-            one.job_id
-            for one in ours
-            if one.job_id and not one.is_held and (one.tag.unit, None) not in over and one.tag not in kept
-        ),
+        release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag not in kept),
         forgotten=forgotten,
         left_held=tuple(left_held),
         held=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_held),
@@ -306,6 +301,12 @@ def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest 
     if len(left) == len(request.tasks):
         return request
     return request.only(left) if left else None
+
+
+def _that_ran(filled: Places, held: Iterable[Sent], is_done: Callable[[str], bool]) -> list[Sent]:
+    """All segments of done stages one of whose segments is held: Slurm has forgotten that it ran."""
+    units = {(sent.tag.unit, sent.owner) for sent in held if all(map(is_done, sent.stages))}
+    return [sent for sent in filled if sent.job_id and sent.committed and (sent.tag.unit, sent.owner) in units]
 
 
 def _unwanted(
