@@ -26,3 +26,16 @@ def test_a_save_that_fails_after_the_warning_comes_before_the_time_limit() -> No
     warning = "signal SIGUSR2: saving at the next step, then stopping"
     assert judge(Evidence((row,), log=(warning, failed, limit))).cause == "disk_quota"
     assert judge(Evidence((row,), log=(warning, limit, failed))).cause == "time_limit"
+
+
+def test_a_time_limit_without_readable_events_says_neither_that_work_is_lost_nor_that_it_is_kept() -> None:
+    row = Row({"JobID": "7", "State": "TIMEOUT"})
+    unreadable = judge(Evidence((row,), log=(), events=None)).first
+    assert (unreadable.cause, unreadable.retry) == ("time_limit", "unknown")
+    assert judge(Evidence((row,), log=(), events=())).first.retry == "after-change"
+
+
+def test_a_save_before_the_limit_is_seen_without_slurms_accounts() -> None:
+    limit = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-05-12T13:26:25 DUE TO TIME LIMIT ***"
+    log = ("signal SIGUSR2: saving at the next step, then stopping", "saved ba18625 in 21.4 s", limit)
+    assert judge(Evidence(None, log=log)).cause == "normal"

@@ -122,7 +122,7 @@ def _outcome(event: Event) -> str | None:
 def _saved(evidence: Evidence) -> Verdict | None:
     """A segment that ended by time or by request and lost nothing: the work got no further than the last checkpoint."""
     row = next(reversed(evidence.job_rows), None)
-    state = row.get("State").split(" ")[0] if row else ""
+    state = row.get("State").split(" ")[0] if row else _state_in_log(evidence)
     last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
     asked = row is not None and row.get("ExitCode") == SAVED_EXIT
     asked = asked or (last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85))
@@ -134,6 +134,10 @@ def _saved(evidence: Evidence) -> Verdict | None:
     place = Place("event", event_text(event)) if event else line or (Place("event", event_text(last)) if last else None)
     where = f"saving step {event.data.get('step')}" if event else "saving"
     return _normal(place, f"The segment stopped after {where}; the next segment resumes from there.", "yes")
+
+
+def _state_in_log(evidence: Evidence) -> str:
+    return "TIMEOUT" if any("DUE TO TIME LIMIT" in line for line in evidence.log or ()) else ""
 
 
 def _taken_back(evidence: Evidence) -> Place | None:

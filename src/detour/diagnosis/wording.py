@@ -17,6 +17,8 @@ _SIGNALS = {"9": "SIGKILL", "15": "SIGTERM", "6": "SIGABRT", "2": "SIGINT", "11"
 
 def retry_of(finding: Finding, evidence: Evidence) -> Retry:
     cause = causes()[str(finding.cause)]
+    if cause.id == "time_limit" and evidence.events is None:
+        return "unknown"
     if cause.id == "time_limit" and saved_step(evidence) is not None:
         return "yes"
     if cause.id == "cancelled" and canceller(evidence) == ROOT:
@@ -30,14 +32,16 @@ def advice_of(finding: Finding, evidence: Evidence) -> str:
     if cause.id == "cancelled" and (who := canceller(evidence)):
         return f"{who} cancelled it. {'Ask the site why, before it is sent again.' if who == ROOT else advice}"
     if cause.id == "time_limit":
-        return f"{_lost(saved_step(evidence))} {advice}"
+        return f"{_lost(evidence)} {advice}"
     if cause.id in ("node_failure", "gpu_fault") and (nodes := _nodes(evidence)):
         return f"{advice} Nodes: {nodes}."
     return advice
 
 
-def _lost(step: int | None) -> str:
-    if step is None:
+def _lost(evidence: Evidence) -> str:
+    if evidence.events is None:
+        return "The time ran out. Whether this attempt had saved anything is not known."
+    if (step := saved_step(evidence)) is None:
         return "The time ran out before this attempt had saved anything, and the same request loses the same work."
     return f"The time ran out after the checkpoint of step {step}; the work after it is repeated."
 
