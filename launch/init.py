@@ -28,9 +28,13 @@ def command(folder: Path, recipe: str, cluster: str) -> None:
 
 def _next(folder: Path, recipe: str, cluster: str) -> list[str]:
     go = [] if folder == Path() else [f"cd {quote(str(folder))}"]
+    commands = {
+        f"detour plan {recipe} --cluster {cluster}": "what it would do and cost",
+        f"detour run {recipe}": "all of it, on this machine",
+        f"detour doctor --cluster {cluster}": "on a login node: the profile against the site",
+    }
+    width = max(map(len, commands))
     return [
         *go,
-        f"detour plan {recipe} --cluster {cluster}    # what it would do and cost",
-        f"detour run {recipe}    # all of it, on this machine",
-        f"detour doctor --cluster {cluster}    # on a login node: the profile against the site",
+        *(f"{command:<{width}}  # {said}" for command, said in commands.items()),
     ]

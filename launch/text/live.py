@@ -73,7 +73,7 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
 
 def draw(status: Status, width: int, height: int) -> Group:
     """A bar, only if something is under way."""
-    notes = [Text(cut(f"note: {plain(warning)}", width), style="yellow") for warning in status.warnings]
+    notes = [Text(cut(f"warning: {plain(warning)}", width), style="yellow") for warning in status.warnings]
     lines = [line for chain in status.chains for line in _chain(chain, chain.stages, width)]
     if len(lines) + len(notes) > height:
         lines = [line for chain in status.chains for line in _chain(chain, _busy(chain), width)]

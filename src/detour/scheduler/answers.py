@@ -34,7 +34,8 @@ class CommandResult:
         said = "; ".join(list(lines)[-LINES_SHOWN:])
         if self.returncode is None:
             return f"no answer in time ({said})" if said else "no answer in time"
-        return said or f"exit code {self.returncode} without a message"
+        ended = f"exit code {self.returncode}" if self.returncode >= 0 else f"killed by signal {-self.returncode}"
+        return said or f"{ended} without a message"
 
 
 class SubmissionRefused(UserError):
