@@ -1,4 +1,4 @@
-"""The requested share moves by as much as the share of late starts is off."""
+"""Late starts ask for later quantiles, until as many are late as should be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from detour.forecasting.feedback import MEMORY, Feedback, Said
+from detour.forecasting.feedback import MOST, STEP, UNDECIDED, Feedback, Said
 from detour.forecasting.waits import HOUR_S, Shape, Wait
 
 SAID = Said(0.9, 10 * HOUR_S, late_at=0.25)
@@ -30,19 +30,34 @@ def test_without_forecasts_nothing_moves() -> None:
 
 
 def test_a_late_start_asks_for_more_and_one_in_time_for_less() -> None:
-    assert shift(wait(20.0)) == pytest.approx(0.9 / MEMORY)
-    assert shift(wait(5.0)) == pytest.approx(-0.1 / MEMORY)
+    assert shift(wait(20.0)) == pytest.approx(0.9 * STEP)
+    assert shift(wait(5.0)) == pytest.approx(-0.1 * STEP)
 
 
-@pytest.mark.parametrize("late", [0.0, 0.1, 0.3])
-def test_the_shift_tends_to_the_late_ones_beyond_those_that_should_be(late: float) -> None:
-    chance = random.Random(1)
-    waits = (wait(20.0 if chance.random() < late else 5.0, begun_s=index * HOUR_S) for index in range(3000))
-    feedback, shifts = Feedback((0.9,)), []
-    for one in waits:
+@pytest.mark.parametrize("off", [-0.08, 0.0, 0.2])
+def test_in_the_long_run_as_many_are_late_as_should_be_however_wrong_the_forecasts_are(off: float) -> None:
+    """Of forecasts that would be late by this share too often."""
+    chance, feedback, late = random.Random(1), Feedback((0.9,)), 0
+    for hour in range(20_000):
+        is_late = chance.random() < 0.1 + off - feedback.shift(0.9, hour * HOUR_S)
+        feedback.remember(wait(20.0 if is_late else 5.0, begun_s=hour * HOUR_S), SAID)
+        late += is_late
+    assert late / 20_000 == pytest.approx(0.1, abs=abs(off) / STEP / 20_000 + 0.01)
+
+
+def test_while_many_forecasts_are_undecided_each_moves_less() -> None:
+    feedback = Feedback((0.9,))
+    for one in (wait(5.0), *[wait(None)] * 7000):
         feedback.remember(one, SAID)
-        shifts.append(feedback.shift(0.9, one.begun_s))
-    assert sum(shifts[1000:]) / 2000 == pytest.approx(late - 0.1, abs=0.03)
+    assert feedback.shift(0.9, 6 * HOUR_S) == pytest.approx(-0.1 / (UNDECIDED * 7000))
+
+
+def test_where_no_quantile_is_late_enough_the_steps_do_not_add_up() -> None:
+    feedback = Feedback((0.9,))
+    for day in range(1000):
+        feedback.remember(wait(20.0, begun_s=24 * day * HOUR_S), SAID)
+        corrected = feedback.shift(0.9, 24 * (day + 1) * HOUR_S)
+    assert corrected == MOST
 
 
 def test_each_share_has_its_own() -> None:
@@ -68,4 +83,4 @@ def test_a_job_that_is_cancelled_says_nothing_unless_it_was_late_already() -> No
 
 def test_of_starts_at_the_very_quantile_a_part_is_late() -> None:
     """So that a queue in which most jobs start at once does not count as one in which all are early."""
-    assert shift(wait(10.0)) == pytest.approx((0.25 - 0.1) / MEMORY)
+    assert shift(wait(10.0)) == pytest.approx((0.25 - 0.1) * STEP)

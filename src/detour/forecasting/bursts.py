@@ -39,16 +39,11 @@ class Burst:
         self.settled_s = inf
         self._settled = None
 
-    @property
-    def numbered(self) -> list[tuple[int, Wait]]:
-        """The observed jobs, with their numbers in the burst, from 0."""
-        return list(enumerate(self.waits))[:: -(-len(self.waits) // JOBS_A_BURST)]
-
     def observed(self, now_s: float) -> Sequence[Observation]:
         """What could be known about it at `now_s`, with a total weight of one; nothing if all of it was cancelled."""
         if self._settled is not None and now_s >= self.settled_s:
             return self._settled
-        chosen = [wait for _, wait in self.numbered]
+        chosen = self.waits[:: -(-len(self.waits) // JOBS_A_BURST)]
         known = [one for wait in chosen if (one := observed(wait, now_s)) is not None]
         seen = weighed(known, 1.0 / len(known)) if known else []
         settled_s = max(ended_s(wait) for wait in chosen)

@@ -10,8 +10,7 @@ the queue moves, nor does its pace say how many they are.
 from __future__ import annotations
 
 from collections import deque
-from math import exp, expm1
-from typing import NamedTuple
+from math import exp
 
 from detour.forecasting.bursts import Burst
 from detour.forecasting.survival import Curve
@@ -24,19 +23,7 @@ PRIOR = 7.0
 REMEMBERED = 40
 
 
-class Pace(NamedTuple):
-    seen: float
-    expected: float
-
-    def hazard(self, usual: float) -> float:
-        """The hazard on a curve by which, at this pace, as many jobs start as usually by the hazard `usual`.
-
-        A pace that is known from few starts widens the distribution: gamma-mixed exponential, hence Lomax.
-        """
-        return self.expected * expm1(usual / self.seen)
-
-
-class Paces:
+class Pace:
     """Remembers the last bursts of all shapes."""
 
     def __init__(self) -> None:
@@ -46,7 +33,8 @@ class Paces:
         """Remember a burst that has begun, with the curve of its shape at that time."""
         self._last.append((burst, curve))
 
-    def at(self, now_s: float) -> Pace:
+    def slowness(self, now_s: float) -> float:
+        """Expected starts per observed one: 2 where the queue starts half as many jobs as usual."""
         seen = expected = PRIOR
         for place, (burst, curve) in enumerate(reversed(self._last)):
             fading = exp(-place / FADING)
@@ -55,4 +43,4 @@ class Paces:
                 if one.wait_s > AT_ONCE_S:
                     seen += fading * one.weight * one.ended
                     expected += fading * one.weight * (curve.hazard(one.wait_s) - at_once)
-        return Pace(seen, expected)
+        return expected / seen

@@ -17,7 +17,7 @@ from detour.sacct.values import parse_gres, parse_tres
 
 HOUR_S = 3600.0
 AT_ONCE_S = 60.0
-"""Seconds within which a start shows that there were free nodes: such waits tell nothing about pace or growth."""
+"""Seconds within which a start shows that there were free nodes: such waits tell nothing about the queue's pace."""
 LIMIT_EDGES_H = (1.0, 4.0, 12.0, 24.0, 48.0)
 """Bins of time limits: up to 1 h, up to 4 h, ..., more than 48 h."""
 
