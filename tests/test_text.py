@@ -66,6 +66,7 @@ def test_an_amount_rounds_into_the_next_unit() -> None:
 def test_an_amount_keeps_its_sign() -> None:
     assert amount(-1234.5) == "-1,234"
     assert amount(0.456) == "0.46"
+    assert amount(0.000009) == "<0.0001"
 
 
 @pytest.mark.parametrize(

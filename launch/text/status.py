@@ -175,9 +175,9 @@ def rate(row: StageRow) -> str:
 
 
 def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -> Iterator[str]:
-    yield paint(cut(f"{plain(chain.name)}: {summary(chain)}", width), "1")
-    if line := outlook_line(chain, status.now_s):
-        yield cut(f"  {line}", width)
+    yield from (paint(line, "1") for line in wrapped(f"{plain(chain.name)}: {summary(chain)}", "", width))
+    if outlook := outlook_line(chain, status.now_s):
+        yield from wrapped(outlook, "  ", width)
     yield paint(_line(_HEADINGS, width).rstrip(), "2")
     advised = set[str]()
     for group in folded(chain.stages):
@@ -185,7 +185,7 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
         colour = colour_of(row.state, row.needs_person)
         yield paint(_line(_cells(group, width), width).rstrip(), colour)
         step = next_line(chain, row)
-        is_repeated = step in advised and not row.needs_person
+        is_repeated = step in advised
         advised.add(step)
         for text in ("" if row.blocked_by else group.named(details(row)), "" if is_repeated else step):
             if text:
@@ -193,7 +193,7 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
     if chain.quoted is not None:
         yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in all, method by method:", width)
     for energy in chain.energy:
-        yield cut(f"    {energy_in_words(energy)}", width)
+        yield from wrapped(energy_in_words(energy), "    ", width)
 
 
 def _cells(group: Folded, width: int) -> tuple[str, ...]:

@@ -46,9 +46,11 @@ def format_duration(seconds: float | None) -> str:
 
 
 def amount(value: float) -> str:
-    """Format with two or three significant digits, or as a whole number: `1,234`, `16.0`, `0.46`."""
+    """Format with two or three significant digits, or as a whole number: `1,234`, `16.0`, `0.46`, `<0.0001`."""
     if value == 0:
         return "0"
+    if 0 < value < 1e-4:
+        return "<0.0001"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 

@@ -73,11 +73,13 @@ def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
     assert not any("job" in line for line in lines[6:8]), "no line of its own for each dependent"
 
 
-def test_what_a_person_may_do_about_cancelled_stages_is_said_once() -> None:
+@pytest.mark.parametrize(("status", "state", "needs"), [("cancelled", "cancelled", False), ("submitted", "held", True)])
+def test_what_a_person_does_about_several_stages_alike_is_said_once(status: str, state: str, needs: bool) -> None:
     step = "`detour retry base` submits it again"
-    rows = [make_row(id=f"pretrain-{number}", status="cancelled", state="cancelled", next_step=step) for number in "12"]
+    alike = {"status": status, "state": state, "needs_person": needs, "next_step": step}
+    rows = [make_row(id=f"pretrain-{number}", **alike) for number in "12"]
     text = render_text(Status("/w", 0.0, (make_chain("base", rows),)), 80)
-    assert text.count("⊘ pretrain clm") == 2
+    assert text.count("pretrain clm") == 2
     assert text.count(step) == 1
 
 
