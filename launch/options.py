@@ -89,7 +89,7 @@ recipe_argument = click.argument(
     help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, such as quickstart.",
 )
 overrides_argument = click.argument(
-    "overrides", nargs=-1, metavar="[KEY=VALUE]...", help="Changes to the recipe, as phases.mlm.tokens=2B."
+    "overrides", nargs=-1, metavar="[KEY=VALUE]...", help="Changes to the recipe, such as phases.mlm.tokens=2B."
 )
 over_budget_option = click.option(
     "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."

@@ -63,7 +63,7 @@ def run_verb(arguments: Sequence[str]) -> int | None:
         code: int | None = detour.main(list(arguments), prog_name="detour", standalone_mode=False)
         return code
     except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.parent is None:
+        if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx and not error.ctx.parent:
             advice = "Options of a verb go after it: `detour VERB --help`."
             error = click.UsageError(f"{error.format_message()} {advice}", error.ctx)
         error.show()

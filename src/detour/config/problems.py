@@ -79,7 +79,8 @@ def similar_file(path: Path) -> str:
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """Return `; did you mean X?`, or `; there are: ...` if no name is close."""
-    similar = get_close_matches(word, known, 1)
+    similar = get_close_matches(word, known)
     if similar:
-        return f"; did you mean `{similar[0]}`?"
+        exchanged = (name for name in similar if sorted(name) == sorted(word))  # `cml` is `clm` rather than `mlm`
+        return f"; did you mean `{next(exchanged, similar[0])}`?"
     return f"; there are: {', '.join(known)}" if known else ""
