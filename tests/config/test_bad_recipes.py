@@ -106,7 +106,6 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
     ("override", "says"),
     [
         ("phases.mlm.tokns=2B", "phases.mlm.tokns: unknown key; did you mean `tokens`?"),
-        ("phases.mml.tokens=2B", "`phases` has no item `mml`; did you mean `mlm`?"),
         ("phases.cml.tokens=2B", "`phases` has no item `cml`; did you mean `clm`?"),
         ("phases.mml.tokens=2B", "phases.mml.tokens: `phases` has no item `mml`; did you mean `mlm`?"),
         ("phases.7.tokens=2B", "phases.7.tokens: `phases` has no item `7`"),
