@@ -13,10 +13,10 @@ from detour.ledger.workspace import Workspace
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_DETOUR_COMPLETE"
-_INSTALL = {
-    "bash": "detour completion bash > ~/.local/share/bash-completion/completions/detour",
-    "zsh": "detour completion zsh > ~/.zfunc/_detour (~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit)",
-    "fish": "detour completion fish > ~/.config/fish/completions/detour.fish",
+_FILES = {
+    "bash": "~/.local/share/bash-completion/completions/detour",
+    "zsh": "~/.zfunc/_detour",
+    "fish": "~/.config/fish/completions/detour.fish",
 }
 _PLAIN_WORDS = re.compile(r"\w[\w.+@%,/ -]*")
 """Names that shells treat as one word, once spaces are quoted, and that bash does not split; others are not offered."""
@@ -35,7 +35,18 @@ def script(shell: str) -> str:
     if shell == "bash":  # the others quote by themselves
         source = source.replace("COMPREPLY+=($value)", 'COMPREPLY+=("$(printf %q "$value")")')
     head, rest = ("#compdef detour\n", source.replace("#compdef detour", "", 1)) if shell == "zsh" else ("", source)
-    return f"{head}# Completion of detour in {shell}. To install it: {_INSTALL[shell]}\n{rest.strip()}"
+    return f"{head}# Completion of detour in {shell}. To install it:\n#   {_install(shell)}\n{rest.strip()}"
+
+
+def _install(shell: str) -> str:
+    """To be pasted: the folders are often not there yet."""
+    file = _FILES[shell]
+    command = f"mkdir -p {file.rpartition('/')[0]} && detour completion {shell} > {file}"
+    return (
+        f"{command}\n#   and in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit"
+        if shell == "zsh"
+        else command
+    )
 
 
 def complete_names(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:

@@ -73,7 +73,7 @@ def test_a_workspace_that_is_not_there_offers_nothing(workspace: Workspace) -> N
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_script_says_how_to_install_it_and_is_one_that_the_shell_can_read(shell: str, tmp_path: Path) -> None:
     text = script(shell)
-    assert f"detour completion {shell} > " in "\n".join(text.splitlines()[:2])
+    assert f"detour completion {shell} > " in "\n".join(text.splitlines()[:3])
     file = tmp_path / "script"
     file.write_text(text)
     subprocess.run([shell, "-n", str(file)], check=True)
