@@ -120,3 +120,12 @@ def test_without_squeue_nothing_is_changed_where_the_ledger_knows_no_job(desk: D
     with pytest.raises(SchedulerUnavailable, match=r"squeue failed.*nothing was changed"):
         cancelled(desk)
     assert list(desk.ledger.events()) == []
+
+
+def test_without_squeue_a_job_of_another_user_is_named_with_its_owner_and_left_alone(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.job("promote-2").user = "you"
+    desk.fake.silent = {"squeue"}
+    reached = cancelled(desk)
+    assert [(sent.job_id, sent.owner) for sent in reached.theirs] == [("4", "you")]
+    assert ([job.id for job in desk.fake.live()], desk.fake.denials) == ([4], [])

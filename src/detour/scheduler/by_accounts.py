@@ -8,7 +8,7 @@ touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from detour.scheduler.accounted import RUNS_AGAIN
@@ -55,7 +55,9 @@ def by_accounts(
     Records of jobs whose stages are done may have been purged. A job that was `ordered` to be cancelled does not run
     again after a preemption.
     """
-    found = ByAccounts()
+    found, runs = ByAccounts(), dict[str, list[JobRecord]]()
+    for record in snapshot.accounting or ():
+        runs.setdefault(record.ids.id, []).append(record)
     for one in sent:
         wanted = [(index, task) for index, task in enumerate(one.tasks) if not {*stages}.isdisjoint(task)]
         if one.dropped or not wanted:
@@ -66,7 +68,7 @@ def by_accounts(
             continue
         for index, task in wanted:
             job = one.job_id if len(one.tasks) == 1 else f"{one.job_id}_{index}"
-            last = _last_run(snapshot, one.job_id, index)
+            last = _last_run(runs.get(one.job_id, ()), index)
             if last is None and all(map(is_done, task)):
                 continue
             if last is None or last.tag != one.tag or _may_live(last.state, is_ordered=job in ordered):
@@ -81,17 +83,13 @@ def _add(found: ByAccounts, sent: Sent, job: str, task: tuple[str, ...], user: s
     elif last.tag != sent.tag:
         found.unproven[job] = RECYCLED if last.tag else NO_TAG
     elif last.user not in ("", user):
-        found.theirs.append(sent)
+        found.theirs.append(replace(sent, job_id=job, owner=last.user))
     else:
         found.live[job] = Shown(last.state, task)
 
 
-def _last_run(snapshot: Snapshot, job_id: str, index: int) -> JobRecord | None:
-    runs = [
-        record
-        for record in snapshot.accounting or ()
-        if record.ids.id == job_id and (not record.ids.indices or not record.ids.complete or record.ids.holds(index))
-    ]
+def _last_run(of_id: Iterable[JobRecord], index: int) -> JobRecord | None:
+    runs = [run for run in of_id if not run.ids.indices or not run.ids.complete or run.ids.holds(index)]
     return sorted(runs, key=lambda run: run.submitted_s or 0.0)[-1] if runs else None
 
 
