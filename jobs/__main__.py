@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from detour.errors import DetourError, PermanentFailure
-from detour.jobs.at_once import THREADS, processes_for, run_at_once, shares, this_command
+from detour.jobs.concurrent_seeds import THREADS, processes_for, run_at_once, shares, this_command
 from detour.jobs.environment import sees_gpu
-from detour.jobs.forked import run_forked
+from detour.jobs.forked_seeds import run_forked
 from detour.jobs.freed_memory import keep_freed_memory
 from detour.jobs.harness import run_stage
 from detour.jobs.log import LOGGER, log_to_stderr
@@ -32,7 +32,7 @@ from detour.scheduler.in_flight import jobs_sent
 def main(arguments: list[str] | None = None) -> int:
     """Run the stages in turn; the first failure ends the job with its exit code.
 
-    Seeds of one task share a GPU, or the cores of a job without one, if there is room for several: see `at_once`.
+    Seeds of one task share a GPU, or the cores of a job without one, if several fit: see `concurrent_seeds`.
     """
     parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from detour.planning.stage import PretrainStage, Stage
 from detour.speed.measure import measure, this_device
-from detour.speed.result import Asked
+from detour.speed.result import BenchSettings
 
 
 def main(request_file: str) -> None:
@@ -23,7 +23,7 @@ def main(request_file: str) -> None:
     for entry in request["stages"]:
         stage = Stage.from_json(entry)
         assert isinstance(stage, PretrainStage)
-        for speed in measure(stage, Asked(**request["asked"])):
+        for speed in measure(stage, BenchSettings(**request["asked"])):
             _write(output, {"speed": speed.to_json()})
 
 

@@ -13,7 +13,7 @@ from detour.config.models import Task
 from detour.corpus.files import check_unchanged
 from detour.evaluation.evaluators import Evaluation, evaluate, prepare
 from detour.files import write_atomic
-from detour.jobs.compiled import keep_compiled
+from detour.jobs.compile_cache import keep_compiled
 from detour.jobs.context import StageContext
 from detour.ledger.attempt import Attempt
 from detour.planning.settings import EvaluateSettings

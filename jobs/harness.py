@@ -1,6 +1,6 @@
 """One attempt at one stage, the same under Slurm, under the local executor and by hand.
 
-    already done? -> already failed for good? -> claim -> inputs verified -> run -> manifest -> rename -> journal
+    already done? -> already failed permanently? -> claim -> inputs verified -> run -> manifest -> rename -> journal
 
 Whatever happens, the end is journalled and the exit code says what the scheduler is to do next (detour.errors). A
 marker on disk, never the scheduler, decides whether a stage is done or its inputs are there.
@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from detour.accounting.allocation import read_allocation
-from detour.accounting.meter import EnergyMeter
+from detour.accounting.codecarbon_meter import EnergyMeter
 from detour.accounting.sampler import EnergySampler
 from detour.diagnosis.policy import counts_as_fruitless
 from detour.disk import with_room
 from detour.errors import NotReady, PermanentFailure
 from detour.files import write_atomic
+from detour.jobs.attempt_log import Narrator, begin_line, end_line
 from detour.jobs.diagnosis import learn_of_killed, slurm_facts
 from detour.jobs.log import best_effort, log
-from detour.jobs.narrator import Narrator, begin_line, end_line
 from detour.jobs.node_energy import node_energy, this_start
 from detour.jobs.outcome import Outcome, diagnosed, guarded, judged, not_worthwhile
 from detour.jobs.progress import attempts_in, leave_uncounted, restart_count
@@ -62,7 +62,7 @@ def run_stage(
 ) -> int:
     """Run one attempt and return the job's exit code.
 
-    It is 0 if done, 85 if stopped after saving, 86 if failed for good, 87 if not ready, 1 otherwise. `job` is the
+    It is 0 if done, 85 if stopped after saving, 86 if failed permanently, 87 if not ready, 1 otherwise. `job` is the
     scheduler's id. `wall_limit_s` requests a stop after that time, for schedulers that send no signal. `held_since_s`
     is when the job began or its previous stage ended, if known.
     """
@@ -71,7 +71,7 @@ def run_stage(
         return 0
     stage = read_stage(workspace, stage_id)
     if workspace.has_failed(stage_id):
-        _say(rank, f"{stage_id} failed for good: {failure_reason(workspace, stage_id)}; `detour retry` clears it")
+        _say(rank, f"{stage_id} failed permanently: {failure_reason(workspace, stage_id)}; `detour retry` clears it")
         return PermanentFailure.exit_code
     _refuse_links(workspace, workspace.stage(stage_id))
     if not rank.is_main:
@@ -164,7 +164,7 @@ def _outcome(
         with best_effort("the previous attempt counts as one without progress"):
             leave_uncounted(folder, number - 1)
     outcome = not_worthwhile(folder, number, killed)
-    outcome = outcome or guarded(lambda: _patient(workspace, stage, attempt, number, rank))
+    outcome = outcome or guarded(lambda: _waiting_for_room(workspace, stage, attempt, number, rank))
     return diagnosed(workspace, folder, attempt, number, outcome)
 
 
@@ -177,7 +177,7 @@ def _say_end(workspace: Workspace, stage: Stage, outcome: Outcome, elapsed_s: fl
 
 
 def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, attempt: Attempt) -> None:
-    """Record the outcome for the stage: an event, and a marker if it failed for good."""
+    """Record the outcome for the stage: an event, and a marker if it failed permanently."""
     if outcome.name == "done":
         attempt.event(StageDone(result=outcome.result))
     if outcome.exit_code == PermanentFailure.exit_code:
@@ -199,7 +199,7 @@ def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | Non
     return outcome.exit_code
 
 
-def _patient(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank) -> dict[str, Any]:
+def _waiting_for_room(workspace: Workspace, stage: Stage, attempt: Attempt, number: int, rank: Rank) -> dict[str, Any]:
     """Make the output; on a full disk, wait for room and start again from what is saved.
 
     Not with several ranks, since the others would not take part; there, the training itself waits at its checkpoints.

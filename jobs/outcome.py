@@ -52,7 +52,7 @@ def guarded(attempt: Callable[[], dict[str, Any]]) -> Outcome:
 
 
 def diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int, outcome: Outcome) -> Outcome:
-    """The outcome, or a failure for good if the verdict on it is that only a change can help."""
+    """The outcome, or a permanent failure if the verdict on it is that only a change can help."""
     if outcome.error is None:
         return outcome
     verdict = verdict_on_failure(workspace, folder.name, outcome.error)
@@ -75,7 +75,7 @@ def not_worthwhile(folder: Path, number: int, killed: Verdict | None) -> Outcome
 
 
 def judged(folder: Path, number: int, outcome: Outcome, stop_reason: str | None) -> Outcome:
-    """The outcome, or a failure for good if it is one too many failure or time limit without progress."""
+    """The outcome, or a permanent failure if it is one too many failure or time limit without progress."""
     if outcome.name == "not-ready" or outcome.out_of_room or _makes_room_for_others(outcome, stop_reason):
         with best_effort("this attempt counts as one without progress"):
             leave_uncounted(folder, number)

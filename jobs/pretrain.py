@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detour.corpus.files import check_folder_unchanged
-from detour.jobs.compiled import keep_compiled
+from detour.jobs.compile_cache import keep_compiled
 from detour.jobs.context import StageContext
 from detour.planning.origins import Folder
 from detour.planning.stage import PretrainStage

@@ -1,7 +1,7 @@
 """Whether a stage makes progress: several attempts in a row that leave nothing new in `work/` end it.
 
 Otherwise they would repeat forever. Some attempts do not count, and are marked so by a file next to their own: those
-without their inputs, those asked to make room for others, and all before a failure for good, since `detour retry`
+without their inputs, those asked to make room for others, and all before a permanent failure, since `detour retry`
 starts afresh.
 """
 
@@ -40,7 +40,7 @@ def leave_uncounted(stage_folder: Path, number: int) -> None:
 
 
 def restart_count(stage_folder: Path, number: int) -> None:
-    """Stop counting all attempts so far, after a failure for good."""
+    """Stop counting all attempts so far, after a permanent failure."""
     for path in _counted(stage_folder, number):
         path.with_suffix(UNCOUNTED).touch()
 

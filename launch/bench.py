@@ -15,7 +15,7 @@ from detour.launch.text.screen import show, show_json
 from detour.ledger.workspace import Workspace
 from detour.orchestration.bench import keep, measured
 from detour.planning.stage import PretrainStage
-from detour.speed.result import Asked, Device, Speed
+from detour.speed.result import BenchSettings, Device, Speed
 
 
 @click.command()
@@ -49,10 +49,10 @@ def command(
     stages = detour.plan(recipe, *overrides).shared.stages.values()
     by_phase = {stage.phase: stage for stage in stages if isinstance(stage, PretrainStage)}
     if unknown := set(phases) - set(by_phase):
-        raise click.UsageError(f"no phase {min(unknown)!r}; there are: {', '.join(by_phase)}")
+        raise click.UsageError(f"no phase {min(unknown)!r}; available: {', '.join(by_phase)}")
     by_phase = {phase: stage for phase, stage in by_phase.items() if not phases or phase in phases}
     device, pairs = None, []
-    for figure in measured(list(by_phase.values()), Asked(steps, rows, microbatch, not no_peers)):
+    for figure in measured(list(by_phase.values()), BenchSettings(steps, rows, microbatch, not no_peers)):
         if isinstance(figure, Speed):
             pairs.append((by_phase[figure.phase], figure))
             if not as_json:

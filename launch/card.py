@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from detour.accounting.energy import Method
-from detour.cards.about import about_chain, load_about
+from detour.cards.about_file import about_chain, load_about
 from detour.cards.conventions import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, default_folder, write_hub_folder
@@ -40,7 +40,7 @@ def command() -> None:
 @click.argument("chain")
 @written_workspace_option
 @click.option("--about", type=FILE, help="Facts that only people know.  [default: configs/cards/CHAIN.yaml, if any]")
-@click.option("--template", type=FILE, help="A Jinja template in place of the shipped one.")
+@click.option("--template", type=FILE, help="A Jinja template to use instead of the shipped one.")
 @click.option("--method", type=click.Choice(list(METHODS)), help="Method of the metadata's CO2.  [default: the best]")
 @click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from detour.imports import uncollected
 from detour.launch.quick import answered
-from detour.launch.text.screen import TERMINAL_ENCODING, leave_closed_pipe, prepare_streams, say
+from detour.launch.text.screen import TERMINAL_ENCODING, ignore_closed_pipe, prepare_streams, say
 
 GC_THRESHOLD = 50_000
 """New objects between two garbage collections; most verbs end before the first."""
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         sys.exit(_run(sys.argv[1:]))
     except BrokenPipeError:
-        leave_closed_pipe()  # of a help page, which click prints
+        ignore_closed_pipe()  # of a help page, which click prints
     except Exception as error:
         from detour.launch.endings import DEBUG  # not imported unless something fails
 

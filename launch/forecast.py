@@ -19,7 +19,7 @@ from detour.launch.text.forecast import (
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.sacct.reading import Dialect, Dump, read_rows
-from detour.usage.asking import chosen_columns, header_of
+from detour.usage.options import chosen_columns, header_of
 
 
 @click.command()

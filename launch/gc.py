@@ -11,7 +11,7 @@ from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.gc import cleaned_lines, gc_json, removable_lines
 from detour.launch.text.screen import columns, say_waiting, show, show_json
 from detour.ledger.workspace import Workspace
-from detour.orchestration.cleaning import clean, could_go
+from detour.orchestration.cleaning import clean, removable
 
 
 @click.command()
@@ -25,7 +25,7 @@ def command(dry_run: bool, yes: bool, everything: bool, workspace: Workspace, as
 
     Stages of any planned chain stay, with everything they are made of, as does what `detour pin` keeps.
     """
-    found = could_go(workspace)
+    found = removable(workspace)
     cleaned = None
     if not as_json:
         show(*removable_lines(workspace.root, found, columns(), everything=everything))

@@ -7,7 +7,7 @@ from shlex import quote
 
 import click
 
-from detour.config.starting import CLUSTER, RECIPE, start
+from detour.config.starter_files import CLUSTER, RECIPE, start
 from detour.launch.text.screen import show
 
 

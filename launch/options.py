@@ -44,7 +44,7 @@ def _found(_context: click.Context, _parameter: click.Parameter, given: Path | N
     return Workspace.find(given)
 
 
-def _in_its_mode(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Workspace:
+def _with_workspace_umask(context: click.Context, _parameter: click.Parameter, given: Path | None) -> Workspace:
     from detour.ledger.folders import workspace_umask  # verbs that only read start without it
 
     workspace = Workspace.find(given)
@@ -57,7 +57,7 @@ _workspace: dict[str, Any] = {
     "help": "Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
 }
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
-written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_in_its_mode)
+written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_with_workspace_umask)
 """For verbs that write to the workspace: what they create has its group permissions."""
 
 

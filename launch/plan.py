@@ -22,7 +22,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failures_of
 from detour.orchestration.gpu_shapes import check_gpus
-from detour.orchestration.plans import asked_of
+from detour.orchestration.plans import demand_of
 from detour.orchestration.progress import progress_of
 from detour.orchestration.when import when_to_start
 from detour.pricing.plan_price import price_in
@@ -52,7 +52,7 @@ def command(
     factors: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what a recipe or a sweep would do and what it would cost.
+    """Show what a recipe or sweep would do and cost.
 
     With --cluster, it is also priced. Nothing is written.
     """
@@ -77,7 +77,7 @@ def command(
     width = columns()
     show(render_plan(planned, progress, width), *failure_lines(failures_of(view.workspace, planned.plans), width))
     if price:
-        asked = asked_of(planned, left, price)
+        asked = demand_of(planned, left, price)
         show("", render_price(price, width), *shares_lines(planned, left, price))
         show(*(line for text in outlook_lines(outlook(view, asked)) for line in wrapped(text, "", width)))
     if starts:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from detour.imports import uncollected
 from detour.launch.text.help import help_page
 from detour.launch.text.screen import columns, rows_that_fit, show, uses_colour
-from detour.monitoring.kept import Kept
+from detour.monitoring.status_cache import CachedStatus
 
 
 def answered(arguments: Sequence[str]) -> bool:
@@ -39,7 +39,7 @@ def _are_names(words: Sequence[str]) -> bool:
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
     place = folder or os.environ.get("DETOUR_WORKSPACE") or "workspace"
-    kept = Kept(os.path.abspath(place), (columns(1, 1_000), rows_that_fit(0), uses_colour(), *chains))  # noqa: PTH100
+    kept = CachedStatus(os.path.abspath(place), (columns(1, 1_000), rows_that_fit(0), uses_colour(), *chains))  # noqa: PTH100
     if (text := kept.text()) is not None:
         show(text, styled=True)
         return

@@ -16,8 +16,8 @@ from detour.launch.options import json_option, optional_names_argument, workspac
 from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
 from detour.rendering.formats import json_report
-from detour.rendering.ledes import lede_lines
-from detour.rendering.written import FORMATS, Format, default_place, format_for, write_report
+from detour.rendering.summaries import summary_lines
+from detour.rendering.writing import FORMATS, Format, default_place, format_for, write_report
 from detour.reporting.period import period_of
 from detour.text import wrapped
 from detour.usage.site_export import site_figure_of
@@ -40,7 +40,9 @@ from detour.usage.site_export import site_figure_of
     "--time-zone", metavar="ZONE", help="Zone in which days and months begin.  [default: the project's, or UTC]"
 )
 @click.option(
-    "--project", type=click.Path(dir_okay=False, path_type=Path), help="Who it is by.  [default: configs/project.yaml]"
+    "--project",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The project that the report is for.  [default: configs/project.yaml]",
 )
 @click.option(
     "--site-figure", metavar="TEXT", help="Usage according to the site, such as '1234.5 GPU-h', or a file with it."
@@ -85,6 +87,6 @@ def command(
     chosen = wanted or format_for(out)
     written = write_report(report, chosen, out or default_place(chosen))
     if not as_json:
-        show(*(line for lede in lede_lines(report) for line in wrapped(lede, "", columns())))
+        show(*(line for summary in summary_lines(report) for line in wrapped(summary, "", columns())))
         warn(report.warnings)
         show(f"Report written to {written}")

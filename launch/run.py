@@ -32,7 +32,7 @@ from detour.planning.stage import StageKind
     type=click.Choice(get_args(StageKind)),
     help="Last kind of stage to run, such as prepare.  [default: all]",
 )
-@click.option("--retry", is_flag=True, help="Also run stages that failed for good.")
+@click.option("--retry", is_flag=True, help="Also run stages that failed permanently.")
 @cluster_option("Profile with this machine's PUE and grid factor.", default="local", show_default=True)
 @over_budget_option
 @click.option("--quiet", is_flag=True, help="No live display; one line per stage.")

@@ -36,7 +36,7 @@ from detour.orchestration.submit import Order, order_for, scripts, send
 @written_workspace_option
 @cluster_option("Cluster profile: a name (`detour clusters`) or a file.", required=True)
 @job_options(gpus="a node's", others="the profile's")
-@click.option("--retry", is_flag=True, help="Also submit stages that failed for good.")
+@click.option("--retry", is_flag=True, help="Also submit stages that failed permanently.")
 @over_budget_option
 @click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
 @json_option
@@ -58,7 +58,7 @@ def command(
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, cluster, options, retry=retry)
     (say if as_json else show)(*failure_lines(order.failures, columns(), retrying=retry))
-    say(*(f"{stage.label}: made again, its output is damaged" for stage in order.damaged))
+    say(*(f"{stage.label}: rebuilt, because its output is damaged" for stage in order.damaged))
     if dry_run:
         _dry_run(workspace, order, as_json)
     else:

@@ -12,9 +12,9 @@ from detour.launch.text.usage import render_usage, usage_csv, usage_json, usage_
 from detour.sacct.reading import Dialect
 from detour.scheduler.commands import Slurm
 from detour.times import zone_of
-from detour.usage.asking import chosen_columns, header_of, instant_s, only_of, tables_of
-from detour.usage.counted import count_files, count_live
+from detour.usage.compute import count_files, count_live
 from detour.usage.counting import Counting
+from detour.usage.options import chosen_columns, header_of, instant_s, only_of, tables_of
 from detour.usage.tally import USUAL, Question
 
 

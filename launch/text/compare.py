@@ -43,7 +43,7 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
             yield from wrapped(sentence, "  ", width)
     if is_short:
         yield from wrapped(
-            f"{len(comparison.pairs)} pairs are compared; the figures behind each are shown for up to {MOST_IN_FULL}: "
+            f"{len(comparison.pairs)} pairs are compared; details are only shown for up to {MOST_IN_FULL}: "
             "compare fewer, --against one, or with --json",
             "",
             width,

@@ -55,7 +55,7 @@ def _methods(site: SiteEnergy) -> Iterator[str]:
     factor = constants.grid_g_per_kwh or "unknown"
     yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=WIDTH)
     if site.quoted is not None:
-        yield "  * quoted: measured if it saw 90 % of the time, else Slurm's, else estimated"
+        yield "  * quoted: measured if it covers 90 % of the time, else Slurm's, else estimated"
 
 
 def _details(figure: EnergyFigure) -> str:

@@ -1,4 +1,4 @@
-"""Stages that failed for good in an earlier run: which, why, their dependents, and what to do."""
+"""Stages that failed permanently in an earlier run: which, why, their dependents, and what to do."""
 
 from __future__ import annotations
 

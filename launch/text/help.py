@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS = {
     "Plan and run": {
-        "plan": "Show what a recipe or a sweep would do and what it would cost.",
+        "plan": "Show what a recipe or sweep would do and cost.",
         "run": "Run a recipe or a sweep on this machine.",
         "submit": "Submit missing stages of a recipe or sweep to Slurm, exactly once.",
         "init": "Write a recipe and a cluster profile with comments, to start from.",

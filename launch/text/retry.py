@@ -12,4 +12,4 @@ def retry_lines(retry: Retry) -> Iterator[str]:
     for label, reason in retry.failed.items():
         yield plain(f"{label}: runs again; it had failed: {reason}")
     for label, problem in retry.damaged.items():
-        yield plain(f"{label}: made again, its output is damaged: {problem}")
+        yield plain(f"{label}: rebuilt, because its output is damaged: {problem}")

@@ -99,5 +99,5 @@ def failures_text(ran: Ran) -> str:
         if failure.log is not None and failure.log.exists():
             lines.append(f"the end of {failure.log}:")
             lines += [f"  {line}" for line in failure.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
-    lines.append("`detour run` again resumes; add --retry for a stage that failed for good, once its cause is fixed.")
+    lines.append("`detour run` again resumes; add --retry for a permanently failed stage, once its cause is fixed.")
     return "\n".join(lines)

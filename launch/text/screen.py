@@ -40,7 +40,7 @@ def _write(text: str) -> bool:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        leave_closed_pipe()
+        ignore_closed_pipe()
         return False
     except OSError as error:
         error.filename = STANDARD_OUTPUT
@@ -80,7 +80,7 @@ def json_text(value: Any, *, indented: bool = True) -> str:
     try:
         text = orjson.dumps(value, default=_by_name, option=option).decode()
     except orjson.JSONEncodeError:
-        text = orjson.dumps(_sayable(value), default=_by_name, option=option).decode()
+        text = orjson.dumps(_encodable(value), default=_by_name, option=option).decode()
     return re.sub(_STEERING, _escaped, text)
 
 
@@ -94,17 +94,17 @@ def _by_name(value: Any) -> Any:
     return value._asdict()
 
 
-def _sayable(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, int) and value.bit_length() > LARGEST_BITS:
         return str(value)
     if isinstance(value, dict):
-        return {_sayable(key): _sayable(item) for key, item in value.items()}
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_asdict"):
-        return [_sayable(item) for item in value]
+        return [_encodable(item) for item in value]
     fields = getattr(value, "__dataclass_fields__", ()) or getattr(value, "_fields", ())
-    return {name: _sayable(getattr(value, name)) for name in fields} if fields else value
+    return {name: _encodable(getattr(value, name)) for name in fields} if fields else value
 
 
 def say(*lines: str) -> None:
@@ -174,7 +174,7 @@ ERRORS = "detour.ascii"
 codecs.register_error(ERRORS, _in_ascii)
 
 
-def leave_closed_pipe() -> None:
+def ignore_closed_pipe() -> None:
     """The reader of a pipe, such as `head`, has seen enough: not an error, and what follows is not shown."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from detour.text import counted as number_of
 from detour.text import cut, plain, wrapped
-from detour.usage.counted import Counted
+from detour.usage.compute import Counted
 from detour.usage.counting import Counting
 from detour.usage.tally import Line, Question, Table
 from detour.usage.totals import Totals

@@ -12,7 +12,7 @@ Arguments that several functions share:
     plan         the result of `plan`
     cluster      a cluster profile: its name, its file, or a `Cluster`
     workspace    a directory, by default $DETOUR_WORKSPACE or ./workspace; it need not exist yet
-    retry        also run stages that failed for good; otherwise they and their dependents are left out
+    retry        also run stages that failed permanently; otherwise they and their dependents are left out
     over_budget  the reason for exceeding a hard cap, which is recorded
 
 Nothing here prints or prompts. Errors are those of `detour.errors`: one sentence each, with the verb's exit code.
@@ -52,7 +52,7 @@ def plan(recipe: PathLike, *overrides: str) -> Planned:
     `planned.shared.missing`: such a plan can be priced but not run. Raises RecipeError, which names file, line and key
     of every mistake, and UserError for files whose first rows do not fit the recipe.
     """
-    from detour.orchestration.first_look import check_files
+    from detour.orchestration.input_check import check_files
     from detour.orchestration.plans import load_plans
 
     planned = load_plans(Path(recipe), overrides)

@@ -171,7 +171,7 @@ def test_the_answer_of_the_api_is_read_and_a_job_is_there_once(tmp_path: Path) -
     assert [row.energy_kwh for row in file.rows] == [3.0, 3.0]
     assert file.rows[0].gpu_hours == 4.0
     assert file.rows[0].notes == ("ipmi is taken, not rapl",)
-    assert "1 row of jobs that are there twice, of which the last one counts" in file.notes
+    assert "1 row of duplicate jobs, of which the last one counts" in file.notes
 
 
 def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ('[{"uuid": "7", "uuid": "8"}]', "the key 'uuid' appears twice in one object: keep one of them"),
         ("duration,emissions,energy_consumed,duration\n1,1,1,2\n", ":1: the column 'duration' appears twice"),
-        ('{"data": [{"name": "x"}]}', "holds no list of jobs with a uuid"),
-        ("[]", "holds no row of CEEMS"),
-        ("timestamp,run_id,duration,emissions,energy_consumed\n2026-01-01,a,,,\n", "holds no row of codecarbon"),
+        ('{"data": [{"name": "x"}]}', "has no list of jobs with a uuid"),
+        ("[]", "has no row of CEEMS"),
+        ("timestamp,run_id,duration,emissions,energy_consumed\n2026-01-01,a,,,\n", "has no row of codecarbon"),
         ("\x00\x01\x02", "no columns of energy"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_counter_that_begins_again_loses_an_interval_which_is_filled_in_and_sa
     assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml), rel=1e-3)
     assert_holds(figure, truth_kwh(nvml))
     assert figure.coverage == pytest.approx(1 - 30 / 7200)
-    assert "counters began again 1 time" in figure.detail
+    assert "counters were reset 1 time" in figure.detail
     assert "30s of GPU time filled in at the last mean power" in figure.detail
 
 

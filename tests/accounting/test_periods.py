@@ -140,8 +140,8 @@ def test_a_row_holds_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> 
             "hours.csv:2: hour: expected a time such as 2026-01-31T13:00Z, found 'yesterday'",
         ),
         ("hour,g_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00+01:00,2\n", "hours.csv:3: hour: the same as in line 2"),
-        ("hour,g_per_kwh\n", "holds no factor"),
-        ("", "holds no factor"),
+        ("hour,g_per_kwh\n", "has no factors"),
+        ("", "has no factors"),
     ],
 )
 def test_a_wrong_file_is_refused_at_its_line(tmp_path: Path, content: str, message: str) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detour.jobs.at_once import THREADS, VARIABLE, shares
+from detour.jobs.concurrent_seeds import THREADS, VARIABLE, shares
 from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import load_plans
 from detour.planning.stage import EvaluateStage

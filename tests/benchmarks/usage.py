@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from detour.sacct.reading import Dialect
-from detour.usage.counted import count_files
+from detour.usage.compute import count_files
 from detour.usage.tally import Question
 
 COLUMNS = """JobID|JobIDRaw|Cluster|Partition|QOS|Account|User|Submit|Eligible|Start|End|Elapsed|ExitCode|State|NNodes|\

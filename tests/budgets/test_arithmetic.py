@@ -1,4 +1,4 @@
-"""Asked + reserved + spent against the cap: by hand, and over random histories."""
+"""Demand + reserved + spent against the cap: by hand, and over random histories."""
 
 from __future__ import annotations
 

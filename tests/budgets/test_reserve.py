@@ -14,10 +14,10 @@ from multiprocessing.synchronize import Barrier
 import pytest
 
 from detour.budgets import reserve as reserve_module
-from detour.budgets.book import Asked, Book
+from detour.budgets.book import Book, Demand
 from detour.budgets.caps import Budget
 from detour.budgets.reservations import Amounts
-from detour.budgets.reserve import CLAIM, asked_for, facts_of, release_stages, reserve, reserving
+from detour.budgets.reserve import CLAIM, demand_for, facts_of, release_stages, reserve, reserving
 from detour.config.loading import load_cluster
 from detour.config.models import File
 from detour.errors import BudgetRefused, UserError
@@ -59,9 +59,9 @@ def make_budget(hard: float | None, soft: float | None = None, measure: str = "g
     return Budget.model_validate({"name": "abc-2026", measure: cap})
 
 
-def asked(hours: float, *names: str) -> Asked:
+def asked(hours: float, *names: str) -> Demand:
     stages = [make_stage(name) for name in names]
-    return Asked(FACTS, stages, {stage.id: {"gpu_hours": hours} for stage in stages})
+    return Demand(FACTS, stages, {stage.id: {"gpu_hours": hours} for stage in stages})
 
 
 def reserved_hours(workspace: Workspace, now_s: float | None = None) -> float:
@@ -185,7 +185,7 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
     first = make_stage("first")
     second = make_stage("second", {"parent": first.id})
     reserve(workspace, journal, [], asked(70.0, "before")).commit()
-    wanted = Asked(FACTS, [first, second], {first.id: {"gpu_hours": 20.0}, second.id: {"gpu_hours": 15.0}})
+    wanted = Demand(FACTS, [first, second], {first.id: {"gpu_hours": 20.0}, second.id: {"gpu_hours": 15.0}})
     with pytest.raises(BudgetRefused) as refused:
         reserve(workspace, journal, [make_budget(100.0)], wanted)
     text = str(refused.value)
@@ -200,7 +200,7 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
 
 def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Workspace, journal: Journal) -> None:
     wanted = asked(20.0, "priced", "unpriced")
-    wanted = Asked(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
+    wanted = Demand(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
     with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default time"):
         reserve(workspace, journal, [make_budget(10.0)], wanted)
 
@@ -276,7 +276,7 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
 def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace: Workspace, journal: Journal) -> None:
     first = make_stage("first")
     second = make_stage("second", {"parent": first.id})
-    wanted = Asked(FACTS, [first, second], {first.id: {"gpu_hours": 2.0}, second.id: {"gpu_hours": 3.0}})
+    wanted = Demand(FACTS, [first, second], {first.id: {"gpu_hours": 2.0}, second.id: {"gpu_hours": 3.0}})
     reserve(workspace, journal, [], wanted).commit()
     for stage in (first, second):
         workspace.stage(stage.id).mkdir(parents=True)
@@ -295,12 +295,12 @@ def test_who_joins_what_is_on_its_way_does_not_pay_for_it_again(workspace: Works
     tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
     journal.append(JobIntended(tags=[tag], tasks=[[shared]], dependency=""))
     journal.append(JobsCommitted(tags=[tag]))
-    others = Asked({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
+    others = Demand({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
     theirs = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 10}})
     assert reserve(workspace, journal, [theirs], others).lines[0].asked == 8.0
 
 
-def _of(one: Asked) -> tuple[Sequence[Stage], Mapping[str, Amounts]]:
+def _of(one: Demand) -> tuple[Sequence[Stage], Mapping[str, Amounts]]:
     return one.stages, one.amounts
 
 
@@ -319,7 +319,7 @@ def test_a_plan_is_asked_for_by_its_limits(workspace: Workspace, journal: Journa
     cluster = load_cluster("jean-zay")
     stages = Planner(inspect).plan(make_recipe()).stages
     prices = prices_of(stages, cluster, NoHistory())
-    wanted = asked_for(stages, prices, cluster, facts_of(cluster, None, "tiny"))
+    wanted = demand_for(stages, prices, cluster, facts_of(cluster, None, "tiny"))
     amounts = {stage.label: wanted.amounts[stage.id] for stage in stages}
     assert amounts["prepare"]["gpu_hours"] == 0
     assert amounts["pretrain clm"]["gpu_hours"] == pytest.approx(4 * 600 / 3600), "ten minutes is the least asked for"

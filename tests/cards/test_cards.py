@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from detour.accounting.energy import Method
-from detour.accounting.spent import Spent
-from detour.cards.about import About, TaskAbout, load_about
+from detour.accounting.result_cost import Spent
+from detour.cards.about_file import About, TaskAbout, load_about
 from detour.cards.content import Content
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, default_folder, write_hub_folder
@@ -188,7 +188,7 @@ def test_the_hub_folder_holds_the_export_and_is_replaced_as_a_whole(workspace: W
 
 def test_a_folder_that_holds_something_else_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="has other content"):
         write_hub_folder(workspace, tmp_path, gather(workspace, "made-up", ABOUT), Record("made-up", "id", ABOUT))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 

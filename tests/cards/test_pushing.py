@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from detour.cards.about import About
+from detour.cards.about_file import About
 from detour.cards.hub_folder import RECORD, Record
 from detour.cards.pushing import push
 from detour.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detour.accounting.energy import Method
-from detour.cards.about import About
+from detour.cards.about_file import About
 from detour.cards.conventions import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, write_hub_folder
@@ -299,7 +299,7 @@ def test_a_number_changed_by_hand_is_found_with_its_line(hub: tuple[Workspace, P
 
 
 def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="was made in another workspace"):
+    with pytest.raises(UserError, match="was made in a workspace other than"):
         verify_card(hub[1], Workspace(tmp_path))
 
 

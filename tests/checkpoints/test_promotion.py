@@ -227,7 +227,7 @@ def test_a_person_can_accept_a_poor_checkpoint_and_never_a_wrong_one() -> None:
     assert said[0].overridden == "a known plateau"
     with pytest.raises(PermanentFailure, match=r"not promoted: too few \(gate tokens, missed by 5\)"):
         gatekeeper.require([Verdict("tokens", False, "too few", 5)])
-    assert [verdict.stands for verdict in said] == [True, False]
+    assert [verdict.passes for verdict in said] == [True, False]
 
 
 def test_all_gates_that_were_missed_together_are_named() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from detour.budgets.caps import Budget
-from detour.cards.about import About
+from detour.cards.about_file import About
 from detour.config.cluster import Cluster
 from detour.config.fields import Written
 from detour.config.models import Recipe

@@ -228,7 +228,7 @@ def test_a_file_without_suffix_comes_before_a_name(recipes: Path) -> None:
     assert recipe_path(Path("quickstart")) == Path("quickstart")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("quickstrat", "did you mean `quickstart`"), ("x" * 5000, "there are: ")])
+@pytest.mark.parametrize(("name", "hint"), [("quickstrat", "did you mean `quickstart`"), ("x" * 5000, "available: ")])
 def test_an_unknown_name_is_answered_with_those_known(name: str, hint: str, recipes: Path) -> None:
     del recipes
     with pytest.raises(RecipeError, match="no such recipe or sweep") as error:

@@ -185,7 +185,7 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ("axes: {lr: {key: a, values: [1], cases: {x: {}}}}", 3, "give either `key` and `values`, or `cases`"),
         ("axes: {lr: {key: optimizer.lr, values: [1, 2], labels: [a]}}", 3, "1 labels for 2 values"),
         ("axes: {lr: {key: optimizer.lr, valeus: [1]}}", 3, "valeus: unknown key; did you mean `values`?"),
-        ("axes: {a: {key: optimizer.lr, values: [1]}}\nzip: [[a, b]]", 4, "no axis `b`; there are: a"),
+        ("axes: {a: {key: optimizer.lr, values: [1]}}\nzip: [[a, b]]", 4, "no axis `b`; available: a"),
         (
             "axes: {a: {key: optimizer.lr, values: [1]}, b: {key: optimizer.eps, values: [1, 2]}}\nzip: [[a, b]]",
             4,

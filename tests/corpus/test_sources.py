@@ -187,9 +187,9 @@ BAD: list[tuple[str, bytes, str]] = [
     (
         "column.jsonl",
         b'{"text": "a"}\n{"title": "b", "body": "c"}\n',
-        "line 2: no column `text`; there are: title, body",
+        "line 2: no column `text`; available: title, body",
     ),
-    ("column.csv", b"code,long\nA,b\n", "no column `text`; there are: code, long"),
+    ("column.csv", b"code,long\nA,b\n", "no column `text`; available: code, long"),
     ("twice.csv", b"text,text\na,b\n", "the column `text` appears twice"),
     ("ragged.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields, the header has 2"),
     ("quote.csv", b'id,text\n1,"a\n2,b\n', "not CSV"),
@@ -219,7 +219,7 @@ def test_a_flipped_bit_in_gzip_is_noticed(tmp_path: Path) -> None:
 def test_parquet_columns_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"body": ["un"], "number": [1]}), path)
-    with pytest.raises(SourceError, match="no column `text`; there are: body, number"):
+    with pytest.raises(SourceError, match="no column `text`; available: body, number"):
         list(Table(path, ["text"]))
     with pytest.raises(SourceError, match="row 1: the document is a number"):
         list(read_texts(Table(path, ["number"])))
@@ -247,7 +247,7 @@ def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
 
 def test_other_columns_of_text_files_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("texte")
-    with pytest.raises(SourceError, match="no column `long`; there are: text"):
+    with pytest.raises(SourceError, match="no column `long`; available: text"):
         list(Table(tmp_path / "a.txt", ["long"]))
 
 

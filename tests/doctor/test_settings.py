@@ -133,7 +133,7 @@ def test_what_the_site_tells_is_read_whole(site: LiveCluster) -> None:
     assert site.accounts["abc@cpu"] == {"qos_cpu-t3"}
     assert site.accounting == "on"
     assert site.clock_offset_s == 1.0
-    assert site.silences == ()
+    assert site.unanswered == ()
 
 
 def test_seven_calls_and_no_more() -> None:
@@ -203,7 +203,7 @@ def test_a_silent_controller_is_unknown_and_not_asked_again(profile: Cluster) ->
     assert slurm.calls == {"sinfo": 1, "scontrol": 1, "sacctmgr": 1, "sacct": 1}
     assert {finding.verdict for finding in bad(profile, site)} == {"unknown"}
     assert {finding.subject for finding in bad(profile, site)} == {"partitions", "nodes", "accounts", "settings"}
-    assert "Unable to contact slurm controller" in site.silences[0]
+    assert "Unable to contact slurm controller" in site.unanswered[0]
 
 
 def test_a_silent_database_is_unknown(profile: Cluster) -> None:
@@ -219,7 +219,7 @@ def test_no_answer_at_all_is_no_problem_of_the_profile(profile: Cluster) -> None
     nothing = CommandResult(127, "", "it is not on the path: is this a login node of the cluster?")
     site, _ = ask(dict.fromkeys(("sinfo", "scontrol", "sacctmgr", "sacct"), nothing))
     assert {finding.verdict for finding in compare(profile, site)} == {"unknown"}
-    assert len(site.silences) == 4
+    assert len(site.unanswered) == 4
 
 
 @pytest.mark.parametrize("storage", ["accounting_storage/none", "(null)"])

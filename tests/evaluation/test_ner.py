@@ -107,7 +107,7 @@ def test_a_batch_that_does_not_fit_is_cut_in_half_and_learns_the_same(
     monkeypatch.setattr(EntityRecognition, "loss", loss)
     cut = evaluate(task, spans_file, model_folder, tmp_path / "cut")
     assert refused == [12, 6], "the size that fits is kept for the steps after"
-    assert cut.result["notes"][-1] == "batches were cut into 4 parts, for want of memory"
+    assert cut.result["notes"][-1] == "batches were split into 4 parts to fit the memory"
     assert cut.result["history"][0]["train_loss"] == pytest.approx(whole.result["history"][0]["train_loss"], rel=1e-4)
 
 

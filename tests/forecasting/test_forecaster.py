@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detour.forecasting.bursts import JOBS_A_BURST, Bursts
+from detour.forecasting.bursts import MAX_JOBS_PER_BURST, Bursts
 from detour.forecasting.forecaster import Expected, Forecaster, NoForecast
 from detour.forecasting.waits import HOUR_S, Shape, Wait
 
@@ -78,7 +78,7 @@ def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
     for index in range(1000):
         burst = bursts.add(Wait(str(index), "own", SHAPE, 0.0))
     seen = list(burst.observed(10.0))
-    assert len(seen) <= JOBS_A_BURST
+    assert len(seen) <= MAX_JOBS_PER_BURST
     assert sum(one.weight for one in seen) == pytest.approx(1.0)
 
 

@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
-from detour.jobs.at_once import MOST
-from detour.jobs.compiled import keep_compiled
+from detour.jobs.compile_cache import keep_compiled
+from detour.jobs.concurrent_seeds import MOST
 from detour.pretraining.kernel_choice import is_installed
 from tests.gpu.fine_tuning_estimate import Cost, estimate_lines
 from tests.gpu.fine_tuning_worker import WHOLE_STEPS, Order, Rate, Whole, Worker, start

@@ -35,7 +35,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1", "promote-1")})
 
 
-def could_go(workspace: Workspace) -> list[Removable]:
+def removable(workspace: Workspace) -> list[Removable]:
     return list(find(Survey(workspace, LedgerView(workspace).state)))
 
 
@@ -44,7 +44,7 @@ def named(found: Sequence[Removable]) -> dict[str, Kind]:
 
 
 def test_what_an_earlier_plan_left_could_go_with_its_bytes_and_inodes(workspace: Workspace) -> None:
-    found = could_go(workspace)
+    found = removable(workspace)
     assert named(found) == {"prepare-old": Kind.STAGE, "pretrain-old": Kind.STAGE}
     (prepare, _) = found
     assert prepare.extent.inodes == 5, "two folders, stage.json, manifest.json and the model"
@@ -53,9 +53,9 @@ def test_what_an_earlier_plan_left_could_go_with_its_bytes_and_inodes(workspace:
 
 def test_a_pinned_stage_stays_with_all_that_it_is_made_of(workspace: Workspace) -> None:
     pin(workspace, ["pretrain-old"], "the paper's")
-    assert could_go(workspace) == []
+    assert removable(workspace) == []
     assert unpin(workspace, ["pretrain-old", "promote-1"]) == ["pretrain-old"]
-    assert len(could_go(workspace)) == 2
+    assert len(removable(workspace)) == 2
 
 
 def test_a_pin_keeps_its_reason(workspace: Workspace) -> None:
@@ -66,26 +66,26 @@ def test_a_pin_keeps_its_reason(workspace: Workspace) -> None:
 
 def test_a_stage_that_runs_stays(workspace: Workspace) -> None:
     with claim(workspace, "pretrain-old", "an attempt"):
-        assert could_go(workspace) == []
+        assert removable(workspace) == []
 
 
 def test_a_stage_whose_job_waits_stays_with_its_inputs(workspace: Workspace) -> None:
     (workspace.manifest("pretrain-old")).unlink()
     with command_journal(workspace) as journal:
         journal.append(StageSubmitted(), stage="pretrain-old", job="7")
-    assert could_go(workspace) == []
+    assert removable(workspace) == []
 
 
 def test_a_model_that_a_link_leads_to_stays(workspace: Workspace) -> None:
     (workspace.root / "models" / "old").symlink_to("../stages/pretrain-old/output")
-    assert could_go(workspace) == []
+    assert removable(workspace) == []
 
 
 def test_resume_files_go_when_the_stage_is_done_and_stay_while_it_is_not(workspace: Workspace) -> None:
     for stage in ("pretrain-1", "promote-1"):
         (workspace.stage(stage) / "work" / "step-000000000010-abc").mkdir(parents=True)
     workspace.manifest("promote-1").unlink()
-    kinds = [(one.kind, one.stage) for one in could_go(workspace) if one.kind is not Kind.STAGE]
+    kinds = [(one.kind, one.stage) for one in removable(workspace) if one.kind is not Kind.STAGE]
     assert kinds == [(Kind.WORK, "pretrain-1")]
 
 
@@ -95,7 +95,7 @@ def test_of_an_unfinished_stage_only_what_no_attempt_resumes_from_could_go(works
     for name in ("step-000000000020-abc", "damaged-step-000000000010-abc", ".writing-30-7", ".removing-step-1"):
         (work / "checkpoints" / name).mkdir(parents=True)
     (folder / "output.0001").mkdir()
-    found = {name: kind for name, kind in named(could_go(workspace)).items() if kind is not Kind.STAGE}
+    found = {name: kind for name, kind in named(removable(workspace)).items() if kind is not Kind.STAGE}
     assert found == {
         "output.0001": Kind.OUTPUT,
         "damaged-step-000000000010-abc": Kind.CHECKPOINT,
@@ -108,34 +108,34 @@ def test_old_code_goes_when_no_job_waits(workspace: Workspace) -> None:
     for age, name in enumerate(("newest", "older", "oldest")):
         (workspace.root / "code" / name).mkdir()
         os.utime(workspace.root / "code" / name, (1e9 - age, 1e9 - age))
-    assert {name for name, kind in named(could_go(workspace)).items() if kind is Kind.CODE} == {"older", "oldest"}
+    assert {name for name, kind in named(removable(workspace)).items() if kind is Kind.CODE} == {"older", "oldest"}
     workspace.manifest("promote-1").unlink()
     with command_journal(workspace) as journal:
         journal.append(StageSubmitted(), stage="promote-1", job="7")
-    assert [one for one in could_go(workspace) if one.kind is Kind.CODE] == []
+    assert [one for one in removable(workspace) if one.kind is Kind.CODE] == []
 
 
 def test_compiled_kernels_go_while_no_job_waits(workspace: Workspace) -> None:
     (workspace.root / "compiled" / "1000").mkdir(parents=True)
-    assert named(could_go(workspace))["1000"] is Kind.COMPILED
+    assert named(removable(workspace))["1000"] is Kind.COMPILED
     workspace.manifest("promote-1").unlink()
     with command_journal(workspace) as journal:
         journal.append(StageSubmitted(), stage="promote-1", job="7")
-    assert "1000" not in named(could_go(workspace))
+    assert "1000" not in named(removable(workspace))
 
 
 def test_without_all_plans_nothing_is_known_to_be_superfluous(workspace: Workspace) -> None:
     (workspace.root / "chains" / "other").mkdir()
     (workspace.root / "chains" / "other" / "plan.json").write_text("{")
     with pytest.raises(UnreadablePlan, match=r"other/plan\.json.*until then nothing is removed"):
-        could_go(workspace)
+        removable(workspace)
 
 
 def test_a_pinned_stage_whose_inputs_are_unknown_keeps_everything(workspace: Workspace) -> None:
     pin(workspace, ["pretrain-old"], "")
     (workspace.stage("pretrain-old") / "stage.json").write_text("{")
     with pytest.raises(UnreadablePlan, match="pinned or in use"):
-        could_go(workspace)
+        removable(workspace)
 
 
 @st.composite
@@ -170,7 +170,7 @@ def test_nothing_that_a_wanted_stage_is_made_of_could_go(
     workspace = made_workspace(tmp_path_factory.mktemp("gc"), graph, {"chain": sorted(planned)} if planned else {})
     pin(workspace, pins, "")
     claims = [claim(workspace, stage, "an attempt") for stage in running]
-    gone = {one.stage for one in could_go(workspace) if one.kind is Kind.STAGE}
+    gone = {one.stage for one in removable(workspace) if one.kind is Kind.STAGE}
     for held in claims:
         held.release()
     wanted = planned | pins | running

@@ -12,7 +12,7 @@ from detour.checkpoints.manifest import write_manifest
 from detour.config.models import File, Recipe
 from detour.corpus.files import SourceError
 from detour.jobs import pretrain, promote
-from detour.jobs.compiled import keep_compiled
+from detour.jobs.compile_cache import keep_compiled
 from detour.jobs.context import StageContext, StageOfKind
 from detour.ledger.attempt import Attempt
 from detour.orchestration.plans import inspect_entry

@@ -171,7 +171,7 @@ class Attempts:
         gate: dict[str, Any] | None = None,
         probe: Probed | None = None,
     ) -> tuple[int, str]:
-        """Exit code, and the reason if it failed for good."""
+        """Exit code, and the reason if it failed permanently."""
         self.plan(held, gate, probe)
         code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
         failure = self.workspace.failure(self.stage.id)

@@ -56,6 +56,6 @@ def test_what_no_constant_can_be_is_refused(option: str, value: str, tmp_path: P
 
 
 def test_the_shipped_about_file_is_read() -> None:
-    from detour.cards.about import about_chain
+    from detour.cards.about_file import about_chain
 
     assert about_chain("quickstart").languages == ("fr",)

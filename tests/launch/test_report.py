@@ -54,7 +54,7 @@ def test_without_a_place_it_replaces_a_report_in_the_current_folder_and_no_other
     for _ in range(2):
         assert call("-w", workspace).output.splitlines()[-1] == "Report written to report.html"
     page.write_text("<title>pytest</title>")
-    assert "report.html: is here already" in str(call("-w", workspace).exception)
+    assert "report.html: exists already" in str(call("-w", workspace).exception)
     assert page.read_text() == "<title>pytest</title>"
 
 

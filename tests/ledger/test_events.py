@@ -35,7 +35,7 @@ from detour.ledger.workspace import Workspace
 from detour.pricing.comparison import quotes
 from detour.reporting.curves import curves_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.scheduler.sent import Places, fold
+from detour.scheduler.sent_jobs import Places, fold
 from detour.site import Site
 from tests.ledger.payloads import WRITTEN_BEFORE, hostile_records, payloads
 from tests.ledger.records import make_record

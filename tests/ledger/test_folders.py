@@ -55,7 +55,7 @@ def test_no_folder_is_made_or_used_behind_a_link(tmp_path: Path, link: str) -> N
     elsewhere.mkdir()
     (root / link).parent.mkdir(parents=True)
     (root / link).symlink_to(elsewhere)
-    with pytest.raises(UserError, match=f"{link}: a link, where the workspace has a folder of its own"):
+    with pytest.raises(UserError, match=f"{link}: a link instead of the workspace's own folder"):
         make_folder(root, root / "stages" / "prepare-0" / "work")
     assert list(elsewhere.iterdir()) == []
 

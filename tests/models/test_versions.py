@@ -213,7 +213,7 @@ def test_versions_are_compared_by_their_own_scores(made: Made) -> None:
     (pair,) = compare_versions(workspace, ["base"]).pairs
     assert (pair.first, pair.second) == (f"base@{key(first)}", f"base@{key(second)}")
     assert pair.average.mean == pytest.approx(-2.0)
-    with pytest.raises(UserError, match="one version alone cannot be compared"):
+    with pytest.raises(UserError, match="a single version cannot be compared"):
         compare_versions(workspace, ["base@" + key(first)])
 
 

@@ -16,7 +16,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
-from detour.monitoring.seen import Question, Reading, SeenJob
+from detour.monitoring.queries import Question, Reading, SeenJob
 from detour.monitoring.status import StageRow
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, Slurm

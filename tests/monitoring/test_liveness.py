@@ -15,7 +15,7 @@ from detour.ledger.process import Process
 from detour.ledger.record import Entry
 from detour.ledger.state import StageStatus, State
 from detour.monitoring.liveness import Evidence, Marker, stage_status
-from detour.monitoring.seen import SeenJob
+from detour.monitoring.queries import SeenJob
 from detour.scheduler.states import parse_state
 
 HERE = Process.current()

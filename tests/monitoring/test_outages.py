@@ -16,7 +16,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor
-from detour.monitoring.seen import Question, Reading
+from detour.monitoring.queries import Question, Reading
 from detour.monitoring.status import Status
 from detour.scheduler.commands import Slurm
 from tests.monitoring.test_jobs import Site

@@ -18,8 +18,8 @@ from detour.launch.status import command
 from detour.ledger.events import ChainSubmitted, EnergyCounted, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.monitoring.monitor import Monitor
+from detour.monitoring.queries import Reading, SeenJob
 from detour.monitoring.schema import status_schema
-from detour.monitoring.seen import Reading, SeenJob
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 

@@ -18,10 +18,10 @@ from detour.ledger.events import (
 from detour.ledger.process import Process
 from detour.ledger.record import Entry
 from detour.ledger.state import State
+from detour.monitoring.full_disk import SILENT_S
 from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import reason_in_words, wait_of
-from detour.monitoring.room import SILENT_S
-from detour.monitoring.seen import SeenJob
 from detour.monitoring.states import START_S, WORDS, Judged, judge
 from detour.scheduler.states import parse_state
 

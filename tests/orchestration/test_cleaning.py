@@ -16,7 +16,7 @@ from detour.errors import DetourError, UserError
 from detour.housekeeping.finding import TRASH, Kind
 from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
-from detour.orchestration.cleaning import Cleaned, clean, could_go
+from detour.orchestration.cleaning import Cleaned, clean, removable
 from tests.housekeeping.workspaces import made_workspace
 from tests.support.small_disk import mounted
 
@@ -26,7 +26,7 @@ SLOWLY = """
 import shutil, sys, time
 from pathlib import Path
 from detour.ledger.workspace import Workspace
-from detour.orchestration.cleaning import clean, could_go
+from detour.orchestration.cleaning import clean, removable
 real = shutil.rmtree
 def slow(path, *arguments, **options):
     print("deleting", flush=True)
@@ -34,7 +34,7 @@ def slow(path, *arguments, **options):
     real(path, *arguments, **options)
 shutil.rmtree = slow
 workspace = Workspace(Path(sys.argv[1]))
-clean(workspace, {one.path for one in could_go(workspace)}, lambda holder: None)
+clean(workspace, {one.path for one in removable(workspace)}, lambda holder: None)
 """
 
 
@@ -46,20 +46,20 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def cleaned(workspace: Workspace) -> Cleaned:
-    return clean(workspace, {one.path for one in could_go(workspace)}, lambda holder: None)  # noqa: ARG005
+    return clean(workspace, {one.path for one in removable(workspace)}, lambda holder: None)  # noqa: ARG005
 
 
 def test_what_was_agreed_goes_and_the_rest_stays(workspace: Workspace) -> None:
-    agreed = [one for one in could_go(workspace) if one.kind is Kind.WORK]
+    agreed = [one for one in removable(workspace) if one.kind is Kind.WORK]
     done = clean(workspace, {one.path for one in agreed}, lambda holder: None)  # noqa: ARG005
     assert [one.path for one in done.removed] == [workspace.stage("pretrain-1") / "work"]
     assert workspace.is_done("pretrain-old")
-    assert {one.kind for one in could_go(workspace)} == {Kind.STAGE}
+    assert {one.kind for one in removable(workspace)} == {Kind.STAGE}
 
 
 def test_afterwards_nothing_is_left_to_remove(workspace: Workspace) -> None:
     assert len(cleaned(workspace).removed) == 3
-    assert could_go(workspace) == []
+    assert removable(workspace) == []
     assert workspace.is_done("prepare-1")
     assert workspace.is_done("pretrain-1")
     assert not workspace.stage("pretrain-old").exists()
@@ -77,7 +77,7 @@ def test_a_link_that_leads_out_of_the_workspace_is_removed_and_not_followed(work
 
 
 def test_what_another_process_began_to_use_is_skipped(workspace: Workspace) -> None:
-    agreed = {one.path for one in could_go(workspace)}
+    agreed = {one.path for one in removable(workspace)}
     with claim(workspace, "pretrain-old", "an attempt"):
         done = clean(workspace, agreed, lambda holder: None)  # noqa: ARG005
     assert workspace.stage("pretrain-old").exists()
@@ -99,10 +99,10 @@ def test_where_no_file_can_be_made_it_names_what_can_be_removed_by_hand(tmp_path
         made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave_no_files()
         with pytest.raises(UserError, match=r"by hand, such as .*/stages/prepare-2, and run it again"):
-            clean(made, {one.path for one in could_go(made)}, on_wait=print)
+            clean(made, {one.path for one in removable(made)}, on_wait=print)
         assert made.is_done("prepare-2")
         shutil.rmtree(made.stage("prepare-2") / "output")
-        assert clean(made, {one.path for one in could_go(made)}, on_wait=print).skipped == ()
+        assert clean(made, {one.path for one in removable(made)}, on_wait=print).skipped == ()
         assert not made.stage("prepare-2").exists()
 
 
@@ -155,5 +155,5 @@ def test_killed_while_it_deletes_it_leaves_nothing_half_and_ends_the_next_time(
     assert {"prepare-1", "pretrain-1"} <= stages
     assert any((workspace.root / TRASH).iterdir())
     cleaned(workspace)
-    assert could_go(workspace) == []
+    assert removable(workspace) == []
     assert list((workspace.root / TRASH).iterdir()) == []

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from detour.errors import UserError
-from detour.jobs.narrator import begin_line
+from detour.jobs.attempt_log import begin_line
 from detour.jobs.rank import Rank
 from detour.ledger.events import StageCancelled, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.monitoring.seen import Reading
+from detour.monitoring.queries import Reading
 from detour.orchestration import log_following
 from detour.orchestration.log_following import Endings, awaited, followed, next_of
 from detour.orchestration.logs import LogPart, log_part

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from detour.errors import UserError
-from detour.jobs.narrator import begin_line
+from detour.jobs.attempt_log import begin_line
 from detour.jobs.rank import Rank
 from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import Journal

@@ -73,7 +73,7 @@ def test_without_a_refusal_there_is_nothing_to_override(refused: tuple[Workspace
 
 def test_a_damaged_acceptance_accepts_nothing(tmp_path: Path) -> None:
     (tmp_path / ACCEPTED).write_text('{"baseline": "yes"}')
-    with pytest.raises(UserError, match="not as detour writes it"):
+    with pytest.raises(UserError, match="not written by detour"):
         accepted_gates(tmp_path)
 
 

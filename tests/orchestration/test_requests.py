@@ -20,7 +20,7 @@ from detour.planning.stage import Stage
 from detour.pricing.price import NoHistory, prices_of
 from detour.scheduler.reconciliation import dependency_of
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.sent import Places, Sent
+from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.tags import Tag
 from tests.support.recipes import make_recipe
 

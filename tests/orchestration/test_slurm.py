@@ -12,7 +12,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.in_flight import stages_sent
-from detour.scheduler.sent import Sent, fold
+from detour.scheduler.sent_jobs import Sent, fold
 from detour.scheduler.tags import Tag
 from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.support.past import Past

@@ -137,7 +137,7 @@ def test_a_link_in_place_of_a_folder_of_scripts_is_refused_before_anything_is_se
     (tmp_path / "a victim's").mkdir()
     (workspace.root / "submissions").mkdir()
     (workspace.root / "submissions" / order.requests[-1].unit).symlink_to(tmp_path / "a victim's")
-    with pytest.raises(UserError, match="a link, where the workspace has a folder of its own"):
+    with pytest.raises(UserError, match="a link instead of the workspace's own folder"):
         submit(workspace)
     assert fake.jobs == {}
     assert list((tmp_path / "a victim's").iterdir()) == []

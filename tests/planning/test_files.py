@@ -82,7 +82,7 @@ def test_a_chain_that_is_not_there_is_answered_with_those_that_are(workspace: Wo
     write_plan(workspace, Plan("one", ()), TARGET)
     write_plan(workspace, Plan("another", ()), TARGET)
     assert chain_names(workspace) == ["another", "one"]
-    with pytest.raises(UserError, match=r"no chain named 'tiny' in .*; there are: another, one"):
+    with pytest.raises(UserError, match=r"no chain named 'tiny' in .*; available: another, one"):
         read_plan_outline(workspace, "tiny")
 
 
@@ -109,7 +109,7 @@ def test_an_unreadable_stage_is_named_with_the_reason_and_the_way_out(
     with pytest.raises(UserError) as caught:
         read_stage(workspace, "prepare-0")
     message = str(caught.value)
-    assert message.startswith(f"{path}: not a stage as detour writes it (")
+    assert message.startswith(f"{path}: not a stage written by detour (")
     assert reason in message
     assert message.endswith("); run or submit the recipe again, which rewrites it")
     assert "\n" not in message
@@ -185,7 +185,7 @@ def test_a_damaged_plan_is_named(workspace: Workspace) -> None:
     plan_file(workspace, "tiny").parent.mkdir()
     plan_file(workspace, "tiny").write_text('{"stages": 3}')
     for read in (read_plan, read_plan_outline):
-        with pytest.raises(UserError, match=r"chains/tiny/plan\.json: not a plan as detour writes it"):
+        with pytest.raises(UserError, match=r"chains/tiny/plan\.json: not a plan written by detour"):
             read(workspace, "tiny")
 
 

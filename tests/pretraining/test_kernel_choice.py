@@ -143,9 +143,9 @@ def test_where_there_is_no_choice_nothing_is_measured(
 
 @pytest.mark.parametrize("name", FLASH)
 def test_flash_kernels_are_for_gpus_and_half_precision(name: str) -> None:
-    with pytest.raises(ValueError, match="on a GPU alone"):
+    with pytest.raises(ValueError, match="need a GPU"):
         named_backend(name, CPU, half=False)
-    with pytest.raises(ValueError, match="half precision alone"):
+    with pytest.raises(ValueError, match="only compute in half precision"):
         named_backend(name, CUDA, half=False)
     assert named_backend(name, CUDA, half=True) == name
 

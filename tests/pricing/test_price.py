@@ -212,7 +212,7 @@ def test_far_from_what_was_measured_the_band_widens() -> None:
     history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 1, 0.05)})
     row = price(clm, load_cluster("local"), history)
     assert row.wall_s == Band.around(60 + 0.01 * 81920, 0.3)
-    assert row.source == "measured here, 1 stage; this one is 10 times as long"
+    assert row.source == "measured here, 1 stage; this stage is 10 times as large"
 
 
 def test_a_corpus_is_priced_by_its_bytes() -> None:

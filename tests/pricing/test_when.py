@@ -88,5 +88,5 @@ def test_what_cannot_be_compared_is_refused(stages: tuple[Stage, ...], cluster: 
         start_times(stages, prices, cluster, hourly(*[50.0] * 48), NOW_S + 3 * DAY_S)
     with pytest.raises(UserError, match=r"site\.pue"):
         start_times(stages, prices, load_cluster("leonardo"), hourly(*[50.0] * 48), NOW_S)
-    with pytest.raises(UserError, match="no stage that is left"):
+    with pytest.raises(UserError, match="no remaining stage"):
         start_times(stages[:1], prices, cluster, hourly(*[50.0] * 48), NOW_S)

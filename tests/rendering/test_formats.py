@@ -18,7 +18,7 @@ from detour.rendering import words
 from detour.rendering.contents import sections, tables
 from detour.rendering.formats import csv_table, json_report, markdown, markdown_table
 from detour.rendering.tables import Column, Table, energy, hours
-from detour.rendering.written import format_for, write_report
+from detour.rendering.writing import format_for, write_report
 from detour.reporting.build import Question, build_report
 from detour.reporting.report import Report
 from tests.reporting.worked import NOW_S, make_worked, site_of

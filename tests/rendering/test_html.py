@@ -23,7 +23,7 @@ from detour.rendering.charts.scores import score_chart
 from detour.rendering.charts.svg import ticks
 from detour.rendering.charts.training import training_chart
 from detour.rendering.html import render_html
-from detour.rendering.ledes import ledes
+from detour.rendering.summaries import chain_summaries
 from detour.reporting.build import Question, build_report
 from detour.reporting.curves import thinned
 from detour.reporting.data import Curve, TaskScores
@@ -94,13 +94,13 @@ def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(pag
 def test_what_a_chain_took_in_a_period_is_not_said_to_be_all(made: Made) -> None:
     period = Period(made.clock.now_s - 86_400, None)
     report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
-    assert all(". In this period it took " in one.sentence for one in ledes(report))
+    assert all(". In this period it used " in one.sentence for one in chain_summaries(report))
 
 
 def test_of_a_period_in_which_nothing_ran_no_cost_is_given(made: Made) -> None:
     period = Period(made.clock.now_s + 86_400, None)
     report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
-    assert all(one.sentence.endswith(". Nothing ran on it in this period.") for one in ledes(report))
+    assert all(one.sentence.endswith(". Nothing ran on it in this period.") for one in chain_summaries(report))
     assert any(warning.startswith("all of the work on ") for warning in report.warnings)
 
 

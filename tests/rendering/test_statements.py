@@ -237,10 +237,8 @@ def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_pat
     july = Question(period=Period(EVENING_S + 4 * 3600, None), project=Project(name="Detours", released=(RELEASED,)))
     cut = build_report(workspace, july, site_of, NOW_S)
     found = {one.name: one.text for one in statements(cut)}
-    assert found[f"card-{RELEASED}"].startswith(
-        "# no CO2 figure: part of this work lies outside of the report's period"
-    )
-    assert found["annex-xi"].startswith("No figures: part of this work lies outside of the report's period")
+    assert found[f"card-{RELEASED}"].startswith("# no CO2 figure: part of this work is outside the report's period")
+    assert found["annex-xi"].startswith("No figures: part of this work is outside the report's period")
     assert "Each released model" not in found["neurips"]
     assert {row["phase"] for row in json.loads(json_report(cut))["tables"]["tokens-per-kwh"]} == {"mlm"}
     assert "cost-per-point" not in json.loads(json_report(cut))["tables"]

@@ -151,7 +151,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
     workspace = Workspace(tmp_path)
     workspace.chain("broken").mkdir(parents=True)
     (workspace.chain("broken") / "plan.json").write_text(content)
-    with pytest.raises(UserError, match=r"not a plan as detour writes it .* run or submit the recipe again"):
+    with pytest.raises(UserError, match=r"not a plan written by detour .* run or submit the recipe again"):
         build_report(workspace, Question(["broken"]), site_of, 0.0)
 
 
@@ -206,7 +206,7 @@ def test_gpus_that_exist_in_name_only_are_called_simulated(tmp_path: Path) -> No
     made.run(stages[0], 21.0, {}, HELD | {"gpus": 4, "cluster": "slurm-local"})
     warnings = build_report(made.workspace, Question(), site_of, made.clock.now_s).warnings
     assert [warning for warning in warnings if "simulated" in warning] == [
-        "the GPUs of slurm-local are simulated: its GPU-hours, and what is estimated from them, were not really used"
+        "the GPUs of slurm-local are simulated: its GPU-hours, and all estimates based on them, were not really used"
     ]
 
 
@@ -263,6 +263,6 @@ def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
         attempt.event(GradientSkipped(step=12, in_a_row=2))
     warnings = build_report(made.workspace, Question(), site_of, made.clock.now_s).warnings
     assert [warning for warning in warnings if warning.startswith(stages[1].label)] == [
-        "pretrain causal: the checkpoint of step 20 was skipped (state.pt is missing), and an older one was resumed",
+        "pretrain causal: the checkpoint of step 20 was skipped (state.pt is missing); an older one was used",
         "pretrain causal: 2 steps had no finite gradient and changed nothing",
     ]

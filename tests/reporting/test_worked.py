@@ -21,7 +21,7 @@ from detour.planning.files import read_plan_outline
 from detour.rendering.contents import tables
 from detour.rendering.formats import csv_table, json_report, markdown
 from detour.rendering.html import render_html
-from detour.rendering.ledes import facts
+from detour.rendering.summaries import facts
 from detour.reporting.build import Question, build_report
 from detour.reporting.period import Period, period_of
 from detour.reporting.report import Report

@@ -7,7 +7,7 @@ from detour.ledger.record import Entry
 from detour.ledger.state import State
 from detour.sacct.rows import JobRow
 from detour.scheduler.accounted import accounted, to_ask
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.tags import Tag
 
 NOW_S = 1_772_323_200.0

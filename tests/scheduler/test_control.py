@@ -10,7 +10,7 @@ import pytest
 from detour.errors import SchedulerUnavailable
 from detour.scheduler.by_accounts import NO_RECORD, NO_TAG
 from detour.scheduler.control import Affected, Control
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import Killed
 

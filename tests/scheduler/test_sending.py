@@ -11,7 +11,7 @@ from detour.errors import SchedulerUnavailable
 from detour.scheduler.answers import CommandResult, SubmissionRefused
 from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from detour.scheduler.tags import Slot
 from tests.scheduler.desk import REQUESTS, Desk
 

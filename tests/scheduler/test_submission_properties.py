@@ -23,7 +23,7 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.records import BY_SLURM
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission import Submission, Submitter

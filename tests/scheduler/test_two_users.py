@@ -11,7 +11,7 @@ from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitt
 from detour.scheduler.control import Control
 from detour.scheduler.dependency import waited_ids
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from detour.scheduler.tags import Slot, Tag
 from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import FakeJob, MemoryLedger

@@ -9,7 +9,7 @@ from pathlib import Path
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.sent import SubmissionLedger
+from detour.scheduler.sent_jobs import SubmissionLedger
 from detour.scheduler.submission import Submitter
 from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
 from detour.scheduler.tags import Tag

@@ -97,7 +97,7 @@ def test_a_stage_that_fails_for_good_takes_its_dependents_with_it_and_retry_goes
     left = detour(
         "submit", *small(more=diverging), "-w", workspace, *WHERE, environment=environment(slurm), check=False
     )
-    assert left.returncode == 3, "what failed for good is said, not sent"
+    assert left.returncode == 3, "what failed permanently is said, not sent"
     assert "failed: pretrain clm of quickstart" in left.stdout
     assert "detour retry quickstart" in left.stdout
     assert "nothing to submit but what failed and its dependents; --retry submits these" in left.stderr

@@ -17,7 +17,7 @@ from detour.orchestration.slurm import WorkspaceLedger
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from detour.scheduler.snapshot import Snapshot, take_snapshot
 from detour.scheduler.states import JobState
 from tests.ledger.payloads import WRITTEN_BEFORE

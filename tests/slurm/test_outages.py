@@ -12,7 +12,7 @@ import pytest
 
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 from detour.scheduler.snapshot import take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag

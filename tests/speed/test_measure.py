@@ -11,7 +11,7 @@ from detour.planning.stage import PretrainStage
 from detour.pricing.estimates import model_shape
 from detour.speed import measure as measuring
 from detour.speed.measure import measure
-from detour.speed.result import Asked, Speed
+from detour.speed.result import BenchSettings, Speed
 from tests.support.recipes import make_recipe
 
 TINY = {
@@ -42,7 +42,7 @@ def causal_stage() -> PretrainStage:
 
 @pytest.fixture(scope="module")
 def speeds() -> dict[str, Speed]:
-    return {speed.loop: speed for speed in measure(causal_stage(), Asked(steps=2))}
+    return {speed.loop: speed for speed in measure(causal_stage(), BenchSettings(steps=2))}
 
 
 def test_every_loop_is_measured(speeds: dict[str, Speed]) -> None:
@@ -73,7 +73,9 @@ def test_a_loop_that_runs_out_of_memory_costs_its_own_figure_alone(monkeypatch: 
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(measuring._Bench, "bare", full)
-    bare, *_ = [speed for speed in measure(causal_stage(), Asked(steps=1, peers=False)) if speed.loop == "bare loop"]
+    bare, *_ = [
+        speed for speed in measure(causal_stage(), BenchSettings(steps=1, peers=False)) if speed.loop == "bare loop"
+    ]
     assert bare.problem == "out of memory"
 
 
@@ -87,7 +89,7 @@ def test_a_peer_that_runs_out_of_memory_takes_smaller_microbatches(monkeypatch: 
         return Speed(bench.stage.phase, "transformers", 1.0)
 
     monkeypatch.setattr(measuring._Bench, "_trainer", needs_one_row)
-    peer = next(speed for speed in measure(causal_stage(), Asked(steps=1)) if speed.loop == "transformers")
+    peer = next(speed for speed in measure(causal_stage(), BenchSettings(steps=1)) if speed.loop == "transformers")
     assert tried == [2, 1]
     assert (peer.tokens_per_s, peer.problem) == (1.0, None)
 

@@ -35,10 +35,10 @@ def test_a_folder_is_its_files_of_the_layout_a_file_is_itself_with_its_companion
 def test_what_is_not_there_is_said_with_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file or folder: expected a folder of ID.txt and ID.ann"):
         task_files(data(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"holds no .txt or .ann file"):
+    with pytest.raises(UserError, match=r"has no .txt or .ann file"):
         task_files(data(tmp_path))
     (tmp_path / "table.csv").write_text("text,label\n")
-    with pytest.raises(UserError, match=r"table\.csv: holds no \.txt or \.ann file: expected a folder of ID.txt"):
+    with pytest.raises(UserError, match=r"table\.csv: has no \.txt or \.ann file: expected a folder of ID.txt"):
         task_files(data(tmp_path / "table.csv"))
 
 

@@ -127,8 +127,8 @@ def test_the_datas_own_split_is_taken_and_shared_texts_are_counted(tmp_path: Pat
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (rows_of(("un", "a"), (" ", "a")), "line 2: column `text` holds no text"),
-        (rows_of(("un", None)), "line 1: column `label` holds no label"),
+        (rows_of(("un", "a"), (" ", "a")), "line 2: column `text` has no text"),
+        (rows_of(("un", None)), "line 1: column `label` has no label"),
         (rows_of(("un", "a"), ("deux", "a")), "asks for 2 / 1 / 1 documents and there are 2"),
     ],
 )
@@ -212,12 +212,12 @@ SHAPES = [
     ("auto", ["['a', 'b']"], "set `label_format` to list or vector"),
     ("auto", ['{"start": 0}'], "set `label_format` to list or vector"),
     ("auto", ["a;b"], "looks like several labels"),
-    ("auto", [["a", ["b"]]], "holds a list instead of a label"),
-    ("auto", [[{"start": 0, "end": 5}]], "holds a object instead of a label"),
+    ("auto", [["a", ["b"]]], "is of type list instead of a label"),
+    ("auto", [[{"start": 0, "end": 5}]], "is of type object instead of a label"),
     ("auto", [1.5], "holds the number 1.5"),
     ("auto", [123456789012345678901234567890], "holds the number 1.23"),
     ("auto", ["NaN"], "holds 'NaN', no label"),
-    ("auto", [" "], "holds no label"),
+    ("auto", [" "], "has no label"),
     ("vector", [["a"]], "expects a 0 or 1 per label"),
     ("vector", [[0, 1], [0, 1, 1]], "has 3 places, those of the rows before have 2"),
     ("list", ["a"], "expects a list"),

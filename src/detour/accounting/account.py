@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from detour.accounting.aside import Embodied, Idle, embodied, idle, tokens_per_kwh
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import Band, EnergyFigure, Method, preferred, total
 from detour.accounting.fates import Known
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.imported import EnergyFile
+from detour.accounting.overheads import Embodied, Idle, embodied, idle, tokens_per_kwh
 from detour.accounting.traces import spans_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.planning.files import ChainOutline, StageOutline

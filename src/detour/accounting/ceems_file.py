@@ -82,7 +82,7 @@ def ceems_rows(units: Sequence[Unit], pue: float | None = None) -> tuple[list[Im
     rows = [checked(_row(line, unit, pue)) for line, unit in found.values()]
     notes = [] if pue else ["the file does not say which PUE is in its energy, if any: --pue names it"]
     if repeated := len(units) - len(rows):
-        notes.append(f"{counted(repeated, 'row')} of jobs that are there twice, of which the last one counts")
+        notes.append(f"{counted(repeated, 'row')} of duplicate jobs, of which the last one counts")
     return rows, notes
 
 

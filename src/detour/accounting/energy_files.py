@@ -43,7 +43,7 @@ def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
 
 def _file(path: Path, tool: str, rows: Sequence[ImportedEnergy], notes: Sequence[str]) -> EnergyFile:
     if not rows:
-        raise UserError(f"{path}: holds no row of {tool} with an energy; write it again, or name another file")
+        raise UserError(f"{path}: has no row of {tool} with energy; export it again, or use another file")
     return EnergyFile(path, tool, tuple(rows), tuple(notes))
 
 
@@ -53,7 +53,7 @@ def _units(path: Path, text: str) -> Sequence[ceems_file.Unit]:
     except ValueError as error:
         raise UserError(f"{path}: is not JSON of jobs ({error}); {EXPECTED}") from error
     if units is None:
-        raise UserError(f"{path}: holds no list of jobs with a uuid; {EXPECTED}")
+        raise UserError(f"{path}: has no list of jobs with a uuid; {EXPECTED}")
     return units
 
 

@@ -66,7 +66,7 @@ def read_hourly(path: Path) -> HourlyFactors:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path") from error
     if not rows:
-        raise UserError(f"{path}: holds no factor; expected rows of {','.join(COLUMNS)}")
+        raise UserError(f"{path}: has no factors; expected rows of {','.join(COLUMNS)}")
     starts_s = sorted(rows)
     return HourlyFactors(tuple(starts_s), tuple(rows[start_s] for start_s in starts_s))
 

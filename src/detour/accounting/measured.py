@@ -144,7 +144,7 @@ def _in_words(traces: Sequence[Trace], missing_s: float) -> str:
     kinds = Counter({trace.uuid: _kind(trace) for trace in traces}.values())
     parts = [f"{count} GPU by {kind}" for kind, count in sorted(kinds.items())]
     if resets := sum(trace.resets for trace in traces):
-        parts.append(f"counters began again {counted(resets, 'time')}")
+        parts.append(f"counters were reset {counted(resets, 'time')}")
     if missing_s >= 1:
         parts.append(f"{format_duration(missing_s)} of GPU time filled in at the last mean power")
     return ", ".join(parts)

@@ -29,7 +29,7 @@ from detour.site import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Demand:
     """What a submission requests, for its stages that are neither done nor in flight."""
 
     facts: Facts
@@ -61,13 +61,13 @@ class Book:
         bounds = window_s(budget, self.now_s)
         return bounds and balance(budget, self.reservations, self.spendings, self.evidence, bounds)
 
-    def check(self, budgets: Iterable[Budget], asked: Asked) -> list[Line]:
+    def check(self, budgets: Iterable[Budget], asked: Demand) -> list[Line]:
         """Return the arithmetic of every cap that currently applies to the submission."""
         matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
         present = [self.balance(budget) for budget in matching]
         return [line for one in present if one is not None for line in check(one, asked.amounts)]
 
-    def without_what_is_on_its_way(self, asked: Asked) -> Asked:
+    def without_in_flight(self, asked: Demand) -> Demand:
         """Leave out stages that other submissions have reserved and handed over, which this one shares."""
         joined = {
             stage
@@ -76,7 +76,7 @@ class Book:
             if is_held(made, stage, self.evidence)
         }
         left = [stage for stage in asked.stages if stage.id not in joined]
-        return Asked(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left}, asked.unpriced - joined)
+        return Demand(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left}, asked.unpriced - joined)
 
     def _evidence(self) -> Evidence:
         waiting = {
@@ -126,7 +126,7 @@ class Book:
         return self.workspace.is_done(stage) or self._is_doomed(stage)
 
     def _is_doomed(self, stage: str) -> bool:
-        """Whether the stage failed for good, or depends on one that did."""
+        """Whether the stage failed permanently, or depends on one that did."""
         if not self._failed or stage in self._failed:
             return stage in self._failed
         if stage not in self._doomed:

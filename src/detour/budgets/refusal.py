@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detour.budgets.arithmetic import UNITS, Line, fitting
-from detour.budgets.book import Asked
+from detour.budgets.book import Demand
 from detour.text import counted, stage_names, wrapped
 
 
-def refusal(caps: Sequence[Line], asked: Asked) -> str:
+def refusal(caps: Sequence[Line], asked: Demand) -> str:
     """Return the arithmetic of every cap that the submission exceeds, then what would fit into all caps."""
     text = [line for cap in caps if cap.is_refused for line in _arithmetic(cap)]
     text += by_default(caps, asked)
@@ -24,7 +24,7 @@ def refusal(caps: Sequence[Line], asked: Asked) -> str:
     return "\n".join(text)
 
 
-def by_default(caps: Sequence[Line], asked: Asked) -> list[str]:
+def by_default(caps: Sequence[Line], asked: Demand) -> list[str]:
     """Explain a large request: stages of unknown duration count by their default time limits."""
     measures = {cap.measure for cap in caps}
     number = sum(any(asked.amounts[stage].get(measure) for measure in measures) for stage in asked.unpriced)

@@ -48,7 +48,7 @@ class Evidence:
 
     now_s: float
     is_finished: Callable[[str, float], bool] = lambda stage, since_s: False  # noqa: ARG005
-    """Whether a stage, reserved at the given time, is done, failed for good or depends on one that failed."""
+    """Whether a stage, reserved at the given time, is done, failed permanently or depends on one that failed."""
     in_flight: AbstractSet[str] = frozenset()
     """Stages that Slurm has accepted, or that are running."""
     is_alive: Callable[[str], bool | None] = lambda writer: None  # noqa: ARG005

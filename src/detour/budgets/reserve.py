@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from detour.accounting.hours import HOUR_S
 from detour.budgets.arithmetic import Line
-from detour.budgets.book import Asked, Book, energy_amounts
+from detour.budgets.book import Book, Demand, energy_amounts
 from detour.budgets.caps import Budget, load_budgets
 from detour.budgets.refusal import refusal
 from detour.budgets.reservations import Amounts, Facts, reserved_stages
@@ -37,7 +37,7 @@ CLAIM = "budget"
 PATIENCE_S = 60.0
 
 
-def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Asked:
+def demand_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Demand:
     """Return what the stages request, by their time limits, which no stage can exceed without another request."""
     by_price: dict[Price, Amounts] = {}
     for stage in stages:
@@ -45,7 +45,7 @@ def asked_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Clu
         if price not in by_price:
             by_price[price] = limit_amounts(stage, price, cluster)
     unpriced = frozenset(stage.id for stage in stages if prices[stage.id].wall_s is None)
-    return Asked(facts, stages, {stage.id: by_price[prices[stage.id]] for stage in stages}, unpriced)
+    return Demand(facts, stages, {stage.id: by_price[prices[stage.id]] for stage in stages}, unpriced)
 
 
 def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
@@ -79,13 +79,13 @@ class Outlook:
     """The arithmetic of the budgets that apply, for a submission made now."""
 
     lines: tuple[Line, ...]
-    asked: Asked
+    asked: Demand
 
 
-def outlook(view: LedgerView, asked: Asked) -> Outlook:
+def outlook(view: LedgerView, asked: Demand) -> Outlook:
     """Check a submission by its time limits, without reserving anything."""
     book = Book(view)
-    asked = book.without_what_is_on_its_way(asked)
+    asked = book.without_in_flight(asked)
     return Outlook(tuple(book.check(load_budgets(), asked)), asked)
 
 
@@ -116,7 +116,7 @@ class Share:
 
 @contextmanager
 def reserving(
-    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Demand, why_over: str | None = None
 ) -> Iterator[Share]:
     """Hold the submission's share during the block and release it at its end, unless `commit` was called.
 
@@ -131,7 +131,7 @@ def reserving(
 
 
 def reserve(
-    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Asked, why_over: str | None = None
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Demand, why_over: str | None = None
 ) -> Share:
     """Record the submission's share, if every budget that applies has room for it or `why_over` gives a reason.
 
@@ -140,7 +140,7 @@ def reserve(
     """
     with _exclusively(workspace):
         book = Book(LedgerView(workspace))
-        asked = book.without_what_is_on_its_way(asked)
+        asked = book.without_in_flight(asked)
         lines = book.check(budgets, asked)
         refused = [line for line in lines if line.is_refused]
         if lines and book.view.damage.unreadable:
@@ -161,7 +161,7 @@ def reserve(
             )
         )
         if not journal.flush():
-            raise UserError(f"{workspace.ledger}: the ledger takes no events (disk full?), so nothing is reserved")
+            raise UserError(f"{workspace.ledger}: the ledger cannot be written (disk full?), so nothing is reserved")
     return Share(journal, submission, tuple(lines))
 
 

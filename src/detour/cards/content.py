@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from detour.accounting.energy import EnergyFigure
-from detour.accounting.spent import Spent
-from detour.cards.about import About
+from detour.accounting.result_cost import Spent
+from detour.cards.about_file import About
 from detour.statistics.paired import Interval
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from detour.accounting.energy import Method
+from detour.accounting.result_cost import Spent
 from detour.accounting.site import profile_sites
-from detour.accounting.spent import Spent
-from detour.cards.about import About, TaskAbout
+from detour.cards.about_file import About, TaskAbout
 from detour.cards.compute import compute_of
 from detour.cards.content import Architecture, Content, Lineage, Phase, Score, Source
 from detour.cards.exported import architecture, hub_id

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from detour.accounting.energy import Method
-from detour.cards.about import About
+from detour.cards.about_file import About
 from detour.cards.content import Content
 from detour.cards.exported import CARD
 from detour.cards.rendering import render
@@ -62,7 +62,7 @@ class Record:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}: not as detour writes it ({error}); make the card again with `detour card`"
+                f"{path}: not written by detour ({error}); make the card again with `detour card`"
             ) from error
 
 
@@ -83,7 +83,7 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; give another with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-        raise UserError(f"{folder}: holds something else; give another folder with --out")
+        raise UserError(f"{folder}: has other content; choose another folder with --out")
     if folder.is_relative_to(workspace.root):
         refuse_links(workspace.root, folder)
     folder = folder.resolve()

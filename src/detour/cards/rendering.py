@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.cards.content import Content, Phase
 from detour.cards.metadata import front_matter
 from detour.errors import UserError

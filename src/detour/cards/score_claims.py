@@ -131,7 +131,7 @@ def _points_claim(line: int, stated: str, comparison: Comparison, pairs: list[Pa
         if agrees(stated, shown):
             return Finding(
                 "holds",
-                f"+{stated} against {pair.second}: so the averages as printed; unrounded they differ by {exact:.2f}",
+                f"+{stated} against {pair.second}: from the printed averages; unrounded they differ by {exact:.2f}",
                 line,
             )
     found = ", ".join(f"{pair.second} {signed(pair.average.mean)}" for pair in pairs if pair.average.mean is not None)

@@ -45,7 +45,7 @@ def verify_card(path: Path, workspace: Workspace, given: Convention | None = Non
 def _against_ledger(file: Path, record: Record, workspace: Workspace) -> list[Finding]:
     if not workspace.root.is_dir() or workspace_id(workspace.root) != record.workspace:
         raise UserError(
-            f"{file}: was made in another workspace than {workspace.root}; name that one with --workspace, or move "
+            f"{file}: was made in a workspace other than {workspace.root}; name that one with --workspace, or move "
             "card.json away to check the card's arithmetic alone"
         )
     cluster = load_cluster(record.cluster) if record.cluster else None

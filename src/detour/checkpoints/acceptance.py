@@ -36,5 +36,5 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}: not JSON ({error}); remove it, and override the gate again") from error
     if not isinstance(content, dict) or not all(isinstance(one, dict) and "why" in one for one in content.values()):
-        raise UserError(f"{path}: not as detour writes it; remove it, and override the gate again")
+        raise UserError(f"{path}: not written by detour; remove it, and override the gate again")
     return content

@@ -55,7 +55,7 @@ class Verdict:
     """Reason for which a user overrode the gate."""
 
     @property
-    def stands(self) -> bool:
+    def passes(self) -> bool:
         return self.passed or self.overridden is not None
 
 
@@ -76,7 +76,7 @@ class Gatekeeper:
             for verdict in judged:
                 self.record(verdict)
         self.verdicts += judged
-        if refused := [verdict for verdict in judged if not verdict.stands]:
+        if refused := [verdict for verdict in judged if not verdict.passes]:
             raise PermanentFailure(f"{self.refusal}: {'; '.join(map(_in_words, refused))}")
 
     def _with_override(self, verdict: Verdict) -> Verdict:

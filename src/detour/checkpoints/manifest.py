@@ -28,7 +28,7 @@ def write_manifest(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any
     """
     entries = sorted(path for path in folder.rglob("*") if path != folder / MANIFEST)
     if odd := [path for path in entries if path.is_symlink() or not (path.is_file() or path.is_dir())]:
-        raise ValueError(f"{odd[0]}: neither a file nor a directory; an output holds nothing else")
+        raise ValueError(f"{odd[0]}: neither a file nor a directory; an output may contain nothing else")
     paths = [path for path in entries if path.is_file()]
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(_sync_and_digest, paths))

@@ -77,7 +77,7 @@ class TaskData(File):
     @model_validator(mode="after")
     def _one_place(self) -> TaskData:
         if self.revision and not self.hub:
-            raise Inconsistent([(("revision",), "of what? it belongs to a `hub` data set")])
+            raise Inconsistent([(("revision",), "needs a `hub` data set")])
         if self.hub and self.package:
             raise Inconsistent([(("hub",), "give either `hub` or `package`")])
         return self

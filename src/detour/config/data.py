@@ -35,7 +35,7 @@ class Source(File):
 
 def _holds_every_byte(vocabulary: int) -> int:
     if vocabulary < SMALLEST_VOCABULARY:
-        raise ValueError(f"{vocabulary} is too small: bytes and special tokens alone are {SMALLEST_VOCABULARY}")
+        raise ValueError(f"{vocabulary} is too small: bytes and special tokens already are {SMALLEST_VOCABULARY}")
     return vocabulary
 
 

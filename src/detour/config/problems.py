@@ -78,9 +78,9 @@ def similar_file(path: Path) -> str:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return `; did you mean X?`, or `; there are: ...` if no name is close."""
+    """Return `; did you mean X?`, or `; available: ...` if no name is close."""
     similar = get_close_matches(word, known)
     if similar:
         exchanged = (name for name in similar if sorted(name) == sorted(word))  # `cml` is `clm` rather than `mlm`
         return f"; did you mean `{next(exchanged, similar[0])}`?"
-    return f"; there are: {', '.join(known)}" if known else ""
+    return f"; available: {', '.join(known)}" if known else ""

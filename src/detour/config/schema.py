@@ -34,7 +34,10 @@ def recipe_json_schema() -> dict[str, Any]:
     for entry in ("Recipe", "RecipeChanges"):
         body = (whole | changes)[entry]
         body["properties"]["benchmark"] = {"anyOf": [body["properties"]["benchmark"], {"type": "string"}]}
-        body["properties"]["extends"] = {"type": "string", "description": "A YAML file beside this one to build upon."}
+        body["properties"]["extends"] = {
+            "type": "string",
+            "description": "Another YAML file to build on, relative to this one.",
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "detour recipe",

@@ -71,7 +71,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
         position, key = place(root, (*path, tag))
         expected = context.get("expected_tags")
         if expected is None:
-            return [Problem(position, f"{key}.{tag}", "is missing: it says which kind this is")]
+            return [Problem(position, f"{key}.{tag}", "is missing: it selects the kind")]
         return [Problem(position, key, _choice(context["tag"], expected))]
     return [Problem(position, key, _message(detail, context))]
 

@@ -86,7 +86,7 @@ class Table:
         place = f"{self.path}: {self.place}" if self.place else str(self.path)
         names = ", ".join(map(str, existing)) or "none"
         hint = '; for tab-separated fields set `separator: "\\t"`' if any("\t" in str(n) for n in existing) else ""
-        return SourceError(f"{place}: no column `{column}`; there are: {names}{hint}")
+        return SourceError(f"{place}: no column `{column}`; available: {names}{hint}")
 
     def _at(self, file: TextFile, line: int) -> None:
         self.place = f"line {line}"

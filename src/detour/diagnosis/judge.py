@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from detour.diagnosis.certain import settled
 from detour.diagnosis.evidence import Evidence
 from detour.diagnosis.findings import AFTER_END, OUTLIVED, Finding, find
 from detour.diagnosis.rules import causes
-from detour.diagnosis.settled import settled
 from detour.diagnosis.steps import of_another_step
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
 from detour.diagnosis.wording import advice_of, retry_of, unknown

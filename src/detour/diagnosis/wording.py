@@ -81,7 +81,7 @@ def _ended(evidence: Evidence) -> str:
         by = _SIGNALS.get(str(int(code) - 128)) if code.isdecimal() else None
         said = f"The job ended with exit code {code}{f' ({by})' if by else ''}, and its log does not say why"
     else:
-        said = f"Slurm says {row.get('State') or 'nothing'}, and nothing else says why"
+        said = f"Slurm says {row.get('State') or 'nothing'}, and there is no other evidence"
     share = evidence.memory_share
     memory = "" if share is None else f"; its memory was at {share:.0%} of what it had requested"
     return f"{said}{memory}."

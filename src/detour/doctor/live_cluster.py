@@ -1,6 +1,6 @@
 """What a live Slurm reports: partitions, nodes, QOS, accounts and settings, read from its clients' text.
 
-Asked once, by `detour doctor`. Anything without an answer stays None, with the reason in `silences`. A limit of None
+Asked once, by `detour doctor`. Anything without an answer stays None, with the reason in `unanswered`. A limit of None
 means that there is none.
 """
 
@@ -71,7 +71,7 @@ class LiveCluster:
     accounting: Accounting | None = None
     clock_offset_s: float | None = None
     """Seconds by which the controller's clock is ahead of this machine's."""
-    silences: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
     """What did not answer, and why."""
 
 
@@ -80,13 +80,13 @@ def ask_cluster(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveClus
 
     If the controller is down, its clients take half a minute each, so it is not asked again.
     """
-    silences: list[str] = []
+    unanswered: list[str] = []
 
     def heard(question: Callable[[], T]) -> T | None:
         try:
             return question()
         except SchedulerUnavailable as error:
-            silences.append(str(error))
+            unanswered.append(str(error))
             return None
 
     version = heard(slurm.version)
@@ -94,7 +94,7 @@ def ask_cluster(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveClus
     answered_s = now_s()
     partitions = heard(slurm.partitions) if settings else None
     nodes = heard(slurm.nodes) if settings else None
-    accounting = _accounting(slurm, user, settings, silences)
+    accounting = _accounting(slurm, user, settings, unanswered)
     qos = heard(slurm.qualities) if accounting != "off" else None
     cluster = (settings or {}).get("ClusterName")
     accounts = heard(lambda: slurm.associations(user, cluster)) if qos and cluster else None
@@ -108,18 +108,20 @@ def ask_cluster(slurm: Slurm, user: str, now_s: Callable[[], float]) -> LiveClus
         accounts=None if accounts is None else read_accounts(accounts),
         accounting=accounting,
         clock_offset_s=None if controller_s is None else controller_s - int(answered_s),
-        silences=tuple(silences),
+        unanswered=tuple(unanswered),
     )
 
 
-def _accounting(slurm: Slurm, user: str, settings: Mapping[str, str] | None, silences: list[str]) -> Accounting | None:
+def _accounting(
+    slurm: Slurm, user: str, settings: Mapping[str, str] | None, unanswered: list[str]
+) -> Accounting | None:
     storage = (settings or {}).get("AccountingStorageType")
     if storage in ("accounting_storage/none", "(null)"):
         return "off"
     answer = slurm.accounting_service(user)
     found = read_accounting_answer(answer)
     if found is None:
-        silences.append(f"`sacct` gave no usable answer: {answer.message}")
+        unanswered.append(f"`sacct` gave no usable answer: {answer.message}")
     return found
 
 

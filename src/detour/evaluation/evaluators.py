@@ -46,7 +46,7 @@ def evaluate(
     documents, workload = prepared.documents, prepared.workload
     outcome = FineTuning(model_folder, task, workload, seed, work_dir, attempt).run()
     data = workload.data
-    halved = [f"batches were cut into {outcome.parts} parts, for want of memory"] if outcome.parts > 1 else []
+    halved = [f"batches were split into {outcome.parts} parts to fit the memory"] if outcome.parts > 1 else []
     result = {
         "task": task.name,
         "type": task.type,

@@ -16,7 +16,7 @@ from detour.forecasting.waits import HOUR_S, Observation, Shape, Wait, ended_s, 
 
 OWN, ALL = 40, 80
 """Bursts of the account, and of all accounts, on which a forecast is based: only the latest, as a queue changes."""
-JOBS_A_BURST = 24
+MAX_JOBS_PER_BURST = 24
 """Upper bound on jobs observed per burst, evenly spaced; more would say the same."""
 OTHERS_WEIGHT = 0.25
 """Weight of a burst of another account, relative to one of its own."""
@@ -43,7 +43,7 @@ class Burst:
         """What could be known about it at `now_s`, with a total weight of one; nothing if all of it was cancelled."""
         if self._settled is not None and now_s >= self.settled_s:
             return self._settled
-        chosen = self.waits[:: -(-len(self.waits) // JOBS_A_BURST)]
+        chosen = self.waits[:: -(-len(self.waits) // MAX_JOBS_PER_BURST)]
         known = [one for wait in chosen if (one := observed(wait, now_s)) is not None]
         seen = weighed(known, 1.0 / len(known)) if known else []
         settled_s = max(ended_s(wait) for wait in chosen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
-from detour.forecasting.made import LATER, START
+from detour.forecasting.records import LATER, START
 from detour.ledger.events import ForecastScored
 from detour.ledger.record import Entry
 

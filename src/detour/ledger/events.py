@@ -152,7 +152,7 @@ class ProgressMade(Event, kind="progress", durability=Durability.DROPPABLE):
 
 
 class EnergyCounted(Event, kind="energy", durability=Durability.LAZY):
-    """Cumulative figures of one node's tracker, of which the last count; see `detour.accounting.meter`."""
+    """Cumulative figures of one node's tracker, of which the last count; see `detour.accounting.codecarbon_meter`."""
 
     energy_kwh: float | None = None
     cpu_kwh: float | None = None
@@ -286,7 +286,7 @@ class StageCancelled(Event, kind="cancel.stage", durability=Durability.LAZY):
     """The job is no longer the stage's."""
 
 
-# Jobs sent to Slurm; see `detour.scheduler.sent`
+# Jobs sent to Slurm; see `detour.scheduler.sent_jobs`
 
 
 class JobEvent(Event):

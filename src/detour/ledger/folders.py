@@ -80,7 +80,7 @@ def refuse_links(root: Path, folder: Path) -> None:
         if part == root:
             return
         if part.is_symlink():
-            raise UserError(f"{part}: a link, where the workspace has a folder of its own; put the folder in its place")
+            raise UserError(f"{part}: a link instead of the workspace's own folder; replace it with the folder")
 
 
 def month_folder(root: Path, ledger: Path) -> Path:

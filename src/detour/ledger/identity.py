@@ -94,7 +94,7 @@ def _read(root: Path) -> Identity | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not as detour writes it ({error}); {_WAY_OUT}") from error
+        raise UserError(f"{path}: not written by detour ({error}); {_WAY_OUT}") from error
     if not _ID.fullmatch(identity.id):
         raise UserError(f"{path}: id is {identity.id!r}, 12 hexadecimal digits are expected; {_WAY_OUT}")
     return identity

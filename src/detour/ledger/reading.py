@@ -28,13 +28,13 @@ PIECE_BYTES = 1 << 20
 """Bytes read from a file at a time. The memory is reused for the next piece and stays in the processor's cache."""
 IDLE_S = 300.0
 """Seconds after which an unwritten journal's writer is not alive: a live one writes every 30 s."""
-LOOK_ALIKES = 8
+MAX_RECORD_STARTS = 8
 """Starts of records tried inside a damaged record, whose text may contain them; bounded, since others write it."""
 ENDING_BYTES = 512
 """Bytes by which a journal is recognised: more than one record, with its clock and number."""
 FOREIGN_REASONS = 8
 """Reasons distinguished per file and named in a warning; bounded for the same cause."""
-FORMLESS = Foreign(reason="without the form of a record")
+MALFORMED = Foreign(reason="without the form of a record")
 _RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
 
 
@@ -151,7 +151,7 @@ def _records_within(line: bytes) -> Iterator[bytes]:
     for index, start in enumerate(edges[:-1]):
         if start < position:
             continue
-        for end in edges[index + 1 : index + 2 + LOOK_ALIKES]:
+        for end in edges[index + 1 : index + 2 + MAX_RECORD_STARTS]:
             payload = line[start + 9 : end].rstrip(b"\0")
             if int(line[start : start + 8], 16) == crc32(payload):
                 yield payload
@@ -301,7 +301,7 @@ def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]
         entry = entry_of(value)
         if entry is not None:
             entries.append(entry)
-        event = entry.event if entry is not None else FORMLESS
+        event = entry.event if entry is not None else MALFORMED
         if isinstance(event, Foreign):
             is_named = event.reason in foreign or len(foreign) < FOREIGN_REASONS
             reason = event.reason if is_named else "for further reasons"

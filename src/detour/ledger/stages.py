@@ -177,7 +177,7 @@ class StageState:
 
     @property
     def is_open(self) -> bool:
-        """Whether a job may still change it, by the ledger: it is neither done nor failed for good."""
+        """Whether a job may still change it, by the ledger: it is neither done nor failed permanently."""
         if self.done:
             return False
         status = self.status

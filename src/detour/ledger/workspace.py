@@ -94,7 +94,7 @@ class Workspace:
         return _is_file(self.output_file(stage_id, MANIFEST))
 
     def has_failed(self, stage_id: str) -> bool:
-        """Whether it failed for good: until `retry` removes the marker."""
+        """Whether it failed permanently: until `retry` removes the marker."""
         return _is_file(f"{self.root}/stages/{stage_id}/failed.json")
 
     def chain(self, name: str) -> Path:

@@ -21,7 +21,7 @@ def compare_versions(workspace: Workspace, wanted: Sequence[str], metric: str | 
     if len(wanted) == 1 and "@" not in wanted[0]:
         versions = model_versions(workspace, wanted[0])
     if len({version.export for version in versions}) < 2:
-        raise UserError(f"{', '.join(wanted)}: one version alone cannot be compared; `detour models` lists them")
+        raise UserError(f"{', '.join(wanted)}: a single version cannot be compared; `detour models` lists them")
     scores = [score for version in versions for score in version_scores(workspace, version, metric)]
     return compare(ScoreTable.of(scores, metric or SAID))
 

@@ -17,7 +17,7 @@ import orjson
 from detour.ledger.cache import keep_private, private_path
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
-from detour.monitoring.seen import Question, Reading, SeenJob
+from detour.monitoring.queries import Question, Reading, SeenJob
 from detour.scheduler.commands import Slurm
 from detour.scheduler.job_ids import is_job_id, parse_job_ids
 from detour.scheduler.records import JobRecord

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
-from detour.monitoring.seen import SeenJob
+from detour.monitoring.queries import SeenJob
 
 Marker = Literal["done", "failed", "unreadable"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from detour.monitoring.seen import Reading
+from detour.monitoring.queries import Reading
 from detour.monitoring.status import ChainStatus
 from detour.planning.files import ChainOutline
 from detour.planning.selection import Known

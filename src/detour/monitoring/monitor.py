@@ -17,20 +17,20 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.traces import Spans, spans_in
-from detour.forecasting.made import accuracy
+from detour.forecasting.records import accuracy
 from detour.ledger.process import users_here
 from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.chains import Costed, chain_status
+from detour.monitoring.done_chains import Settled
+from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.room import disk_is_full, silent_s
+from detour.monitoring.queries import Ask, Question, Reading
 from detour.monitoring.rows import Context, stage_row
-from detour.monitoring.seen import Ask, Question, Reading
 from detour.monitoring.segments import AttemptKey
-from detour.monitoring.settled import Settled
 from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, Status
 from detour.planning.files import ChainOutline, StageOutline, Target
@@ -195,7 +195,7 @@ class Monitor:
             planned,
             known,
             stage_status(known, marker, evidence),
-            self._said(stage_id, marker),
+            self._failure_text(stage_id, marker),
             evidence,
             context,
         )
@@ -210,7 +210,7 @@ class Monitor:
             self._unread[stage_id] = error
             return "unreadable"
 
-    def _said(self, stage_id: str, marker: Marker | None) -> str | None:
+    def _failure_text(self, stage_id: str, marker: Marker | None) -> str | None:
         """What `states.judge` takes as `said`."""
         if marker == "unreadable":
             return f"its folder cannot be read ({self._unread[stage_id].strerror})"

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.ledger.state import AttemptState, StageState
 from detour.monitoring.liveness import Evidence
+from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import wait_of
-from detour.monitoring.seen import SeenJob
 from detour.monitoring.states import Judged, StateWord, end_of
 from detour.monitoring.status import AttemptRow, SegmentRow
 from detour.text import natural_key

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 from detour.ledger.state import AttemptState, StageState, StageStatus
+from detour.monitoring.full_disk import NEXT_STEP, SILENT_S, waits_in_words
 from detour.monitoring.liveness import Evidence, process_is_alive
+from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import reason_in_words
-from detour.monitoring.room import NEXT_STEP, SILENT_S, waits_in_words
-from detour.monitoring.seen import SeenJob
 from detour.text import format_duration
 
 StateWord = Literal[
@@ -99,7 +99,7 @@ def _unreadable(known: StageState | None, said: str) -> Judged:
 def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
     seen = _last_seen(known, evidence)
     if seen is not None and seen.standing == "succeeded":
-        why = "ended well by Slurm, and its output is not there (yet)"
+        why = "completed according to Slurm, but its output is missing (so far)"
         return Judged("unknown", why, True, "look again", seen.id)
     age_s = _silence_s(known, evidence)
     silent = "" if age_s is None else f"no sign of life for {format_duration(age_s)}, and "
@@ -125,7 +125,7 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
 
 
 def _lost(why: str, job: str | None) -> Judged:
-    step = "`detour why {chain}`; `detour logs {chain}` shows what it said last"
+    step = "`detour why {chain}`; `detour logs {chain}` shows its last output"
     return Judged("lost contact", why, True, step, job)
 
 

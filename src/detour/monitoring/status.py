@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from detour.forecasting.made import Accuracy
+from detour.forecasting.records import Accuracy
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.seen import SeenJob
+from detour.monitoring.queries import SeenJob
 from detour.monitoring.states import WORDS, StateWord
 from detour.text import stage_label
 

@@ -16,7 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.planning.selection import known_chains
 from detour.scheduler.accounted import accounted, to_ask
 from detour.scheduler.commands import Slurm
-from detour.scheduler.sent import fold
+from detour.scheduler.sent_jobs import fold
 
 LATE_S = 3600.0
 """Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""

@@ -17,13 +17,13 @@ from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import PretrainStage
 from detour.pricing.price import work_signature
-from detour.speed.result import Asked, Device, Speed
+from detour.speed.result import BenchSettings, Device, Speed
 
 LAST_LINES = 3
 """Lines of a failed child's output that are shown."""
 
 
-def measured(stages: Sequence[PretrainStage], asked: Asked) -> Iterator[Device | Speed]:
+def measured(stages: Sequence[PretrainStage], asked: BenchSettings) -> Iterator[Device | Speed]:
     """Yield the device, then each figure as it is measured. Raises UserError with a failed child's last lines."""
     request = {"stages": [stage.to_json() for stage in stages], "asked": asdict(asked)}
     with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:

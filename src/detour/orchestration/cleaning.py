@@ -27,7 +27,7 @@ class Cleaned(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def could_go(workspace: Workspace) -> list[Removable]:
+def removable(workspace: Workspace) -> list[Removable]:
     """What nothing needs. Raises UserError if a plan or a journal, which may name what is in use, cannot be read."""
     view = LedgerView(workspace)
     if view.damage.unreadable:
@@ -42,7 +42,7 @@ def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str
     """
     removed, skipped = list[Removable](), list[Skipped]()
     with _naming_what_to_remove_first(agreed), submitting(workspace, on_wait, without_room=True):
-        for found in could_go(workspace):
+        for found in removable(workspace):
             if found.path not in agreed:
                 continue
             try:
@@ -76,5 +76,5 @@ def _claimed(workspace: Workspace, found: Removable) -> Iterator[None]:
         raise PermissionError(f"{found.path}: {found.extent.blocked}")
     with claim(workspace, found.stage, "detour gc", without_room=True) if found.stage else nullcontext():
         if found.kind is Kind.WORK and found.stage and not workspace.is_done(found.stage):
-            raise UserError("its output has gone meanwhile: the next attempt resumes from this")
+            raise UserError("its output has disappeared meanwhile: the next attempt resumes from this")
         yield

@@ -42,10 +42,10 @@ QUEUE_NAMES = {
     "priority": "Priority",
 }
 """squeue's fields under the names used in a bundle. Names and comments are left out because they are free text."""
-HERE = "local"
+LOCAL_CLUSTER = "local"
 """The cluster that an attempt without Slurm records."""
 NOT_STARTED = ("PENDING", "CONFIGURING")
-DULL = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
+ROUTINE_EVENTS = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
     entries: dict[str, list[Entry[Any]]] = {stage: [] for stage in stages}
     for batch in reader.read_new():
         for entry in batch:
-            if entry.stage in entries and getattr(type(entry.event), "kind", None) not in (None, *DULL):
+            if entry.stage in entries and getattr(type(entry.event), "kind", None) not in (None, *ROUTINE_EVENTS):
                 entries[entry.stage].append(entry)
     unread = reader.damage.unreadable
     return StageEvents(
@@ -104,7 +104,7 @@ def slurm_jobs(known: StageState | None) -> list[str]:
     if known is None:
         return []
     last = known.attempts[-1] if known.attempts else None
-    if last is not None and last.started is not None and last.started.event.cluster == HERE:
+    if last is not None and last.started is not None and last.started.event.cluster == LOCAL_CLUSTER:
         return []
     return sorted(known.all_jobs or known.cancelled_jobs, key=natural_key)
 

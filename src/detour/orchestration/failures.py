@@ -1,4 +1,4 @@
-"""Stages that failed for good in an earlier run. They and their dependents are left out until a retry clears them."""
+"""Stages that failed permanently in an earlier run: left out with their dependents until a retry clears them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detour.planning.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A stage of a plan that failed for good."""
+    """A stage of a plan that failed permanently."""
 
     stage: Stage
     reason: str

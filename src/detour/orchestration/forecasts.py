@@ -1,7 +1,7 @@
 """What `detour forecast` does: forecast what is pending in chains, record the forecasts, and score earlier ones.
 
-Every forecast shown is in the ledger: it is recorded when made, and shown until it no longer stands
-(`detour.forecasting.made`). Submitted stages get one too, so the score does not depend on who looks.
+Every forecast shown is in the ledger: it is recorded when made, and shown until it is no longer current
+(`detour.forecasting.records`). Submitted stages get one too, so the score does not depend on who looks.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from detour.errors import DetourError, UserError
-from detour.forecasting.ahead import Ahead, Outlook, Pair, look_ahead
+from detour.forecasting.chain_forecast import Outlook, Pair, PendingStage, look_ahead
 from detour.forecasting.forecaster import P50, P90, Expected, Forecaster, NoForecast
-from detour.forecasting.made import Accuracy, Happened, accuracy, made_at_s, new_scores, stands
 from detour.forecasting.own_history import History, kept_history, read_history
+from detour.forecasting.records import Accuracy, Happened, accuracy, is_current, made_at_s, new_scores
 from detour.forecasting.slurm_estimate import corrected_s, errors_s
 from detour.forecasting.waits import Shape, shape_of
 from detour.ledger.events import ChainPriced, ForecastMade, ForecastScored, JobIntended
@@ -139,11 +139,11 @@ class _Outlooks:
         """
         return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._known_s, waited_s)
 
-    def _ahead(self, row: StageRow) -> Ahead:
+    def _ahead(self, row: StageRow) -> PendingStage:
         priced, limit_s = self._priced.get(row.id, _Priced()), self._limits_s.get(row.id)
         job = _waiting(row)
         running = row.status == "running"
-        return Ahead(
+        return PendingStage(
             id=row.id,
             inputs=row.inputs,
             shape=shape_of(priced.gpus, limit_s),
@@ -166,7 +166,7 @@ class _Outlooks:
         if outlook.start is None or row.status == "running":
             return StageForecast(row, outlook, self._now_s, method)
         standing = self._made.get(row.id)
-        if standing is not None and stands(standing, job, outlook.begun_s, self._now_s):
+        if standing is not None and is_current(standing, job, outlook.begun_s, self._now_s):
             return _as_it_was_made(row, standing)
         self.fresh[row.id] = (
             job,

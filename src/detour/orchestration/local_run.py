@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from detour.budgets.arithmetic import Line
-from detour.budgets.book import Asked
+from detour.budgets.book import Demand
 from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
 from detour.config.cluster import Cluster
@@ -21,7 +21,7 @@ from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, failures_of, with_dependents
 from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
-from detour.orchestration.plans import Planned, asked_of, check_runnable
+from detour.orchestration.plans import Planned, check_runnable, demand_of
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream
 from detour.planning.stage import Stage, StageKind
@@ -41,10 +41,10 @@ class LocalOrder:
     gpus: tuple[str, ...]
     """As in CUDA_VISIBLE_DEVICES."""
     failures: tuple[Failure, ...]
-    """Stages that failed for good in an earlier run."""
+    """Stages that failed permanently in an earlier run."""
     retry: bool
     """Whether these run again; otherwise they and their dependents are left out."""
-    asked: Asked
+    asked: Demand
     """What the run asks of the budgets."""
     prices: Mapping[str, Price]
     damaged: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ def local_order(
     usable = usable_gpus(gpus)
     price = price_in(workspace, LedgerView(workspace).state, left, cluster, len(usable))
     cores = cores or len(os.sched_getaffinity(0))
-    asked = asked_of(planned, left, price)
+    asked = demand_of(planned, left, price)
     prices, damage = price.prices, tuple(damaged)
     return LocalOrder(workspace, planned, cluster, cores, usable, failures, retry, asked, prices, damage, until)
 

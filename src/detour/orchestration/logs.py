@@ -99,7 +99,7 @@ def _written_s(workspace: Workspace) -> dict[str, float]:
     return written_s
 
 
-def meant_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
+def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     """Id -> label of the stages that the names mean. Raises UserError for an unknown name."""
     known = known_chains(workspace)
     meant = select(workspace, names, known)
@@ -108,7 +108,7 @@ def meant_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
 
 
 def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: Mapping[str, float]) -> tuple[str, str]:
-    stages = meant_stages(workspace, names)
+    stages = selected_stages(workspace, names)
     seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and _jobs(state.stages[stage])}
     if not seen:
         raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from detour.budgets.book import Asked
-from detour.budgets.reserve import asked_for, facts_of
+from detour.budgets.book import Demand
+from detour.budgets.reserve import demand_for, facts_of
 from detour.config.expansion import expand
 from detour.config.loading import load_recipe, recipe_path
 from detour.config.models import File, Recipe, TaskData
@@ -93,10 +93,10 @@ def check_runnable(planned: Planned) -> None:
             raise UserError(f"benchmark {benchmark.name} cannot be evaluated: {reasons}")
 
 
-def asked_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice) -> Asked:
+def demand_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice) -> Demand:
     """What some stages of a plan ask of the budgets."""
     chain = None if planned.sweep else planned.name
-    return asked_for(stages, price.prices, price.cluster, facts_of(price.cluster, None, chain, planned.sweep))
+    return demand_for(stages, price.prices, price.cluster, facts_of(price.cluster, None, chain, planned.sweep))
 
 
 class EntryReader:

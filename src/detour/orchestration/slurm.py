@@ -38,7 +38,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFL
 
 
 class WorkspaceLedger:
-    """`detour.scheduler.sent.SubmissionLedger` over the workspace's journals."""
+    """`detour.scheduler.sent_jobs.SubmissionLedger` over the workspace's journals."""
 
     def __init__(self, workspace: Workspace, journal: Journal, *, may_wait: bool = False) -> None:
         """With `may_wait`, an event that the ledger cannot take now may wait on this node (see `Journal`)."""
@@ -50,7 +50,7 @@ class WorkspaceLedger:
         self._journal.append(event)
         if not self._journal.flush() and not self._may_wait:
             ledger = self._view.workspace.ledger
-            raise UserError(f"{ledger}: the ledger takes no events (disk full?): nothing more was sent")
+            raise UserError(f"{ledger}: the ledger cannot be written (disk full?): nothing more was sent")
 
     def events(self) -> list[JobEvent]:
         self._view.refresh()

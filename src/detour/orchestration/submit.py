@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detour.budgets.arithmetic import Line
-from detour.budgets.book import Asked
+from detour.budgets.book import Demand
 from detour.budgets.caps import load_budgets
-from detour.budgets.reserve import asked_for, facts_of, reserving
+from detour.budgets.reserve import demand_for, facts_of, reserving
 from detour.config.cluster import Cluster
 from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
 from detour.ledger.events import ChainSubmitted, StageSubmitted
@@ -59,14 +59,14 @@ class Order:
     chains: tuple[str, ...]
     cluster: Cluster
     requests: tuple[JobRequest, ...]
-    asked: Asked
+    asked: Demand
     """What it asks of the budgets."""
     price: PlanPrice
     """The price of the stages that it submits."""
     continuation: Continuation
     """Sends the next wave if a submit limit cuts the order."""
     failures: tuple[Failure, ...] = ()
-    """Stages that failed for good."""
+    """Stages that failed permanently."""
     retry: bool = False
     """Whether these are part of the order, and cleared once the budgets accept it.
 
@@ -159,7 +159,7 @@ def make_order(
         chains,
         cluster,
         tuple(requests),
-        asked_for(missing, price.prices, cluster, facts),
+        demand_for(missing, price.prices, cluster, facts),
         price,
         Continuation(name, sweep, ids, cluster, options, len(done)),
         failures,
@@ -190,7 +190,7 @@ def send(
     """
     order.require_work()
     if not order.requests:
-        _keep_plans(workspace, order)
+        _store_plans(workspace, order)
         return Submitted(order, Submission({}, (), (), ()))
     workspace.create()
     slurm = Slurm(cluster=order.cluster.slurm_cluster)
@@ -236,7 +236,7 @@ def send(
     return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
 
 
-def _keep_plans(workspace: Workspace, order: Order) -> None:
+def _store_plans(workspace: Workspace, order: Order) -> None:
     """Write the plans of an order without jobs if the workspace does not hold them: a chain may have a new name."""
     plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
     if plans:

@@ -78,7 +78,7 @@ class Continuation:
         except FileNotFoundError:
             raise UserError(f"{path}: no such order") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not an order as detour writes it ({error}); submit the recipe again") from error
+            raise UserError(f"{path}: not an order written by detour ({error}); submit the recipe again") from error
 
 
 def last_jobs(requests: Iterable[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:

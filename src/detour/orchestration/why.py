@@ -21,7 +21,7 @@ from detour.ledger.stages import StageState
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.room import awaited_room
+from detour.monitoring.full_disk import awaited_room
 from detour.orchestration.evidence import (
     Answers,
     StageEvents,

@@ -227,7 +227,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
     known = list(dict.fromkeys(names))
     if near := get_close_matches(word, known, 1):
         return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(known)}" if len(known) <= FEW else "; `detour list` lists what there is"
+    return f"; available: {', '.join(known)}" if len(known) <= FEW else "; `detour list` lists what there is"
 
 
 def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
@@ -240,7 +240,7 @@ def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(
-            f"{path}: not {what} as detour writes it ({reason}); run or submit the recipe again, which rewrites it"
+            f"{path}: not {what} written by detour ({reason}); run or submit the recipe again, which rewrites it"
         ) from error
 
 

@@ -88,9 +88,9 @@ def named_backend(setting: str, device: torch.device, *, half: bool) -> str | No
         return None if device.type == "cuda" and half else ready_backend(device, half=half)
     if setting in PACKAGES:
         if device.type != "cuda":
-            raise ValueError("its kernels run on a GPU alone")
+            raise ValueError("its kernels need a GPU")
         if not half:
-            raise ValueError("its kernels compute in half precision alone, and the training is in fp32")
+            raise ValueError("its kernels only compute in half precision, and the training is in fp32")
     return setting
 
 

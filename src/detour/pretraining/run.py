@@ -151,7 +151,7 @@ class Run:
         self._progress(**figures)
         reason = self.attempt.stop_reason
         if self.ranks.any(reason is not None):
-            self.stop_reason = self.ranks.from_main(reason) or "stop asked for on another rank"
+            self.stop_reason = self.ranks.from_main(reason) or "stop requested on another rank"
         figures |= self._validate_and_save(loss)
         self.clock_s = time.perf_counter()
         return figures

@@ -37,7 +37,7 @@ class Start:
         saved = read_optimizer(self.parent)
         if saved is None:
             raise PermanentFailure(
-                f"{self.parent}: holds no optimizer state; set `carry: weights`, or promote its parent phase again"
+                f"{self.parent}: has no optimizer state; set `carry: weights`, or promote its parent phase again"
             )
         state: Mapping[str, Mapping[str, Tensor]] = saved["state"]
         return state

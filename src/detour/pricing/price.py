@@ -193,7 +193,9 @@ def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:
     source = f"measured here, {measured.stages} stage{'s' if measured.stages > 1 else ''}"
     if not 1 / NEAR <= units / measured.units <= NEAR:
         error = max(measured.error, EXTRAPOLATION_ERROR)
-        return Estimate(_around(expected_s, error), f"{source}; this one is {units / measured.units:.3g} times as long")
+        return Estimate(
+            _around(expected_s, error), f"{source}; this stage is {units / measured.units:.3g} times as large"
+        )
     return Estimate(_around(expected_s, measured.error), source)
 
 

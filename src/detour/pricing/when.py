@@ -85,7 +85,7 @@ def start_times(
         raise UserError(f"no PUE is known for {cluster.name}, so grams are unknown: set site.pue in its profile")
     drawn = list(draws(stages, prices, cluster))
     if not drawn:
-        raise UserError("no stage that is left has a known duration, so there is nothing to compare: run it once")
+        raise UserError("no remaining stage has a known duration, so there is nothing to compare: run it once")
     duration_s = max(draw.end_s for draw in drawn)
     options = (Start(at_s, grams) for at_s in _options(factors, now_s) if (grams := emitted(drawn, factors, at_s)))
     starts = tuple(options)

@@ -80,11 +80,9 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section("prices", "Price against actual", [cost_tables.prices(report)])
     yield Section("site", "Against the site's own figure", [cost_tables.reconciliation(report)], _reconciled(report))
     yield Section("data", "The corpus", [result_tables.sources(report)])
-    yield Section("quality", "How good the data are", [result_tables.quality(report)])
+    yield Section("quality", "Data quality", [result_tables.quality(report)])
     yield Section("stages", "Stages", [result_tables.stages(report), result_tables.attempts(report)])
-    yield Section(
-        "provenance", "Where it came from", [result_tables.hardware(report), result_tables.provenance(report)]
-    )
+    yield Section("provenance", "Provenance", [result_tables.hardware(report), result_tables.provenance(report)])
 
 
 def _released(report: Report) -> tuple[str, ...]:

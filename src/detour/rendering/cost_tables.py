@@ -9,7 +9,7 @@ from typing import NamedTuple
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
 from detour.budgets.burn import Row
-from detour.rendering import burn_words, words
+from detour.rendering import burn_text, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
 from detour.reporting.data import Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
@@ -166,10 +166,10 @@ def intervals(report: Report) -> Table:
         number("warned", "with a warning", words.whole),
         number("start_s", "start-up", format_duration),
         number("save_s", "a checkpoint", words.seconds),
-        number("interval_s", "interval kept", words.seconds),
+        number("interval_s", "actual interval", words.seconds),
         number("young_s", "best (Young)", words.advised),
         number("daly_s", "best (Daly)", words.advised),
-        number("useful_share", "useful at kept", words.in_percent, "useful"),
+        number("useful_share", "useful at actual", words.in_percent, "useful"),
         number("best_useful_share", "useful at best", words.in_percent, "best_useful"),
     )
     note = (
@@ -219,7 +219,9 @@ def energies(report: Report) -> Table:
         number("coverage", "covered", words.in_percent, "row.coverage"),
         number("extended_s", "filled in", format_duration, "row.extended_s", main=False),
         number("uncounted_s", "not counted", format_duration, "row.uncounted_s", main=False),
-        Column("scope", "what is counted, or why there is no figure", get=lambda one: one.row.scope or one.row.missing),
+        Column(
+            "scope", "what is included, or why there is no figure", get=lambda one: one.row.scope or one.row.missing
+        ),
         Column("detail", "how", path="row.detail", is_main=False),
         Column("tool", "tool", path="row.tool", is_main=False),
         Column("version", "version", path="row.version", is_main=False),
@@ -260,7 +262,7 @@ def asides(report: Report) -> Table:
         number("constant", "constant", words.exact, "constant.value"),
         Column("source", "source", path="constant.source"),
     )
-    return Table("beside", "Beside it, and not added", columns, report.asides)
+    return Table("beside", "Shown separately, not added", columns, report.asides)
 
 
 def equivalents(report: Report) -> Table:
@@ -277,7 +279,7 @@ def burns(report: Report) -> Iterator[Table]:
             number("pace", "linear pace", amount),
         )
         name = f"burn-{one.budget or 'own'}-{one.measure}"
-        yield Table(name, burn_words.title(one), columns, _burn_rows(one), burn_words.note(one))
+        yield Table(name, burn_text.title(one), columns, _burn_rows(one), burn_text.note(one))
 
 
 def _burn_rows(one: BurnDown) -> Sequence[Row]:
@@ -294,11 +296,11 @@ def waits(report: Report) -> Table:
         Column("kind", "stages"),
         number("starts", "starts", words.whole),
         number("median_s", "median", format_duration),
-        number("p90_s", "nine in ten within", format_duration),
+        number("p90_s", "90th percentile", format_duration),
         number("longest_s", "longest", format_duration),
         number("total_s", "in all", format_duration),
     )
-    note = "From when nothing but the queue held a job: its inputs were there, and it was submitted."
+    note = "From the time when a job was submitted and its inputs were ready."
     return Table("queue-waits", "", columns, report.waits, note)
 
 
@@ -358,7 +360,7 @@ def reconciliation(report: Report) -> Table:
     if found is None:
         return Table("site-figure", "", (), [])
     columns = (
-        Column("reason", "what the site's figure has more or less"),
+        Column("reason", "reason for the difference"),
         number("hours", found.unit, words.signed_figure),
     )
     return Table("site-figure", "", columns, found.parts)

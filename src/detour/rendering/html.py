@@ -21,8 +21,8 @@ from detour.rendering.charts.svg import series
 from detour.rendering.charts.training import training_chart
 from detour.rendering.contents import sections
 from detour.rendering.cost_tables import scoped
-from detour.rendering.ledes import facts, ledes, tiles
 from detour.rendering.statements import statements
+from detour.rendering.summaries import chain_summaries, facts, tiles
 from detour.rendering.tables import Table
 from detour.reporting.report import Report
 
@@ -75,7 +75,7 @@ def page(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "kicker": f"detour report · {words.instant(report.generated_s, report.period.time_zone)}",
-        "ledes": ledes(report),
+        "chain_summaries": chain_summaries(report),
         "facts": facts(report),
         "tiles": tiles(report),
         "colours": colours,

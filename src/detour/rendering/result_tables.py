@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from statistics import fmean
 from typing import NamedTuple
 
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.rendering import words
 from detour.rendering.tables import Column, Table, hours, number
 from detour.reporting.curves import thinned
@@ -125,7 +125,7 @@ def results(report: Report) -> Table:
         number("energy_coverage", "covered", words.in_percent, "spent.energy_coverage", main=False),
     )
     note = "Of all attempts at a fine-tuning, failed and repeated ones too."
-    return Table("results", "What each score took", columns, rows, note, shown=ROWS_ON_PAGE)
+    return Table("results", "Cost of each score", columns, rows, note, shown=ROWS_ON_PAGE)
 
 
 def grids(report: Report) -> list[Table]:

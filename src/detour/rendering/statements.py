@@ -15,9 +15,9 @@ from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain, Cost, Stage, is_cut
+from detour.reporting.efficiency import row_of
 from detour.reporting.purpose import Purpose, PurposeRow
 from detour.reporting.report import Hardware, Report
-from detour.reporting.yields import row_of
 from detour.site import Sourced
 from detour.text import counted, format_duration, listed
 
@@ -25,7 +25,7 @@ MOST_CARDS = MOST_NAMES = 8
 DAY_S = 86_400.0
 
 
-PARTIAL = "part of this work lies outside of the report's period; ask for a report without one"
+PARTIAL = "part of this work is outside the report's period; request a report without one"
 HOW = {
     Method.MEASURED: "measured by hardware energy counters",
     Method.CODECARBON: "tracked by codecarbon",

@@ -18,18 +18,19 @@ from detour.ledger.workspace import Workspace
 from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
 from detour.pricing.history import finished_stages
 from detour.reporting import data
-from detour.reporting.asides import asides
 from detour.reporting.burns import burn_downs
 from detour.reporting.calendar import by_period
 from detour.reporting.chains import Reader
 from detour.reporting.costs import Counted, cost_of, energy_warnings, quotable_method
+from detour.reporting.efficiency import point_costs, row_of, token_yields
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.kept_outputs import KeptOutputs
+from detour.reporting.output_cache import KeptOutputs
 from detour.reporting.outputs import exports_in_production, versions_of
+from detour.reporting.overheads import asides
 from detour.reporting.period import Period
-from detour.reporting.places import Profiles
+from detour.reporting.profiles import Profiles
 from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
 from detour.reporting.quality import quality_rows
 from detour.reporting.reconciliation import parse_site_figure, reconcile
@@ -37,7 +38,6 @@ from detour.reporting.report import Equivalent, Hardware, Owner, Report
 from detour.reporting.scope import scope_of
 from detour.reporting.waits import WaitRow, eligible_s, wait_rows
 from detour.reporting.waste import Interval, interval, waste_by_cause
-from detour.reporting.yields import point_costs, row_of, token_yields
 from detour.text import listed
 
 Events: TypeAlias = dict[Any, dict[str, list[Entry[Any]]]]
@@ -237,7 +237,7 @@ def _equivalents(project: Project | None, quoted: EnergyFigure | None) -> list[E
 def _simulations(hardware: Iterable[Hardware]) -> list[str]:
     """Return a warning for each cluster whose GPUs exist in name only, so that its GPU-hours are not real."""
     return [
-        f"the GPUs of {one.cluster} are simulated: its GPU-hours, and what is estimated from them, were not really used"
+        f"the GPUs of {one.cluster} are simulated: its GPU-hours, and all estimates based on them, were not really used"
         for one in hardware
         if one.simulated and one.most_gpus
     ]

@@ -18,7 +18,7 @@ from detour.reporting import data
 from detour.reporting.costs import cost_of
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.gather import Gathered, all_attempts
-from detour.reporting.kept_outputs import KeptOutputs
+from detour.reporting.output_cache import KeptOutputs
 from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (

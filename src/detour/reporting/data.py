@@ -15,7 +15,7 @@ from typing import NamedTuple
 from detour.accounting.account import Counted, site_energies
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.fates import Fates, Known
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.ledger.state import StageStatus
 
 

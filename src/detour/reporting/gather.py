@@ -17,10 +17,10 @@ from detour.pricing.billing import billed_gpu_hours
 from detour.reporting import costs
 from detour.reporting.costs import Counted, cost_of
 from detour.reporting.data import AttemptRow, Stage
-from detour.reporting.kept_outputs import KeptOutputs
+from detour.reporting.output_cache import KeptOutputs
 from detour.reporting.outputs import read_json
 from detour.reporting.period import Period, share_of
-from detour.reporting.places import Profiles
+from detour.reporting.profiles import Profiles
 from detour.site import Site
 
 SiteOf = Callable[[str | None], Site]

@@ -25,7 +25,7 @@ def incidents(entries: Iterable[Entry[CheckpointSkipped | GradientSkipped]], lab
             continue
         match entry.event:
             case CheckpointSkipped(step=step, reason=reason):
-                sentence = f"the checkpoint of step {step} was skipped ({reason}), and an older one was resumed"
+                sentence = f"the checkpoint of step {step} was skipped ({reason}); an older one was used"
                 said.setdefault(sentence, []).append(label)
             case GradientSkipped():
                 steps[entry.stage or ""] += 1

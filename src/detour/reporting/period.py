@@ -75,7 +75,7 @@ def period_of(
     """
     zone_of(time_zone)
     if calendar is not None and (since or until):
-        raise UserError("--period already says from when to when: leave out --since and --until")
+        raise UserError("--period already sets start and end: leave out --since and --until")
     if calendar is not None:
         return Period(*_calendar(calendar, "--period", time_zone), time_zone)
     period = Period(

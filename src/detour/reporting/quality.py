@@ -50,13 +50,13 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             "attempts whose GPUs are known",
             sum(usage.gpus is not None for usage in usages),
             count,
-            "the others are in no sum of GPU-hours",
+            "the others are not included in sums of GPU-hours",
         ),
         QualityRow(
             "attempts whose cores are known",
             sum(usage.cpus is not None for usage in usages),
             count,
-            "the others are in no sum of CPU-hours",
+            "the others are not included in sums of CPU-hours",
         ),
         QualityRow(
             "attempts whose cluster profile is known",
@@ -78,6 +78,6 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
         if row.method is not Method.CARD
     ]
     rows.append(
-        QualityRow("ledgers without damage", 1 - bool(ledger_problems), 1, "what was damaged or lost is said above")
+        QualityRow("ledgers without damage", 1 - bool(ledger_problems), 1, "damaged or lost records are listed above")
     )
     return rows

@@ -83,7 +83,9 @@ def reconcile(site: SiteFigure, attempts: Sequence[Counted]) -> Reconciliation:
     parts = _parts(ran, allocated - ours, difference)
     if unknown := sum(count is None for count in counts):
         parts.append(
-            Part(f"{counted(unknown, 'attempt')} whose {site.kind.upper()}s are unknown, in no sum of ours", None)
+            Part(
+                f"{counted(unknown, 'attempt')} whose {site.kind.upper()}s are unknown, not included in our sums", None
+            )
         )
     left = difference - fsum(part.hours or 0.0 for part in parts)
     parts.append(Part(_rest(left, ran), left))

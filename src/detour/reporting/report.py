@@ -11,17 +11,17 @@ from detour.accounting.energy import EnergyFigure
 from detour.budgets.burn import Burn
 from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
-from detour.reporting.asides import Aside
 from detour.reporting.calendar import PeriodCost
 from detour.reporting.data import Chain, Cost, Stage, TaskScores, Versions, is_cut
+from detour.reporting.efficiency import PointCost, TokenYield
 from detour.reporting.grid import Grid
+from detour.reporting.overheads import Aside
 from detour.reporting.period import Period
 from detour.reporting.purpose import PurposeRow
 from detour.reporting.quality import QualityRow
 from detour.reporting.reconciliation import Reconciliation
 from detour.reporting.waits import WaitRow
 from detour.reporting.waste import Interval, Waste
-from detour.reporting.yields import PointCost, TokenYield
 
 SCHEMA = 2
 LEGIBLE = 1000

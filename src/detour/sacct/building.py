@@ -8,8 +8,8 @@ from itertools import compress
 from operator import itemgetter
 from typing import Any
 
+from detour.sacct.allocation import MANY, Holding
 from detour.sacct.columns import FIELDS, Cells, each, either
-from detour.sacct.holding import MANY, Holding
 from detour.sacct.rows import JobRow
 from detour.sacct.shapes import Shapes, nodes_text, plain_word, state_word, tres_text
 from detour.sacct.spans import Spans, nodes_held

@@ -20,13 +20,13 @@ from itertools import chain
 from pathlib import Path
 
 from detour.errors import UserError
+from detour.sacct.allocation import lists_requests_alone
 from detour.sacct.building import BadCell, RowBuilder
 from detour.sacct.columns import NEEDED
-from detour.sacct.continuing import Continuing
 from detour.sacct.heading import Table
-from detour.sacct.holding import lists_requests_alone
 from detour.sacct.json_dump import HEADER, json_records
 from detour.sacct.opening import JSON_BEGINS, STANDARD_INPUT, opened
+from detour.sacct.record_ends import Continuing
 from detour.sacct.records import Broken, Records, records_of, repaired, table_records
 from detour.sacct.rows import JobRow
 from detour.sacct.times import time_parser

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from detour.sacct.allocation import Held
 from detour.sacct.columns import Cells, each, either
-from detour.sacct.holding import Held
 from detour.sacct.shapes import NOT_ASSIGNED
 from detour.sacct.values import parse_duration_s
 

@@ -11,7 +11,7 @@ from detour.ledger.state import State
 from detour.sacct.rows import JobRow
 from detour.sacct.slices import boards_of, holds_slices
 from detour.scheduler.job_ids import JobIds, parse_job_ids
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.tags import Tag, find_tag
 
 RUNS_AGAIN = frozenset({"PREEMPTED", "REQUEUED", "NODE_FAIL", "BOOT_FAIL"})

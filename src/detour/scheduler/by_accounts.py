@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from detour.scheduler.accounted import RUNS_AGAIN
 from detour.scheduler.records import JobRecord
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.states import JobState, Standing
 

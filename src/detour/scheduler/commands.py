@@ -22,7 +22,7 @@ from detour.scheduler.client_environment import client_environment
 
 TIMEOUT_S = 60.0
 """Seconds before a client is stopped. Clients report a controller that is down after up to 38 s."""
-IDS_A_CALL = 1000
+MAX_IDS_PER_CALL = 1000
 LISTEN_S = 1.0
 """Seconds between checks on a running client: whether it has ended or reports that the queue is full."""
 SEPARATOR = "\x1f"
@@ -178,7 +178,7 @@ class Slurm:
         Requested by id as long as the ids fit a command line, otherwise all jobs of the users: Slurm 22.05 finds a job
         that way only some seconds after it finds it by id.
         """
-        asked = ("--allusers", f"--jobs={','.join(job_ids)}") if len(job_ids) <= IDS_A_CALL else (_of(users),)
+        asked = ("--allusers", f"--jobs={','.join(job_ids)}") if len(job_ids) <= MAX_IDS_PER_CALL else (_of(users),)
         return self._sacct(ACCOUNTING_FIELDS.values(), "--allocations", *asked, f"--starttime={_time(since_s)}")
 
     def usage(self, since_s: float, until_s: float, users: Sequence[str], *, everyone: bool) -> CommandResult:

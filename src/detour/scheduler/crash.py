@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from detour.scheduler.dependency import terms_of
 from detour.scheduler.records import JobRecord
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detour.ledger.events import JobEvent
 from detour.ledger.identity import workspace_id
 from detour.ledger.view import LedgerView
-from detour.scheduler.sent import Sent, fold
+from detour.scheduler.sent_jobs import Sent, fold
 from detour.scheduler.tags import Tag
 
 

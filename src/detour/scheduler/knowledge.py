@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from detour.ledger.events import JobEvent, JobIntended
-from detour.scheduler.sent import Sent, SubmissionLedger, fold, learn
+from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold, learn
 from detour.scheduler.tags import Tag, find_tag
 
 
@@ -40,7 +40,7 @@ class Knowledge:
             self.expected.update(tag for text in event.tags if (tag := find_tag(text)))
         learn(self.sent, event, self.workspace)
 
-    def is_rivalled(self, tag: Tag) -> bool:
+    def has_rival(self, tag: Tag) -> bool:
         """Whether another submitter has decided meanwhile to send the same stages."""
         stages = set(self.sent[tag].stages)
         self.refresh()

@@ -16,7 +16,7 @@ from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest, in_order
-from detour.scheduler.sent import Places, Sent
+from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.tags import Slot, Tag
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobsCommitted, JobsDropped
-from detour.scheduler.commands import IDS_A_CALL, Slurm
+from detour.scheduler.commands import MAX_IDS_PER_CALL, Slurm
+from detour.scheduler.conflicts import gives_way, rivals_of
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER
-from detour.scheduler.rivals import gives_way, rivals_of
 from detour.scheduler.sending import LATE_S
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
 
 RIVAL_LOOKS = 15
@@ -60,8 +60,8 @@ class Releaser:
             self.wait(pause_s)
             said = [
                 result.message
-                for first in range(0, len(ids), IDS_A_CALL)
-                if (result := self.slurm.release(ids[first : first + IDS_A_CALL])).returncode != 0
+                for first in range(0, len(ids), MAX_IDS_PER_CALL)
+                if (result := self.slurm.release(ids[first : first + MAX_IDS_PER_CALL])).returncode != 0
             ]
             held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
             if not held:

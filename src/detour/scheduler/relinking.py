@@ -14,7 +14,7 @@ from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import dependency_of
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sending import Look
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag

@@ -17,12 +17,12 @@ from detour.scheduler.dependency import Dependency
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import SPENT, Decision, dependency_of
 from detour.scheduler.requests import JobRequest, first_wave
-from detour.scheduler.sent import Places, Sent
+from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.submission_script import gate_of
 from detour.scheduler.tags import Slot, Tag
 
-SENDS_A_SLOT = 2
+MAX_SENDS_PER_SLOT = 2
 """Upper bound on sends per slot: a lost job is sent again once; after that a person has to look."""
 LATE_S = 2.0
 """Seconds the queue is given to show a job after sbatch gave no answer, or the effect of an order."""
@@ -90,7 +90,7 @@ class Sender:
 
     def _send_one(self, request: JobRequest, slot: Slot, look: Look) -> bool:
         """Send one job; returns whether its slot is filled. If not, nothing may refer to it before the next look."""
-        if self._sends[slot] >= SENDS_A_SLOT:
+        if self._sends[slot] >= MAX_SENDS_PER_SLOT:
             raise SchedulerUnavailable(
                 f"Slurm lost {slot} again. What was sent is held: look at the queue, run it again"
             )
@@ -158,7 +158,7 @@ class Sender:
             self.full = f"the site takes no more jobs now ({answer.limit})"
         elif answer.refusal and "dependency" not in answer.refusal.lower():
             raise SubmissionRefused(f"Slurm refuses {slot}: {answer.refusal}. Nothing was submitted")
-        elif self._sends[slot] >= SENDS_A_SLOT:
-            self.full = f"{slot} did not get through: {answer.unknown or answer.refusal}"
+        elif self._sends[slot] >= MAX_SENDS_PER_SLOT:
+            self.full = f"{slot} was not accepted: {answer.unknown or answer.refusal}"
         else:
             self.remark(f"{answer.unknown or answer.refusal} for {slot}: tried again")

@@ -175,7 +175,7 @@ def _read(
     name: str, result: CommandResult, read: Callable[[str], tuple[tuple[JobRecord, ...], int]], missing: list[str]
 ) -> tuple[JobRecord, ...] | None:
     consequence = {
-        "squeue": "what is queued or running is not known",
+        "squeue": "queued and running jobs are unknown",
         "sacct": "only markers and journals show how jobs ended, and only our own records their GPU-hours",
     }[name]
     if result.returncode != 0:

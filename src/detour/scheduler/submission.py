@@ -32,12 +32,12 @@ from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sending import LATE_S, Look, ScriptWriter, Sender
-from detour.scheduler.sent import SubmissionLedger
+from detour.scheduler.sent_jobs import SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.tags import Slot
 
 ROUNDS = 8
-CANCELS_A_JOB = 2
+MAX_CANCELS_PER_JOB = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Submitter:
             self._known.record(JobsDropped(why=SPENT, tags=[str(tag)]))
             return None
         self._known.record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
-        if self._known.is_rivalled(tag):  # asked last: between the answer and the gate no write may wait for a disk
+        if self._known.has_rival(tag):  # asked last: between the answer and the gate no write may wait for a disk
             self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
             return None
         self._releaser.commit([self._known.sent[tag]])
@@ -267,7 +267,7 @@ class Submitter:
     def _discard(self, decision: Decision) -> None:
         """Cancel what is not wanted and no longer waited for, last first."""
         ids = decision.cancel
-        if stubborn := [job for job in ids if self._cancels[job] >= CANCELS_A_JOB]:
+        if stubborn := [job for job in ids if self._cancels[job] >= MAX_CANCELS_PER_JOB]:
             raise SchedulerUnavailable(_still_there(stubborn))
         if ids:
             self._remark(f"cancelled, no longer wanted: {', '.join(ids)}")

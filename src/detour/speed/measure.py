@@ -43,7 +43,7 @@ from detour.speed.corpus import write_random_corpus
 from detour.speed.loops import Clock, Loop, synchronize
 from detour.speed.peers import plain_loss, trainer_tokens_per_s
 from detour.speed.recording import SpeedRecorder, gpu_joules, joules_since
-from detour.speed.result import Asked, Device, LoopName, Speed
+from detour.speed.result import BenchSettings, Device, LoopName, Speed
 
 HEAD_SIZE = 64
 """The head size of every published ModernBERT."""
@@ -58,7 +58,7 @@ def this_device() -> Device:
     return Device(name, torch.__version__, transformers.__version__)
 
 
-def measure(stage: PretrainStage, asked: Asked) -> Iterator[Speed]:
+def measure(stage: PretrainStage, asked: BenchSettings) -> Iterator[Speed]:
     """Yield the figures of each loop as they come. Raises PermanentFailure if the model's size is unknown."""
     shape = model_shape(stage)
     if shape is None:
@@ -93,7 +93,7 @@ def _free_memory() -> None:
 
 
 class _Bench:
-    def __init__(self, stage: PretrainStage, shape: Shape, asked: Asked, folder: Path) -> None:
+    def __init__(self, stage: PretrainStage, shape: Shape, asked: BenchSettings, folder: Path) -> None:
         self.stage, self.shape, self.asked, self.folder = stage, shape, asked, folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         settings, runtime = stage.settings, stage.runtime

@@ -12,7 +12,7 @@ LoopName = Literal["detour", "bare loop", "transformers", "transformers, sdpa"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BenchSettings:
     """The requested number of steps and their size."""
 
     steps: int

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from detour.accounting.account import chain_energy
+from detour.accounting.result_cost import Spent
 from detour.accounting.site import profile_sites
-from detour.accounting.spent import Spent
 from detour.errors import UserError
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -79,7 +79,7 @@ def _read(workspace: Workspace, stage: EvaluateStage) -> Mapping[str, Any]:
     try:
         content = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a result as detour writes it ({error}); `detour retry` makes it again") from error
+        raise UserError(f"{path}: not a result written by detour ({error}); `detour retry` makes it again") from error
     return content if isinstance(content, dict) else {}
 
 

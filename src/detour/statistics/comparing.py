@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.errors import UserError
 from detour.statistics.comparison import AVERAGE, Cell, Comparison, Difference, OverTasks, Pair, Result
 from detour.statistics.paired import FEWEST_TASKS, holm, mean_interval, paired, sign_test, wilcoxon

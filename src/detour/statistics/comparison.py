@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.statistics.paired import CONFIDENCE, POWER, Interval, Paired, Signs
 from detour.statistics.scores import Gap
 

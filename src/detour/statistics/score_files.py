@@ -70,7 +70,7 @@ def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[
         if name.casefold() in AVERAGES:
             published = {model: value for model, value in column if isinstance(value, float)}
         elif any(isinstance(value, str) for _, value in column) or not name:
-            notes.append(f"column {name or place + 2} holds no numbers: left out")
+            notes.append(f"column {name or place + 2} has no numbers: left out")
         elif values and max(values) > HIGHEST:
             notes.append(f"column {name} left out: {max(values):g} is not a score")
         else:

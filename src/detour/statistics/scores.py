@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import NamedTuple
 
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.errors import UserError
 
 Seeds = Mapping[int | None, float | None]

@@ -30,7 +30,7 @@ def task_files(data: TaskData) -> list[Path]:
     paths = sorted({path for one in found for path in _read_of(one, reader)})
     is_of_two = len(reader.suffixes) == COMPANIONS
     if not paths or (is_of_two and not any(path.suffix in reader.suffixes for path in paths)):
-        raise SourceError(f"{pattern}: holds no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
+        raise SourceError(f"{pattern}: has no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
     for path in paths:
         if is_lfs_pointer(path):
             raise SourceError(f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")

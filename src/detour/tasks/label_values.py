@@ -45,7 +45,7 @@ def label_names(value: Any, data: TaskData, *, several: bool) -> list[str]:
     if several:
         return names
     if not names:
-        raise UserError("holds no label; leave such rows out with `exclude`")
+        raise UserError("has no label; skip such rows with `exclude`")
     if data.label_format == "auto" and isinstance(value, list) and is_vector(value):
         raise UserError(f"holds {_shown(value)}: set `label_format: vector` to name labels by their position")
     if len(set(names)) > 1:
@@ -101,13 +101,13 @@ def _parsed(text: str) -> Any:
 
 def _name(value: Any, *, verbatim: bool) -> str:
     if value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip()):
-        raise UserError("holds no label; leave such rows out with `exclude`")
+        raise UserError("has no label; skip such rows with `exclude`")
     if isinstance(value, bool | int):
         return str(value)
     if isinstance(value, float):
         raise UserError(f"holds the number {value!r}: a class is text or a whole number below 2^64; write it as text")
     if not isinstance(value, str):
-        raise UserError(f"holds a {kind_of(value)} instead of a label, {_shown(value)}")
+        raise UserError(f"is of type {kind_of(value)} instead of a label: {_shown(value)}")
     if verbatim:
         return value
     name = value.strip()

@@ -11,9 +11,9 @@ from operator import attrgetter, itemgetter
 
 from detour.sacct.rows import JobRow
 from detour.sacct.slices import board_share
+from detour.usage.attempt_set import Seen
 from detour.usage.calendar import FINEST_FIRST, Calendar, Unit, coarser
 from detour.usage.counting import UNDATED, Counting, Rule, last_seen_s
-from detour.usage.seen import Seen
 from detour.usage.totals import Totals, unpack
 
 UNKNOWN = "unknown"

@@ -9,7 +9,7 @@ import pytest
 from detour.launch.text.control import controlled_json, controlled_lines, show_controlled
 from detour.orchestration.control import Controlled
 from detour.scheduler.control import Affected
-from detour.scheduler.sent import Sent
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.tags import Tag
 
 LABELS = {"prepare-0": "prepare", "pretrain-1": "pretrain clm"}

@@ -124,7 +124,7 @@ def test_plain_keeps_words() -> None:
 
 
 def test_a_workspace_whose_only_plan_is_damaged_says_so() -> None:
-    warning = "/w/chains/a/plan.json: not a plan as detour writes it"
+    warning = "/w/chains/a/plan.json: not a plan written by detour"
     text = render_text(Status("/w", 0.0, (), warnings=(warning,)))
     assert "warning: /w/chains/a/plan.json: not a plan" in text
 

@@ -25,8 +25,8 @@ from detour.rendering.charts.svg import (
 )
 from detour.rendering.words import percent, significant
 from detour.reporting.data import TaskScores
+from detour.reporting.efficiency import PointCost
 from detour.reporting.grid import Grid
-from detour.reporting.yields import PointCost
 from detour.text import cut
 
 NAME = 190.0

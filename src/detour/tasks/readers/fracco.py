@@ -48,7 +48,7 @@ def _annotations(path: Path) -> Iterator[tuple[int, str, str, str]]:
     try:
         header = next(reader, [])
         if missing := [column for column in (CODE, LABEL) if column not in header[1:]]:
-            raise UserError(f"{path}: line 1: no column `{missing[0]}`; there are: {', '.join(header) or 'none'}")
+            raise UserError(f"{path}: line 1: no column `{missing[0]}`; available: {', '.join(header) or 'none'}")
         code, label = header.index(CODE), header.index(LABEL)
         for row in reader:
             if not row:

@@ -61,7 +61,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(StringIO(text, newline=""), delimiter="\t")
     if "id" not in (reader.fieldnames or ()):
         there = ", ".join(reader.fieldnames or ()) or "none"
-        raise UserError(f"{path}: line 1: no column `id` between tabs; there are: {there}")
+        raise UserError(f"{path}: line 1: no column `id` between tabs; available: {there}")
     try:
         for row in reader:
             if None in row or None in row.values():

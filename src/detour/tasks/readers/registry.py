@@ -47,5 +47,5 @@ def reader_named(name: str) -> Reader:
         return loaded
     known = [*BUILT_IN, *sorted(added)]
     nearest = get_close_matches(name, known, 1)
-    hint = f"did you mean `{nearest[0]}`?" if nearest else f"there are: {', '.join(known)}"
+    hint = f"did you mean `{nearest[0]}`?" if nearest else f"available: {', '.join(known)}"
     raise UserError(f"there is no reader `{name}`: {hint}")

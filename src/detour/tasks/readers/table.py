@@ -55,7 +55,7 @@ def _same_length(bits: Sequence[bool], before: int | None) -> int:
 
 def _document(data: TaskData, text: Any, label: Any, split: Any = None, *, several: bool) -> Document:
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"column `{data.text}` holds no text; leave such rows out with `exclude`")
+        raise UserError(f"column `{data.text}` has no text; skip such rows with `exclude`")
     try:
         names = label_names(label, data, several=several)
     except UserError as error:

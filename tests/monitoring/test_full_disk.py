@@ -12,8 +12,8 @@ import pytest
 from detour.ledger.claims import claim
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.monitoring.full_disk import SILENT_S, awaited_room
 from detour.monitoring.monitor import read_status
-from detour.monitoring.room import SILENT_S, awaited_room
 from detour.monitoring.status import StageRow
 from tests.monitoring.workspaces import PREPARE, make_workspace, start
 from tests.support.small_disk import SmallDisk, mounted

@@ -16,7 +16,7 @@ from multiprocessing.context import ForkProcess
 
 from detour.errors import Interrupted
 from detour.imports import uncollected
-from detour.jobs.at_once import forwarding, joint_exit_code
+from detour.jobs.concurrent_seeds import forwarding, joint_exit_code
 from detour.jobs.log import LOGGER
 from detour.jobs.signals import STOP_SIGNALS
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from detour.errors import DetourError
 from detour.jobs import environment
-from detour.jobs.at_once import joint_exit_code, processes_for, run_at_once, shares
+from detour.jobs.concurrent_seeds import joint_exit_code, processes_for, run_at_once, shares
 
 ONE_GPU = {"CUDA_VISIBLE_DEVICES": "0"}
 

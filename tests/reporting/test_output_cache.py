@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from detour.ledger.workspace import Workspace
-from detour.reporting import kept_outputs
-from detour.reporting.kept_outputs import KeptOutputs, Manifest
+from detour.reporting import output_cache
+from detour.reporting.output_cache import KeptOutputs, Manifest
 from detour.reporting.outputs import Stamp, read_stamped
 
 STAGES = ("evaluate-1", "evaluate-2", "evaluate-3")
@@ -25,7 +25,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "node"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(kept_outputs, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(output_cache, "WORTH_KEEPING", 1)
     return folder
 
 
@@ -113,7 +113,7 @@ def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: 
         read.extend([path] if stamp else [])
         return stamp, content
 
-    monkeypatch.setattr(kept_outputs, "read_stamped", note)
+    monkeypatch.setattr(output_cache, "read_stamped", note)
     assert found(kept) == before
     assert read == []
     write(kept, "evaluate-3", {"sha256": "e"}, 0.1)

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from detour.errors import UserError
-from detour.orchestration.first_look import check_files
+from detour.orchestration.input_check import check_files
 from detour.orchestration.plans import inspect_entry
 from detour.planning.build import Planner
 from tests.pretraining.tiny import tiny_model
@@ -39,8 +39,8 @@ def test_files_that_are_what_the_recipe_says_pass(labels: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"data.sources.labels.column": "long"}, "source labels: .*: no column `long`; there are: text, code"),
-        ({"data.sources.labels.separator": ";"}, "source labels: .*: no column `text`; there are: text,code"),
+        ({"data.sources.labels.column": "long"}, "source labels: .*: no column `long`; available: text, code"),
+        ({"data.sources.labels.separator": ";"}, "source labels: .*: no column `text`; available: text,code"),
         ({"data.sources.labels.format": "jsonl"}, "source labels: .*: line 1: not JSON"),
         ({"data.sources.labels.format": "parquet"}, "source labels: .*: not readable as parquet"),
         ({"data.sources.labels.exclude": {"kind": "x"}}, "source labels: .*: no column `kind`"),
@@ -62,7 +62,7 @@ def test_every_problem_is_reported_once_however_many_stages_have_it(labels: Path
 def test_the_wrong_one_of_two_columns_of_text_is_known_by_its_absence(labels: Path, tmp_path: Path) -> None:
     table = pyarrow.table({"body": ["un"], "title": ["deux"]})
     pyarrow.parquet.write_table(table, tmp_path / "notes.parquet")
-    with pytest.raises(UserError, match=r"notes\.parquet: no column `text`; there are: body, title"):
+    with pytest.raises(UserError, match=r"notes\.parquet: no column `text`; available: body, title"):
         look(labels, {"data.sources.labels.path": str(tmp_path / "notes.parquet")})
 
 

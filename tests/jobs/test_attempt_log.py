@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detour.jobs.narrator import Narrator, begin_line, end_line
+from detour.jobs.attempt_log import Narrator, begin_line, end_line
 from detour.jobs.rank import Rank
 from detour.ledger.events import AttemptHeartbeat, CheckpointSaved, ProgressMade
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_pinball_loss
 
-from detour.forecasting.made import Happened, accuracy, new_scores, stands
+from detour.forecasting.records import Happened, accuracy, is_current, new_scores
 from detour.forecasting.slurm_estimate import corrected_s, errors_s
 from detour.ledger.events import ForecastMade, ForecastScored
 from detour.ledger.record import Entry
@@ -39,24 +39,24 @@ def entered(scored: ForecastScored, job: str) -> Entry[ForecastScored]:
 
 def test_a_forecast_stands_for_an_hour_and_then_as_long_as_the_job_had_waited() -> None:
     early, late = made(60.0), made(5 * HOUR_S)
-    assert stands(early, "7", 0.0, 60.0 + HOUR_S - 1)
-    assert not stands(early, "7", 0.0, 60.0 + HOUR_S)
-    assert stands(late, "7", 0.0, 10 * HOUR_S - 1)
-    assert not stands(late, "7", 0.0, 10 * HOUR_S)
+    assert is_current(early, "7", 0.0, 60.0 + HOUR_S - 1)
+    assert not is_current(early, "7", 0.0, 60.0 + HOUR_S)
+    assert is_current(late, "7", 0.0, 10 * HOUR_S - 1)
+    assert not is_current(late, "7", 0.0, 10 * HOUR_S)
 
 
 def test_a_job_that_is_looked_at_every_minute_for_a_week_has_few_forecasts() -> None:
     last, number = None, 0
     for minute in range(7 * 24 * 60):
-        if not stands(last, "7", 0.0, 60.0 * minute):
+        if not is_current(last, "7", 0.0, 60.0 * minute):
             last, number = made(60.0 * minute), number + 1
     assert number <= 10
 
 
 def test_another_job_and_the_beginning_of_the_wait_take_a_new_forecast() -> None:
-    assert not stands(None, "7", 0.0, 1.0)
-    assert not stands(made(0.0), "8", 0.0, 1.0)
-    assert not stands(made(0.0, begun_s=None), "7", 0.5, 1.0)
+    assert not is_current(None, "7", 0.0, 1.0)
+    assert not is_current(made(0.0), "8", 0.0, 1.0)
+    assert not is_current(made(0.0, begun_s=None), "7", 0.5, 1.0)
 
 
 def test_a_start_and_an_end_are_scored_once_when_they_have_come() -> None:

@@ -51,7 +51,7 @@ def default_place(wanted: Format) -> Path:
     """
     path = _DEFAULT.get(wanted, _FOLDER)
     if path.is_file() and _OUR_NAME not in path.read_bytes():
-        raise UserError(f"{path}: is here already, and is no report of detour; choose another place with --out")
+        raise UserError(f"{path}: exists already and is not a detour report; choose another path with --out")
     return path
 
 

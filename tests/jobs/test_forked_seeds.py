@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from detour.jobs.forked import run_forked
+from detour.jobs.forked_seeds import run_forked
 
 
 def wait_for(*places: Path) -> None:

@@ -25,7 +25,7 @@ class Pair(NamedTuple):
         return Pair(max(self.p50_s, other.p50_s), max(self.p90_s, other.p90_s))
 
 
-class Ahead(NamedTuple):
+class PendingStage(NamedTuple):
     """A stage that is not done. Durations in seconds, times since the epoch."""
 
     id: str
@@ -45,7 +45,7 @@ class Ahead(NamedTuple):
 
 class Outlook(NamedTuple):
     begun_s: float | None
-    """As in `Ahead`; None if other stages have to end first."""
+    """As in `PendingStage`; None if other stages have to end first."""
     start: Pair | None
     end: Pair | None
     bursts: int | None
@@ -57,7 +57,7 @@ Wait = Callable[[Shape, float], Expected | NoForecast]
 """Shape of a job and the time it has waited -> its expected wait from the beginning."""
 
 
-def look_ahead(stages: Sequence[Ahead], wait: Wait, now_s: float) -> Mapping[str, Outlook]:
+def look_ahead(stages: Sequence[PendingStage], wait: Wait, now_s: float) -> Mapping[str, Outlook]:
     """Outlooks by stage id. In `stages`, each must come after its inputs; done ones are left out."""
     found: dict[str, Outlook] = {}
     for stage in stages:
@@ -65,7 +65,7 @@ def look_ahead(stages: Sequence[Ahead], wait: Wait, now_s: float) -> Mapping[str
     return found
 
 
-def _outlook(stage: Ahead, before: Sequence[Outlook], wait: Wait, now_s: float) -> Outlook:
+def _outlook(stage: PendingStage, before: Sequence[Outlook], wait: Wait, now_s: float) -> Outlook:
     now = Pair(now_s, now_s)
     if stage.started_s is not None:
         start = Pair(stage.started_s, stage.started_s)
@@ -88,7 +88,7 @@ def _outlook(stage: Ahead, before: Sequence[Outlook], wait: Wait, now_s: float) 
     return _ended(stage, start, start, wait, bursts)
 
 
-def _ended(stage: Ahead, start: Pair, since: Pair, wait: Wait, bursts: int | None) -> Outlook:
+def _ended(stage: PendingStage, start: Pair, since: Pair, wait: Wait, bursts: int | None) -> Outlook:
     """`since` is the time from which its remaining work runs."""
     if stage.left is None:
         return Outlook(stage.begun_s, start, None, bursts, "how long it takes is unknown")
@@ -101,7 +101,7 @@ def _ended(stage: Ahead, start: Pair, since: Pair, wait: Wait, bursts: int | Non
     return Outlook(stage.begun_s, start, end, bursts, None)
 
 
-def _further_jobs(stage: Ahead) -> int:
+def _further_jobs(stage: PendingStage) -> int:
     if stage.left is None or not stage.limit_s:
         return 0
     return max(0, ceil(stage.left.p50_s / stage.limit_s) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detour.accounting.account import site_energies
 from detour.accounting.attempts import estimate_of
 from detour.accounting.hours import AttemptUsage
-from detour.accounting.spent import Spent
+from detour.accounting.result_cost import Spent
 from detour.site import Site, Sourced
 
 

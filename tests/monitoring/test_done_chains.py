@@ -14,7 +14,7 @@ from detour.ledger import view as views
 from detour.ledger.events import ChainPriced, ChainSubmitted, EnergyRead, GpuCounted, JobAccounted, PriceQuoted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.monitoring import settled
+from detour.monitoring import done_chains
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import Status
 from detour.planning.stage import Stage
@@ -31,7 +31,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(views, "WORTH_KEEPING", 1)
-    monkeypatch.setattr(settled, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(done_chains, "WORTH_KEEPING", 1)
     return folder
 
 
@@ -193,7 +193,7 @@ def test_another_state_of_the_ledger_or_other_code_makes_it_void(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = stages_looked_at(monkeypatch)
-    monkeypatch.setattr(settled, "code_stamps", lambda: ["edited"])
+    monkeypatch.setattr(done_chains, "code_stamps", lambda: ["edited"])
     look(workspace)
     assert len(noted) == len(STAGES)
     kept = cache_file(node).read_bytes()

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from detour.accounting.codecarbon_meter import describe, tracking_mode
 from detour.accounting.energy import Method
-from detour.accounting.meter import describe, tracking_mode
 from detour.accounting.methods import tracked
 from detour.ledger.events import EnergyCounted
 from detour.site import Site
 
 METERED = """
 import json, sys, time
-from detour.accounting.meter import EnergyMeter
+from detour.accounting.codecarbon_meter import EnergyMeter
 
 class Recorder:
     def event(self, event):

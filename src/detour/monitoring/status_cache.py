@@ -18,7 +18,7 @@ SEPARATOR = "\0"
 CODE = ("accounting", "monitoring", "launch/text")
 
 
-class Kept:
+class CachedStatus:
     """The cache for one workspace and one way of showing it: the arguments, the width, the colours."""
 
     def __init__(self, root: str, way: Sequence[object]) -> None:

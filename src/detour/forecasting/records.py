@@ -54,11 +54,11 @@ def made_at_s(made: Entry[ForecastMade]) -> float:
     return made.wall_s if made.event.made_s is None else made.event.made_s
 
 
-def stands(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | None, now_s: float) -> bool:
-    """Whether a stage's last forecast still stands, so no new one is needed.
+def is_current(made: Entry[ForecastMade] | None, job: str | None, begun_s: float | None, now_s: float) -> bool:
+    """Whether a stage's last forecast is still current, so that no new one is needed.
 
-    It stands if it is about the same job, that job has not begun to wait since, and it is younger than an hour or than
-    the wait was when it was made. The number of forecasts of a job thus grows with the logarithm of its wait.
+    It is if it concerns the same job, that job has not begun to wait since, and it is younger than an hour or than the
+    wait when it was made. The number of forecasts of a job thus grows with the logarithm of its wait.
     """
     if made is None or made.job != job or (made.event.begun_s is None) != (begun_s is None):
         return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from detour.accounting.aside import embodied, idle
 from detour.accounting.energy import Band, EnergyFigure, total
 from detour.accounting.fates import Known
+from detour.accounting.overheads import embodied, idle
 from detour.reporting.costs import Counted
 from detour.site import Sourced
 

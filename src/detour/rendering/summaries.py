@@ -7,15 +7,15 @@ from typing import NamedTuple
 from detour.rendering import words
 from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain
+from detour.reporting.efficiency import row_of
 from detour.reporting.report import Report
-from detour.reporting.yields import row_of
 from detour.text import counted, plain
 
 FEW = 4
 """Maximum number of chains that get a sentence each."""
 
 
-class Lede(NamedTuple):
+class ChainSummary(NamedTuple):
     name: str
     sentence: str
     result: str
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
     small: str
 
 
-def ledes(report: Report) -> list[Lede]:
+def chain_summaries(report: Report) -> list[ChainSummary]:
     """Return a sentence per chain, or one about all if there are many."""
     if len(report.chains) > FEW:
         return [_of_many(report)]
@@ -35,9 +35,9 @@ def ledes(report: Report) -> list[Lede]:
     return [_of_one(chain, report, method) for chain in report.chains]
 
 
-def lede_lines(report: Report) -> list[str]:
+def summary_lines(report: Report) -> list[str]:
     """Return the sentences for a terminal."""
-    return [plain(f"{one.name}: {one.sentence} {words.capital(one.result)}.") for one in ledes(report)]
+    return [plain(f"{one.name}: {one.sentence} {words.capital(one.result)}.") for one in chain_summaries(report)]
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
@@ -79,19 +79,19 @@ def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _of_one(chain: Chain, report: Report, method: str | None) -> Lede:
+def _of_one(chain: Chain, report: Report, method: str | None) -> ChainSummary:
     alone = chain.status == "done" and len(report.chains) == 1
     trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
     stages = [report.stages[stage_id] for stage_id in chain.stages]
-    took = "In this period it took" if report.period.is_bounded else "It took"
+    took = "In this period it used" if report.period.is_bounded else "It took"
     cost = f"{took} {words.cost_in_words(chain.cost, method)}"
     if not chain.cost.attempts:
         cost = "Nothing ran on it in this period" if report.period.is_bounded else "Nothing has run yet"
     sentence = f"{trained}. {cost}."
-    return Lede(chain.name, sentence, words.capital(words.what_came_out(chain, stages)))
+    return ChainSummary(chain.name, sentence, words.capital(words.what_came_out(chain, stages)))
 
 
-def _of_many(report: Report) -> Lede:
+def _of_many(report: Report) -> ChainSummary:
     done = sum(chain.status == "done" for chain in report.chains)
     cost = words.cost_in_words(report.total, quotable_method([report.total]))
     best = max(report.point_costs, key=lambda row: row.score, default=None)
@@ -103,7 +103,7 @@ def _of_many(report: Report) -> Lede:
     when = " in this period" if report.period.is_bounded else ""
     took = f"All of them took {cost}{when}" if report.total.attempts else f"Nothing ran{when or ' yet'}"
     shared = f", {counted(len(report.shared), 'stage')} shared" if report.shared else ""
-    return Lede(
+    return ChainSummary(
         report.title,
         f"{done} of {len(report.chains)} chains are done{shared}. {took}.",
         words.capital(result),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from detour.accounting.aside import embodied, idle, tokens_per_kwh
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.methods import card_convention, estimated, slurm_counted
+from detour.accounting.overheads import embodied, idle, tokens_per_kwh
 from detour.accounting.site import site_of
 from detour.config.loading import load_cluster
 from detour.site import Site, Sourced

@@ -20,8 +20,8 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.chains import as_of
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.kept import code_stamps
 from detour.monitoring.status import ChainStatus, StageRow
+from detour.monitoring.status_cache import code_stamps
 from detour.planning.outlines import Outlines
 
 FORMAT = 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from detour.ledger.workspace import Workspace
-from detour.monitoring.kept import Kept
 from detour.monitoring.monitor import read_status
+from detour.monitoring.status_cache import CachedStatus
 from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
@@ -33,14 +33,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     end(start(made, PREPARE))
     mark_done(made, PREPARE)
     mark_failed(made, PROMOTE, "a gate")
-    kept = Kept(str(made.root), WAY)
+    kept = CachedStatus(str(made.root), WAY)
     assert kept.text() is None
     kept.keep([stage.id for stage in CHAIN], "as it was")
     return made
 
 
 def text(workspace: Workspace) -> str | None:
-    return Kept(str(workspace.root), WAY).text()
+    return CachedStatus(str(workspace.root), WAY).text()
 
 
 def add_chain(workspace: Workspace) -> None:
@@ -73,12 +73,12 @@ def test_whatever_changes_makes_it_void(workspace: Workspace, change: str) -> No
 
 
 def test_another_way_of_showing_it_is_another_text(workspace: Workspace) -> None:
-    assert Kept(str(workspace.root), (100, *WAY[1:])).text() is None
-    assert Kept(str(workspace.root), (*WAY[:3], "ba", "se")).text() is None
+    assert CachedStatus(str(workspace.root), (100, *WAY[1:])).text() is None
+    assert CachedStatus(str(workspace.root), (*WAY[:3], "ba", "se")).text() is None
 
 
 def test_what_changed_while_it_was_made_is_not_kept(workspace: Workspace) -> None:
-    kept = Kept(str(workspace.root), WAY)
+    kept = CachedStatus(str(workspace.root), WAY)
     start(workspace, TRAIN)
     kept.text()
     start(workspace, TRAIN, 2)

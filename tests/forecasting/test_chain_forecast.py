@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detour.forecasting.ahead import Ahead, Pair, look_ahead
+from detour.forecasting.chain_forecast import Pair, PendingStage, look_ahead
 from detour.forecasting.forecaster import Expected, NoForecast
 from detour.forecasting.waits import Shape
 
@@ -20,8 +20,8 @@ def none(_shape: Shape, _waited_s: float) -> Expected | NoForecast:
 
 def test_a_stage_waits_for_its_inputs_and_then_for_its_turn() -> None:
     stages = [
-        Ahead("a", (), SHAPE, Pair(100, 120), begun_s=990.0),
-        Ahead("b", ("a", "done"), SHAPE, Pair(30, 40)),
+        PendingStage("a", (), SHAPE, Pair(100, 120), begun_s=990.0),
+        PendingStage("b", ("a", "done"), SHAPE, Pair(30, 40)),
     ]
     found = look_ahead(stages, wait, NOW)
     assert found["a"].start == Pair(1000, 1040)
@@ -32,25 +32,25 @@ def test_a_stage_waits_for_its_inputs_and_then_for_its_turn() -> None:
 
 def test_of_several_inputs_the_last_one_decides_for_each_quantile() -> None:
     stages = [
-        Ahead("a", (), SHAPE, Pair(100, 100), started_s=900.0),
-        Ahead("b", (), SHAPE, Pair(90, 300), started_s=900.0),
-        Ahead("c", ("a", "b"), SHAPE, Pair(1, 1)),
+        PendingStage("a", (), SHAPE, Pair(100, 100), started_s=900.0),
+        PendingStage("b", (), SHAPE, Pair(90, 300), started_s=900.0),
+        PendingStage("c", ("a", "b"), SHAPE, Pair(1, 1)),
     ]
     assert look_ahead(stages, wait, NOW)["c"].start == Pair(1110, 1350)
 
 
 def test_what_is_left_beyond_a_time_limit_takes_further_jobs_that_wait_too() -> None:
-    stage = Ahead("a", (), SHAPE, Pair(250, 280), limit_s=100.0, started_s=900.0)
+    stage = PendingStage("a", (), SHAPE, Pair(250, 280), limit_s=100.0, started_s=900.0)
     assert look_ahead([stage], wait, NOW)["a"].end == Pair(1250 + 2 * 10, 1280 + 2 * 50)
 
 
 def test_a_known_start_goes_ahead_of_the_history() -> None:
-    stage = Ahead("a", (), SHAPE, Pair(1, 1), begun_s=900.0, start=Pair(980, 1500))
+    stage = PendingStage("a", (), SHAPE, Pair(1, 1), begun_s=900.0, start=Pair(980, 1500))
     assert look_ahead([stage], none, NOW)["a"].start == Pair(1000, 1500)
 
 
 def test_what_is_unknown_is_said_and_its_dependents_have_no_forecast() -> None:
-    stages = [Ahead("a", (), SHAPE, None, begun_s=990.0), Ahead("b", ("a",), SHAPE, Pair(1, 1))]
+    stages = [PendingStage("a", (), SHAPE, None, begun_s=990.0), PendingStage("b", ("a",), SHAPE, Pair(1, 1))]
     found = look_ahead(stages, wait, NOW)
     assert (found["a"].start, found["a"].end, found["a"].reason) == (
         Pair(1000, 1040),
@@ -59,4 +59,4 @@ def test_what_is_unknown_is_said_and_its_dependents_have_no_forecast() -> None:
     )
     assert found["b"].start is None
     assert found["b"].reason == "the end of a stage that it waits for is unknown"
-    assert look_ahead([Ahead("a", (), SHAPE, Pair(1, 1))], none, NOW)["a"].reason == "too little is known"
+    assert look_ahead([PendingStage("a", (), SHAPE, Pair(1, 1))], none, NOW)["a"].reason == "too little is known"

@@ -1,5 +1,5 @@
 from detour.budgets.burn import Piece, burn
-from detour.rendering.burn_words import note
+from detour.rendering.burn_text import note
 from detour.reporting.period import period_of
 from detour.reporting.report import BurnDown
 
