@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from detour.forecasting.waits import Wait
 
-STEP = 1 / 700
+STEP = 1 / 1500
 """Of a share, per job. Larger steps keep the share of late starts closer, and cost more in pinball loss."""
 UNDECIDED = 4
 """A step is at most 1 in so many times the jobs that are undecided: on a busy site, where thousands wait, larger steps
