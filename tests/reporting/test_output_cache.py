@@ -12,7 +12,7 @@ import pytest
 
 from detour.ledger.workspace import Workspace
 from detour.reporting import output_cache
-from detour.reporting.output_cache import KeptOutputs, Manifest
+from detour.reporting.output_cache import Manifest, OutputCache
 from detour.reporting.outputs import Stamp, read_stamped
 
 STAGES = ("evaluate-1", "evaluate-2", "evaluate-3")
@@ -49,7 +49,7 @@ def result(workspace: Workspace, stage: str) -> Path:
 
 
 def found(workspace: Workspace) -> list[tuple[Manifest | None, Mapping[str, Any]]]:
-    outputs = KeptOutputs(workspace)
+    outputs = OutputCache(workspace)
     read = [(outputs.manifest(stage), outputs.result(stage)) for stage in STAGES]
     outputs.keep()
     return read
@@ -89,7 +89,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 
 
 def test_it_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
-    outputs = KeptOutputs(kept)
+    outputs = OutputCache(kept)
     provenance = {"code": None, "python": "3.11", "packages": {"torch": "2.13.0"}, "machine": None}
     assert outputs.manifest("evaluate-1") == Manifest("a" * 64, provenance)
     assert outputs.result("evaluate-1") == {"primary_metric": "f1", "test": {"f1": 0.5}}

@@ -29,7 +29,7 @@ WORTH_KEEPING = 4
 """Number of new chains from which caching is worthwhile."""
 
 
-class Settled:
+class DoneChains:
     """Cached chains, without segments, as shown with one line per stage."""
 
     def __init__(self, workspace: Workspace, view: LedgerView, outlines: Outlines) -> None:

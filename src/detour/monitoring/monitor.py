@@ -23,7 +23,7 @@ from detour.ledger.state import StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.chains import Costed, chain_status
-from detour.monitoring.done_chains import Settled
+from detour.monitoring.done_chains import DoneChains
 from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
@@ -74,7 +74,7 @@ class Monitor:
         """Stages that a job or an attempt may still change."""
         self._unread: dict[str, OSError] = {}
         """Stage -> why its markers could not be read."""
-        self._settled: Settled | None = None
+        self._done_chains: DoneChains | None = None
         """During the first look, the chains cached by earlier commands."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
@@ -102,9 +102,9 @@ class Monitor:
             self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
             for planned in plans
         ]
-        if self._settled is not None and not names:
-            self._settled.keep(chains)
-        self._settled = None
+        if self._done_chains is not None and not names:
+            self._done_chains.keep(chains)
+        self._done_chains = None
         return Status(
             str(self.workspace.root),
             evidence.now_s,
@@ -120,7 +120,7 @@ class Monitor:
         if self._view is None:
             self._view = LedgerView(self.workspace)
             if not self.with_segments and self.site_of is no_site:
-                self._settled = Settled(self.workspace, self._view, self._outlines)
+                self._done_chains = DoneChains(self.workspace, self._view, self._outlines)
         else:
             self._view.refresh(lately=not is_full)
         self.state = self._view.state
@@ -132,7 +132,7 @@ class Monitor:
         self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
     ) -> ChainStatus:
         """The chain's current status; `rows` collects those of stages that several chains share."""
-        settled = self._settled and self._settled.chain(planned.chain, self._memory.needed_by)
+        settled = self._done_chains and self._done_chains.chain(planned.chain, self._memory.needed_by)
         if settled:
             self._memory.keep(planned, settled, reading, evidence.now_s)
             return settled

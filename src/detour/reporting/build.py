@@ -26,7 +26,7 @@ from detour.reporting.efficiency import point_costs, row_of, token_yields
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
-from detour.reporting.output_cache import KeptOutputs
+from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import exports_in_production, versions_of
 from detour.reporting.overheads import asides
 from detour.reporting.period import Period
@@ -71,7 +71,7 @@ def build_report(
     view, profiles = view or LedgerView(workspace), Profiles()
     scope = scope_of(workspace, question.names, question.project)
     plans = scope.plans
-    outputs = KeptOutputs(workspace)
+    outputs = OutputCache(workspace)
     gathered = Gatherer(outputs, view, site_of, question.period, profiles, now_s).gather(plans)
     trained = {stage_id for stage_id, one in gathered.items() if one.stage.kind == "pretrain"}
     events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS), trained))

@@ -18,7 +18,7 @@ from detour.reporting import data
 from detour.reporting.costs import cost_of
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.gather import Gathered, all_attempts
-from detour.reporting.output_cache import KeptOutputs
+from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
@@ -36,7 +36,7 @@ Progress = Mapping[str, list[Entry[ProgressMade]]]
 class Reader:
     """Reads chains, and what several of them share only once."""
 
-    def __init__(self, outputs: KeptOutputs, gathered: Mapping[str, Gathered], progress: Progress) -> None:
+    def __init__(self, outputs: OutputCache, gathered: Mapping[str, Gathered], progress: Progress) -> None:
         self.outputs, self.workspace, self.gathered, self.progress = outputs, outputs.workspace, gathered, progress
         self._read: dict[str, dict[str, Any]] = {}
         self._phases: dict[str, data.Phase] = {}

@@ -17,7 +17,7 @@ from detour.pricing.billing import billed_gpu_hours
 from detour.reporting import costs
 from detour.reporting.costs import Counted, cost_of
 from detour.reporting.data import AttemptRow, Stage
-from detour.reporting.output_cache import KeptOutputs
+from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import read_json
 from detour.reporting.period import Period, share_of
 from detour.reporting.profiles import Profiles
@@ -46,7 +46,7 @@ class Gatherer:
     """Reads stages as of a single instant."""
 
     def __init__(
-        self, outputs: KeptOutputs, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
+        self, outputs: OutputCache, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
     ) -> None:
         self.outputs, self.site_of, self.period, self.profiles = outputs, site_of, period, profiles
         self.workspace = outputs.workspace

@@ -31,7 +31,7 @@ class Manifest(NamedTuple):
     """Only the parts that give versions; outputs with equal provenance share one object."""
 
 
-class KeptOutputs:
+class OutputCache:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._manifests: dict[str, tuple[Stamp, Manifest | None]] = {}
