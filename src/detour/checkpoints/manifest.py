@@ -1,7 +1,7 @@
 """The manifest of a finished output folder: size and SHA-256 of every file, and provenance.
 
 The manifest is written last and the folder then renamed into place, so its presence marks a complete output. Its
-`sha256` covers all files: two outputs with the same value are identical, whoever made them and when.
+`sha256` covers all files: two outputs with the same value are identical.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from detour.config.validation import validate
 
 
 class EquivalentUnit(Written):
-    """A unit worth a number of grams of CO2eq. None is shipped: whoever reports one must be able to justify it."""
+    """A unit worth a number of grams of CO2eq. None is shipped: the authors of a report must be able to justify it."""
 
     name: str = Field(min_length=1)
     grams: Positive

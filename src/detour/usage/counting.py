@@ -58,7 +58,7 @@ class Rule:
         return self._of_one_period(row) or self._of_several(row)
 
     def _of_one_period(self, row: JobRow) -> dict[str, int] | None:
-        """Return the share of a job within a single period, the usual case; None if that cannot be told quickly."""
+        """Return the share of a job within a single period, the usual case; None if that takes a closer look."""
         start_s, end_s, held_s, calendar = row.start_s, row.end_s, row.elapsed_s, self.calendar
         if (
             start_s is None or end_s is None or held_s is None or self.counting is not Counting.SPLIT
