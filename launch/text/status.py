@@ -118,7 +118,7 @@ def energy_in_words(energy: EnergyTotal) -> str:
         known = "" if energy.it_energy_kwh is None else f"{scaled(energy.it_energy_kwh, ENERGY_UNITS)} before PUE; "
         return f"{energy.method}: {known}unknown ({plain(energy.missing or 'no figure')})"
     mass, seen = scaled(energy.co2_g, MASS_UNITS), energy.coverage
-    partly = f" ({seen:.0%} of the time was seen)" if seen is not None and seen < 0.995 else ""
+    partly = f" (covers {seen:.0%} of the time)" if seen is not None and seen < 0.995 else ""
     return f"{energy.method}: {scaled(energy.energy_kwh, ENERGY_UNITS)}, {mass} CO2eq{partly}"
 
 
@@ -191,7 +191,7 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
             if text:
                 yield from (paint(line, colour) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:
-        yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in all, method by method:", width)
+        yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in total, by method:", width)
     for energy in chain.energy:
         yield from wrapped(energy_in_words(energy), "    ", width)
 

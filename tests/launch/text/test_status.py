@@ -151,7 +151,7 @@ def test_units_fit(kwh: float | None, text: str) -> None:
 
 def test_energy_names_its_method_or_its_gap() -> None:
     assert energy_in_words(EnergyTotal("codecarbon", 0.5, 0.6, 30.0, 0.8, None)) == (
-        "codecarbon: 600 Wh, 30 g CO2eq (80% of the time was seen)"
+        "codecarbon: 600 Wh, 30 g CO2eq (covers 80% of the time)"
     )
     assert energy_in_words(EnergyTotal("codecarbon", 0.5, None, None, 1.0, "no PUE is known")) == (
         "codecarbon: 500 Wh before PUE; unknown (no PUE is known)"
