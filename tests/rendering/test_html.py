@@ -275,4 +275,4 @@ def test_tasks_without_any_score_make_no_table(tmp_path: Path) -> None:
     write_chain(workspace, "planned", stages_of("causal"))
     report = build_report(workspace, Question(), site_of, 1_790_000_000.0)
     assert report.chains[0].scores
-    assert "What came out" not in render_html(report)
+    assert ">Results<" not in render_html(report)

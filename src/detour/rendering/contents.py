@@ -46,15 +46,15 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section("consumption", "Consumption", consumed)
     if report.grid is not None:
         yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))
-    yield Section("results", "What came out", [*result_tables.scores(report), result_tables.results(report)])
+    yield Section("results", "Results", [*result_tables.scores(report), result_tables.results(report)])
     if several:
         yield Section(
-            "points", "What a point of score costs", [cost_tables.points(report)], cost_tables.points_texts(report)
+            "points", "Cost per point of score", [cost_tables.points(report)], cost_tables.points_texts(report)
         )
     yield Section("training", "Training", [result_tables.losses(report), result_tables.phases(report)])
     yield Section(
         "hours",
-        "Where the hours went",
+        "Hours by fate and stage",
         [
             cost_tables.fates(report),
             cost_tables.by_stage(report),
