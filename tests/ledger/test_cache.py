@@ -33,13 +33,10 @@ from tests.ledger.records import journals, make_record
 
 
 @pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder, and a threshold that any record exceeds."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(views, "WORTH_KEEPING", 1)
-    return folder
+    return node_folder
 
 
 def write(workspace: Workspace, name: str, number: int = 1) -> None:

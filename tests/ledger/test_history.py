@@ -23,13 +23,10 @@ STAGES = ("pretrain-1", "pretrain-2")
 
 
 @pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder; there, anything is worth keeping."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(cache, "HISTORY_WORTH_KEEPING", 1)
-    return folder
+    return node_folder
 
 
 @pytest.fixture

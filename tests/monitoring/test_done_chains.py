@@ -25,14 +25,11 @@ BEGAN_S = time.time()
 
 
 @pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder; anything is worth caching there."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(views, "WORTH_KEEPING", 1)
     monkeypatch.setattr(done_chains, "WORTH_KEEPING", 1)
-    return folder
+    return node_folder
 
 
 @pytest.fixture

@@ -10,23 +10,21 @@ from typing import Any
 
 import pytest
 
+from detour.ledger.cache import FileStamp
 from detour.ledger.workspace import Workspace
 from detour.reporting import output_cache
 from detour.reporting.output_cache import Manifest, OutputCache
-from detour.reporting.outputs import Stamp, read_stamped
+from detour.reporting.outputs import read_stamped
 
 STAGES = ("evaluate-1", "evaluate-2", "evaluate-3")
 PROVENANCE = {"python": "3.11", "packages": {"torch": "2.13.0", "six": "1.0"}, "host": "n1", "code": None}
 
 
 @pytest.fixture(autouse=True)
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder; there, anything is worth keeping."""
-    folder = tmp_path / "node"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(output_cache, "WORTH_KEEPING", 1)
-    return folder
+    return node_folder
 
 
 @pytest.fixture
@@ -108,7 +106,7 @@ def test_after_a_change_it_is_what_the_files_hold(kept: Workspace, node: Path, c
 def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     before, read = found(kept), list[str]()
 
-    def note(path: str) -> tuple[Stamp | None, dict[str, Any]]:
+    def note(path: str) -> tuple[FileStamp | None, dict[str, Any]]:
         stamp, content = read_stamped(path)
         read.extend([path] if stamp else [])
         return stamp, content

@@ -31,6 +31,8 @@ from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
 FORMAT = 7
+FileStamp = tuple[int, int, int]
+"""Inode, size and modification time in ns of a file."""
 BLOCK_STAGES = 200
 """Stages per line. Memory used to read one line is reused for the next and stays in the processor's cache."""
 HISTORY_WORTH_KEEPING, MOST_HISTORY = 2_000, 200_000
@@ -130,6 +132,11 @@ def _version() -> str:
 def private_path(workspace: Workspace, what: str) -> Path:
     """Raises OSError if others could have written the file."""
     return Path(private_file(str(workspace.root), f"{what}.json"))
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """The stamp by which a cache recognises that a file has changed."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def keep_private(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from detour.errors import UserError
-from detour.ledger.cache import keep_private, private_path
+from detour.ledger.cache import FileStamp, keep_private, private_path, stamp_of
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, plan_file, read_plan_outline
 from detour.planning.selection import Known
@@ -22,7 +22,6 @@ from detour.planning.selection import Known
 FORMAT = 1
 WORTH_KEEPING = 4
 """Number of plans that had to be read from which the cache is updated."""
-_Stamp = tuple[int, int, int]
 
 
 class Outlines:
@@ -30,16 +29,16 @@ class Outlines:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._read: dict[str, tuple[_Stamp, ChainOutline]] = _restored(workspace)
+        self._read: dict[str, tuple[FileStamp, ChainOutline]] = _restored(workspace)
         self._known: Known | None = None
 
     def known(self) -> Known:
         """Return the outlines: the same object as before if nothing has changed."""
-        present: dict[str, tuple[_Stamp, ChainOutline]] = {}
+        present: dict[str, tuple[FileStamp, ChainOutline]] = {}
         unreadable, n_read = [], 0
         for name in chain_names(self._workspace):
             try:
-                stamp = _stamp(os.stat(plan_file(self._workspace, name)))  # noqa: PTH116
+                stamp = stamp_of(os.stat(plan_file(self._workspace, name)))  # noqa: PTH116
                 before = self._read.get(name)
                 if before is not None and before[0] == stamp:
                     present[name] = before
@@ -58,16 +57,12 @@ class Outlines:
             _keep(self._workspace, present)
         return self._known
 
-    def stamp(self, chain: str) -> _Stamp:
+    def stamp(self, chain: str) -> FileStamp:
         """Return the stamp of a known plan's file; as long as it is equal, the file has not changed."""
         return self._read[chain][0]
 
 
-def _stamp(status: os.stat_result) -> _Stamp:
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _keep(workspace: Workspace, outlines: dict[str, tuple[_Stamp, ChainOutline]]) -> None:
+def _keep(workspace: Workspace, outlines: dict[str, tuple[FileStamp, ChainOutline]]) -> None:
     content = {
         "format": FORMAT,
         "workspace": str(workspace.root),
@@ -80,7 +75,7 @@ def _keep(workspace: Workspace, outlines: dict[str, tuple[_Stamp, ChainOutline]]
         keep_private(private_path(workspace, "plans"), orjson.dumps(content))
 
 
-def _restored(workspace: Workspace) -> dict[str, tuple[_Stamp, ChainOutline]]:
+def _restored(workspace: Workspace) -> dict[str, tuple[FileStamp, ChainOutline]]:
     """Read the cached outlines; empty unless the cache is valid."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = orjson.loads(private_path(workspace, "plans").read_bytes())
@@ -91,7 +86,7 @@ def _restored(workspace: Workspace) -> dict[str, tuple[_Stamp, ChainOutline]]:
 
 def _outline(
     name: str, stamp: Sequence[int], target: dict[str, Any], stages: Sequence[Sequence[Any]]
-) -> tuple[_Stamp, ChainOutline]:
+) -> tuple[FileStamp, ChainOutline]:
     inode, size, modified_ns = stamp
     outlines = tuple(StageOutline(*stage) for stage in stages)
     return (inode, size, modified_ns), ChainOutline(name, outlines, Target.from_json(target))

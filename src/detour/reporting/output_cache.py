@@ -7,21 +7,22 @@ while its file has the same inode, size and modification time (see `detour.ledge
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from detour.ledger.cache import keep_private, private_path
+from detour.ledger.cache import FileStamp, keep_private, private_path, stamp_of
 from detour.ledger.workspace import MANIFEST, Workspace
-from detour.reporting.outputs import PACKAGES, PROVENANCE, Stamp, read_stamped, stamp_of
+from detour.reporting.outputs import PACKAGES, PROVENANCE, read_stamped
 
 FORMAT = 1
 WORTH_KEEPING = 500
 """Number of files read from which storing the cache noticeably speeds up the next command."""
 RESULT = "result.json"
 SCORES = ("primary_metric", "test", "notes")
+Part = TypeVar("Part")
 
 
 class Manifest(NamedTuple):
@@ -34,8 +35,8 @@ class Manifest(NamedTuple):
 class OutputCache:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._manifests: dict[str, tuple[Stamp, Manifest | None]] = {}
-        self._results: dict[str, tuple[Stamp, Mapping[str, Any]]] = {}
+        self._manifests: dict[str, tuple[FileStamp, Manifest | None]] = {}
+        self._results: dict[str, tuple[FileStamp, Mapping[str, Any]]] = {}
         self._provenances: dict[bytes, Mapping[str, Any]] = {}
         self._n_read = 0
         with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
@@ -43,27 +44,11 @@ class OutputCache:
 
     def manifest(self, stage_id: str) -> Manifest | None:
         """Return an output's manifest; None if there is no output yet or its manifest cannot be read."""
-        path = self.workspace.output_file(stage_id, MANIFEST)
-        known = self._manifests.get(stage_id)
-        if known is None or known[0] != _stamp_of(path):
-            stamp, content = read_stamped(path)
-            if stamp is None:
-                return None
-            known = self._manifests[stage_id] = stamp, self._manifest(content)
-            self._n_read += 1
-        return known[1]
+        return self._part(self._manifests, stage_id, MANIFEST, self._manifest)
 
     def result(self, stage_id: str) -> Mapping[str, Any]:
         """Return the parts in SCORES of an evaluation's result; empty if there is none yet."""
-        path = self.workspace.output_file(stage_id, RESULT)
-        known = self._results.get(stage_id)
-        if known is None or known[0] != _stamp_of(path):
-            stamp, content = read_stamped(path)
-            if stamp is None:
-                return {}
-            known = self._results[stage_id] = stamp, {part: content[part] for part in SCORES if part in content}
-            self._n_read += 1
-        return known[1]
+        return self._part(self._results, stage_id, RESULT, _scores) or {}
 
     def keep(self) -> None:
         if self._n_read < WORTH_KEEPING:
@@ -81,6 +66,24 @@ class OutputCache:
         }
         with suppress(OSError, TypeError):
             keep_private(private_path(self.workspace, "outputs"), orjson.dumps(content))
+
+    def _part(
+        self,
+        known: dict[str, tuple[FileStamp, Part]],
+        stage_id: str,
+        name: str,
+        part_of: Callable[[Mapping[str, Any]], Part],
+    ) -> Part | None:
+        """What `known` has of a file while its stamp is the same, otherwise read again; None without the file."""
+        path = self.workspace.output_file(stage_id, name)
+        found = known.get(stage_id)
+        if found is None or found[0] != _stamp_of(path):
+            stamp, content = read_stamped(path)
+            if stamp is None:
+                return None
+            found = known[stage_id] = stamp, part_of(content)
+            self._n_read += 1
+        return found[1]
 
     def _manifest(self, content: Mapping[str, Any]) -> Manifest | None:
         if not content:
@@ -103,19 +106,23 @@ class OutputCache:
             stage_id: (_stamp(stamp), found and Manifest(found[0], shared[found[1]]))
             for stage_id, (stamp, found) in data["manifests"].items()
         }
-        results: dict[str, tuple[Stamp, Mapping[str, Any]]] = {
+        results: dict[str, tuple[FileStamp, Mapping[str, Any]]] = {
             stage_id: (_stamp(stamp), dict(found)) for stage_id, (stamp, found) in data["results"].items()
         }
         self._manifests, self._results = manifests, results
 
 
-def _stamp_of(path: str) -> Stamp | None:
+def _scores(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {part: content[part] for part in SCORES if part in content}
+
+
+def _stamp_of(path: str) -> FileStamp | None:
     try:
         return stamp_of(os.stat(path))  # noqa: PTH116
     except OSError:
         return None
 
 
-def _stamp(kept: list[int]) -> Stamp:
+def _stamp(kept: list[int]) -> FileStamp:
     inode, size, modified_ns = kept
     return inode, size, modified_ns

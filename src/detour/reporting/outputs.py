@@ -14,6 +14,7 @@ import orjson
 from detour.accounting.account import Counted
 from detour.accounting.methods import number
 from detour.canonical import at
+from detour.ledger.cache import FileStamp, stamp_of
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
@@ -21,8 +22,6 @@ from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versi
 from detour.statistics.scores import as_score
 
 READ_BYTES = 1 << 16
-Stamp = tuple[int, int, int]
-"""Inode, size and time of a file, by which another content is seen."""
 CORPUS_INDEX = "index.json"
 PROVENANCE = ("code", "python", "packages", "machine")
 PRODUCTION = "production"
@@ -35,7 +34,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return read_stamped(path)[1]
 
 
-def read_stamped(path: str | Path) -> tuple[Stamp | None, dict[str, Any]]:
+def read_stamped(path: str | Path) -> tuple[FileStamp | None, dict[str, Any]]:
     """Return the same, behind the stamp that the file had before it was read; None if there is no such file."""
     stamp = None
     try:
@@ -45,10 +44,6 @@ def read_stamped(path: str | Path) -> tuple[Stamp | None, dict[str, Any]]:
     except (OSError, orjson.JSONDecodeError):
         return stamp, {}
     return stamp, content if isinstance(content, dict) else {}
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _content(path: str | Path) -> tuple[os.stat_result, bytes]:
