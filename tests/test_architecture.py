@@ -20,6 +20,10 @@ REPOSITORY = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "composer", "numpy", "submitit", "pydantic", "yaml"}
 LARGEST_SHARE = 0.11
 LONGEST_VERB = 100
+TOP_LEVEL = {
+    *(".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"),
+    *("README.md", "configs", "docs", "jobs", "launch", "pyproject.toml", "src", "tests"),
+}
 CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sacctmgr", "sinfo")
 
 
@@ -77,6 +81,11 @@ def test_what_starts_every_command_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
+
+
+def test_nothing_stray_lies_at_the_top_level() -> None:
+    ignored = {line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()}
+    assert {path.name for path in REPOSITORY.iterdir()} - ignored - {".git"} == TOP_LEVEL
 
 
 def test_one_module_speaks_to_slurm() -> None:
