@@ -28,7 +28,7 @@ def documents_of(runs: list[Documents]) -> list[list[int]]:
     st.integers(0, 2**64 - 1),
     st.sampled_from([1, 200, 1 << 20]),
 )
-def test_the_order_is_that_of_the_hashes_whatever_the_grouping(
+def test_documents_are_ordered_by_hash_for_any_number_of_buckets(
     groups: list[list[int]], bits: int, key: int, pending_bytes: int
 ) -> None:
     lengths = [length for group in groups for length in group]
@@ -50,13 +50,13 @@ def test_the_order_is_that_of_the_hashes_whatever_the_grouping(
     assert found == [whole[i].tolist() for i in shuffled(len(lengths), key)]
 
 
-def test_buckets_are_as_many_as_the_text_needs(tmp_path: Path) -> None:
+def test_there_are_as_many_buckets_as_the_text_needs(tmp_path: Path) -> None:
     sizes = [(0, 0), (1 << 20, 0), (16 << 20, 1), (100 << 20, 3), (10**13, buckets.MAX_BUCKET_BITS)]
     for number, (tokens, bits) in enumerate(sizes):
         assert Buckets(tmp_path / str(number), 1, "uint16", tokens).bits == bits
 
 
-def test_no_document_at_all(tmp_path: Path) -> None:
+def test_buckets_without_documents_are_empty(tmp_path: Path) -> None:
     assert list(Buckets(tmp_path / "buckets", 1, "uint16", 0).shuffled()) == []
 
 
@@ -71,7 +71,7 @@ def filled(folder: Path, *, commit_at: int, documents: int) -> Buckets:
     return under_test
 
 
-def test_what_came_after_the_last_commit_is_cut_off_and_done_again(
+def test_data_after_the_last_commit_is_discarded_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buckets, "PENDING_BYTES", 64)
@@ -86,7 +86,7 @@ def test_what_came_after_the_last_commit_is_cut_off_and_done_again(
 
 
 @pytest.mark.parametrize("damage", ["shorter", "gone", "no commit", "torn commit", "another size"])
-def test_a_commit_that_its_files_do_not_bear_out_is_a_first_start(tmp_path: Path, damage: str) -> None:
+def test_a_commit_that_does_not_match_its_files_means_starting_over(tmp_path: Path, damage: str) -> None:
     folder, expected = tmp_path / "buckets", 4 * buckets.BUCKET_BYTES
     filled(folder, commit_at=100, documents=100)
     tokens, commit = max(folder.glob("*.tokens")), folder / buckets.COMMIT

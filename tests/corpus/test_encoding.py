@@ -39,7 +39,7 @@ def encoded(tokenizer: Path, workers: int) -> list[EncodedBatch]:
         return list(encode(batches([])))
 
 
-def test_workers_change_nothing(tokenizer: Path) -> None:
+def test_the_number_of_workers_changes_no_result(tokenizer: Path) -> None:
     alone, shared = encoded(tokenizer, 1), encoded(tokenizer, 3)
     assert [batch.position for batch in shared] == list(range(60))
     for one, other in zip(alone, shared, strict=True):
@@ -48,14 +48,14 @@ def test_workers_change_nothing(tokenizer: Path) -> None:
         assert np.array_equal(one.documents.lengths, other.documents.lengths)
 
 
-def test_the_reader_is_never_far_ahead(tokenizer: Path) -> None:
+def test_the_reader_stays_a_bounded_number_of_batches_ahead(tokenizer: Path) -> None:
     read: list[int] = []
     with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
         for number, _ in enumerate(encode(batches(read))):
             assert len(read) <= number + 2 * encoding.BATCHES_UNDER_WAY
 
 
-def test_workers_ignore_what_is_for_the_parent(tokenizer: Path) -> None:
+def test_workers_ignore_signals_meant_for_the_parent(tokenizer: Path) -> None:
     with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
         results = encode(batches([]))
         next(results)
@@ -66,7 +66,7 @@ def test_workers_ignore_what_is_for_the_parent(tokenizer: Path) -> None:
         assert len(list(results)) == 59
 
 
-def test_a_worker_that_dies_is_said(tokenizer: Path) -> None:
+def test_a_dead_worker_is_an_error(tokenizer: Path) -> None:
     with encoding_pool(tokenizer, SPECIAL, "uint16", 2) as encode:
         results = encode(batches([]))
         next(results)
@@ -77,7 +77,7 @@ def test_a_worker_that_dies_is_said(tokenizer: Path) -> None:
             list(results)
 
 
-def test_long_documents_are_cut_for_the_tokenizer_only(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_documents_are_only_split_for_the_tokenizer(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = " ".join(icd10_labels()[:200])
     encoder = DocumentEncoder(tokenizer, SPECIAL, "uint16")
     whole = encoder(["avant", text, "après"])
@@ -109,7 +109,7 @@ with encoding_pool(Path(sys.argv[1]), SpecialTokens(pad=0, cls=2, sep=3, mask=4)
 """
 
 
-def test_workers_do_not_outlive_a_killed_parent(tokenizer: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tokenizer: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ORPHANS, str(tokenizer)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         workers = [Path("/proc") / pid for pid in parent.stdout.readline().split()]

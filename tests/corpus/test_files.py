@@ -13,7 +13,7 @@ from detour.corpus.files import SourceError, file_format, look_into, resolve_fil
 from detour.errors import UserError
 
 
-def test_a_pattern_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) -> None:
+def test_a_pattern_matches_files_in_order_without_hidden_ones(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", ".a.jsonl.tmp.jsonl", "c.txt", "deep/d.jsonl"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -22,14 +22,14 @@ def test_a_pattern_gives_its_files_in_order_without_hidden_ones(tmp_path: Path) 
     assert resolve_files(File(path=f"{tmp_path}/**/*.jsonl"))[-1] == tmp_path / "deep/d.jsonl"
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+def test_a_file_whose_name_looks_like_a_pattern_is_taken_literally(tmp_path: Path) -> None:
     path = tmp_path / "part[1].txt"
     path.write_text("texte")
     (tmp_path / "part1.txt").write_text("autre")
     assert resolve_files(File(path=str(path))) == [path]
 
 
-def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path: Path) -> None:
+def test_brackets_in_a_folder_name_are_no_pattern(tmp_path: Path) -> None:
     folder = tmp_path / "essai[1]"
     folder.mkdir()
     for name in ("a.txt", "b.txt"):
@@ -37,7 +37,7 @@ def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path: Path) -> None
     assert resolve_files(File(path=f"{folder}/*.txt")) == [folder / "a.txt", folder / "b.txt"]
 
 
-def test_a_link_to_a_file_elsewhere_is_that_file(tmp_path: Path) -> None:
+def test_a_link_to_a_file_outside_the_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.txt").write_text("texte")
     (tmp_path / "corpus").mkdir()
     link = tmp_path / "corpus" / "a.txt"
@@ -82,7 +82,7 @@ def point(folder: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("pattern", ["*.txt", "**/part-*"])
-def test_nothing_that_a_pattern_meets_is_passed_over(
+def test_a_match_that_cannot_be_read_is_an_error(
     tmp_path: Path, spoil: Callable[[Path], None], said: str, pattern: str
 ) -> None:
     for number in (0, 1):
@@ -92,21 +92,21 @@ def test_nothing_that_a_pattern_meets_is_passed_over(
         resolve_files(File(path=f"{tmp_path}/{pattern}"))
 
 
-def test_a_pattern_of_everything_below_passes_through_folders(tmp_path: Path) -> None:
+def test_a_recursive_pattern_matches_in_subfolders(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.txt").write_text("texte")
     for pattern in ("**", "**/*"):
         assert resolve_files(File(path=f"{tmp_path}/{pattern}")) == [tmp_path / "a" / "b.txt"]
 
 
-def test_a_link_that_leads_back_reads_no_file_twice(tmp_path: Path) -> None:
+def test_a_cyclic_link_makes_no_file_be_read_twice(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("texte")
     (tmp_path / "loop").symlink_to(tmp_path)
     with pytest.raises(SourceError, match="the same file as"):
         resolve_files(File(path=f"{tmp_path}/**/*.txt"))
 
 
-def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("open", "closed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text("texte")
@@ -140,7 +140,7 @@ def test_files_of_a_package_are_found_without_importing_it() -> None:
         ({"path": "absent.csv", "package": "pydantic"}, "absent.csv: no such file"),
     ],
 )
-def test_what_is_not_there_is_named(
+def test_a_missing_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ def test_what_is_not_there_is_named(
     assert isinstance(caught.value, UserError)
 
 
-def test_fingerprints_follow_content_and_not_names(tmp_path: Path) -> None:
+def test_fingerprints_depend_on_content_and_not_on_names(tmp_path: Path) -> None:
     for name, text in (("a", "un"), ("b", "un"), ("c", "deux")):
         (tmp_path / name).write_text(text)
     one, same, other = look_into([tmp_path / name for name in "abc"])
@@ -172,15 +172,15 @@ def test_fingerprints_follow_content_and_not_names(tmp_path: Path) -> None:
         ("a.data", "jsonl", "jsonl"),
     ],
 )
-def test_formats_are_known_by_name(name: str, given: str, expected: str) -> None:
+def test_formats_are_recognized_by_name(name: str, given: str, expected: str) -> None:
     assert file_format(Path(name), given) == expected
 
 
-def test_an_unknown_name_asks_for_the_format() -> None:
+def test_an_unknown_suffix_asks_for_the_format() -> None:
     with pytest.raises(SourceError, match="set `format`"):
         file_format(Path("corpus.gz"), "auto")
 
 
-def test_a_source_is_an_entry(tmp_path: Path) -> None:
+def test_a_source_of_a_recipe_resolves_to_its_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("texte")
     assert resolve_files(Source(name="notes", path=f"{tmp_path}/a.txt")) == [tmp_path / "a.txt"]

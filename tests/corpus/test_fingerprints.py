@@ -46,20 +46,20 @@ def remembered(digests: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("size", [0, 5, REMEMBERED_FROM_BYTES, SIZE, 3 * REMEMBERED_FROM_BYTES])
-def test_it_is_the_digest_of_size_and_content(tmp_path: Path, size: int) -> None:
+def test_a_fingerprint_is_the_digest_of_size_and_content(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a" * size)
     assert fingerprint(path) == fingerprint(path) == expected(path)
 
 
 @pytest.mark.parametrize("offset", [0, 1_500_000, SIZE // 2, SIZE - 1_200_000, SIZE - 1])
-def test_one_byte_edited_in_place_anywhere_changes_it(corpus: Path, offset: int) -> None:
+def test_one_edited_byte_anywhere_changes_the_fingerprint(corpus: Path, offset: int) -> None:
     before = fingerprint(corpus)
     overwrite(corpus, offset, b"x")
     assert fingerprint(corpus) == expected(corpus) != before
 
 
-def test_an_edit_whose_time_stamp_was_put_back_changes_it(corpus: Path) -> None:
+def test_an_edit_with_a_restored_time_stamp_changes_the_fingerprint(corpus: Path) -> None:
     before = fingerprint(corpus)
     time.sleep(0.01)
     overwrite(corpus, SIZE // 3, b"x")
@@ -67,13 +67,13 @@ def test_an_edit_whose_time_stamp_was_put_back_changes_it(corpus: Path) -> None:
     assert fingerprint(corpus) != before
 
 
-def test_a_large_file_is_read_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_read_only_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(corpus)
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
     assert fingerprint(corpus) == before
 
 
-def test_what_is_remembered_may_be_deleted(corpus: Path, digests: Path) -> None:
+def test_the_cache_can_be_deleted(corpus: Path, digests: Path) -> None:
     before = fingerprint(corpus)
     for path in remembered(digests):
         path.unlink()
@@ -81,28 +81,26 @@ def test_what_is_remembered_may_be_deleted(corpus: Path, digests: Path) -> None:
     assert len(remembered(digests)) == 1
 
 
-def test_a_damaged_memory_is_not_believed(corpus: Path, digests: Path) -> None:
+def test_a_damaged_cache_is_ignored(corpus: Path, digests: Path) -> None:
     before = fingerprint(corpus)
     (kept,) = remembered(digests)
     kept.write_text("nonsense")
     assert fingerprint(corpus) == before
 
 
-def test_a_small_file_is_not_remembered(tmp_path: Path, digests: Path) -> None:
+def test_a_small_file_is_not_cached(tmp_path: Path, digests: Path) -> None:
     (tmp_path / "small").write_text("texte")
     fingerprint(tmp_path / "small")
     assert not digests.exists()
 
 
-def test_a_file_that_was_just_written_is_not_remembered(
-    corpus: Path, digests: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recently_written_file_is_not_cached(corpus: Path, digests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SETTLED_AFTER_S", 2.0)
     fingerprint(corpus)
     assert not digests.exists()
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_remembered(
+def test_a_file_that_changes_while_it_is_read_is_not_cached(
     corpus: Path, digests: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = hashlib.file_digest
@@ -117,14 +115,12 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
 
 
 @pytest.mark.parametrize("home", ["/proc/no-such-place", "relative"])
-def test_without_a_place_to_remember_it_the_file_is_read(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch, home: str
-) -> None:
+def test_without_a_cache_folder_the_file_is_read(corpus: Path, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", home)
     assert fingerprint(corpus) == expected(corpus)
 
 
-def test_several_files_come_in_their_order(tmp_path: Path) -> None:
+def test_several_files_are_fingerprinted_in_their_order(tmp_path: Path) -> None:
     paths = [tmp_path / str(number) for number in range(20)]
     for path in paths:
         path.write_text(path.name)

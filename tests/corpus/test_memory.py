@@ -52,14 +52,14 @@ def peak_bytes(script: str, *arguments: object) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024
 
 
-def test_shuffling_and_writing_hold_a_bucket_at_a_time_and_a_few_bytes_a_document(tmp_path: Path) -> None:
+def test_shuffling_and_writing_hold_one_bucket_and_a_few_bytes_a_document(tmp_path: Path) -> None:
     tokens = (5_000_000, 30_000_000)
     small, large = (peak_bytes(STORE, tmp_path / str(count), count) for count in tokens)
     documents = (tokens[1] - tokens[0]) / 64
     assert large - small < (tokens[1] - tokens[0]) * 2 / 10 + 12 * documents
 
 
-def test_reading_holds_a_batch_at_a_time(tmp_path: Path) -> None:
+def test_reading_holds_one_batch_at_a_time(tmp_path: Path) -> None:
     lines = gzip.compress("".join(json.dumps({"text": label}) + "\n" for label in icd10_labels()).encode())
     peaks = []
     for copies in (3, 18):

@@ -13,7 +13,7 @@ PUBLISHED = (0.70, 0.20, 0.04, 0.06)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_every_prefix_of_the_mix_keeps_each_share_within_one_row(parts: list[int]) -> None:
+def test_in_every_prefix_of_the_mix_each_share_is_exact_to_one_row(parts: list[int]) -> None:
     sources, _ = mix_cycle(parts)
     rows = np.arange(1, len(sources) + 1)
     for source, part in enumerate(parts):
@@ -30,7 +30,7 @@ def test_ranks_count_the_rows_of_each_source(parts: list[int]) -> None:
         assert ranks[sources == source].tolist() == list(range(part))
 
 
-def test_parts_are_the_weights_as_written() -> None:
+def test_shares_are_the_weights_as_written() -> None:
     assert mix_parts(PUBLISHED) == [35, 10, 2, 3]
     assert mix_parts([1.0]) == [1]
     assert mix_parts([2.0, 2.0]) == [1, 1]
@@ -57,7 +57,7 @@ def test_shuffles_are_the_same_on_every_machine_and_version() -> None:
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_hashes_are_those_of_whole_number_arithmetic(index: int, key: int) -> None:
+def test_hashes_equal_those_of_integer_arithmetic(index: int, key: int) -> None:
     z = index
     for _ in range(2):
         z = (z + key) % 2**64
@@ -73,7 +73,7 @@ def test_seed_source_and_epoch_each_change_the_order(other: tuple[int, str, int]
     assert shuffled(1000, order_key(*other)).tolist() != shuffled(1000, order_key(42, "icd10", 0)).tolist()
 
 
-def test_a_shuffle_has_no_trace_of_the_original_order() -> None:
+def test_a_shuffle_shows_no_trace_of_the_original_order() -> None:
     order = shuffled(20_000, order_key(42, "icd10"))
     # The correlation of two independent orders of n items has standard deviation 1 / sqrt(n) = 0.007.
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.03

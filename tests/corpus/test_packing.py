@@ -40,7 +40,7 @@ def documents_of(tokens: NDArray[np.int64], boundaries: NDArray[np.int32]) -> li
 
 @settings(max_examples=60)
 @given(Lengths, st.integers(1, 50), st.integers(0, 5), st.integers(1, 3))
-def test_an_epoch_holds_every_token_once_and_whole_documents_in_order(
+def test_an_epoch_holds_every_token_once_and_documents_in_order(
     lengths: list[int], row_tokens: int, seed: int, epochs: int
 ) -> None:
     stream = stream_of(lengths, seed)
@@ -56,7 +56,7 @@ def test_an_epoch_holds_every_token_once_and_whole_documents_in_order(
 
 @settings(max_examples=60)
 @given(Lengths, st.integers(1, 50), st.integers(0, 5))
-def test_boundaries_separate_documents_and_nothing_else(lengths: list[int], row_tokens: int, seed: int) -> None:
+def test_boundaries_only_separate_documents(lengths: list[int], row_tokens: int, seed: int) -> None:
     stream = stream_of(lengths, seed)
     offsets = stream.offsets.tolist()
     for row in range(2 * sum(lengths) // row_tokens + 1):
@@ -76,7 +76,7 @@ def test_boundaries_separate_documents_and_nothing_else(lengths: list[int], row_
 
 @settings(max_examples=40)
 @given(Lengths, st.integers(1, 50), st.permutations(range(12)))
-def test_rows_do_not_depend_on_what_was_asked_before(lengths: list[int], row_tokens: int, order: list[int]) -> None:
+def test_rows_do_not_depend_on_earlier_reads(lengths: list[int], row_tokens: int, order: list[int]) -> None:
     stream = stream_of(lengths, 7)
     asked = {row: stream.read(row * row_tokens, row_tokens) for row in order}
     for row, (tokens, boundaries) in asked.items():
@@ -95,7 +95,7 @@ def test_blocks_cover_all_documents_in_order(lengths: list[int], most: int) -> N
     assert len(starts) - 1 <= most or len(lengths) <= most
 
 
-def test_large_corpora_are_reordered_by_runs_of_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_corpora_are_shuffled_by_runs_of_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "MAX_BLOCKS", 8)
     stream = stream_of([5] * 100, 3)
     tokens, _ = stream.read(0, 500)
@@ -104,7 +104,7 @@ def test_large_corpora_are_reordered_by_runs_of_documents(monkeypatch: pytest.Mo
     assert (np.diff(tokens) != 1).sum() <= 7
 
 
-def test_epochs_differ_and_seeds_differ() -> None:
+def test_epochs_and_seeds_have_different_orders() -> None:
     first, second = (stream_of([3] * 50, 1).read(start, 150)[0].tolist() for start in (0, 150))
     other = stream_of([3] * 50, 2).read(0, 150)[0].tolist()
     assert sorted(first) == sorted(second) == sorted(other)
@@ -112,7 +112,7 @@ def test_epochs_differ_and_seeds_differ() -> None:
     assert first != other
 
 
-def test_a_row_longer_than_the_corpus_goes_round(corpus: Path) -> None:
+def test_a_row_longer_than_the_corpus_wraps_around(corpus: Path) -> None:
     rows = PackedRows(corpus, "train", 60_000, 42)
     row = rows.row(0)
     assert row.input_ids.shape == (60_000,)
@@ -149,7 +149,7 @@ def test_rows_hold_the_documents_of_the_corpus(corpus: Path) -> None:
     assert whole > 200
 
 
-def test_validation_is_finite_fixed_and_apart_from_training(corpus: Path) -> None:
+def test_validation_is_finite_constant_and_disjoint_from_training(corpus: Path) -> None:
     rows = PackedRows(corpus, "validation", 128, 42)
     other_seed = PackedRows(corpus, "validation", 128, 43)
     assert len(rows) == sum(s.validation_tokens // 128 for s in rows.index.sources.values())
@@ -159,7 +159,7 @@ def test_validation_is_finite_fixed_and_apart_from_training(corpus: Path) -> Non
         rows.row(len(rows))
 
 
-def test_training_rows_have_no_length_and_no_negative_number(corpus: Path) -> None:
+def test_training_rows_have_no_length_and_no_negative_index(corpus: Path) -> None:
     rows = PackedRows(corpus, "train", 128, 42)
     with pytest.raises(TypeError):
         len(rows)
@@ -214,7 +214,7 @@ def _break_index(folder: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [_truncate_tokens, _flip_a_token, _remove_offsets, _empty_offsets, _remove_index, _break_index]
 )
-def test_a_damaged_corpus_is_refused_by_name(tmp_path: Path, damage: object) -> None:
+def test_a_damaged_corpus_is_named(tmp_path: Path, damage: object) -> None:
     assert callable(damage)
     folder = make_corpus(tmp_path / "corpus", documents=100)
     damage(folder)
@@ -222,6 +222,6 @@ def test_a_damaged_corpus_is_refused_by_name(tmp_path: Path, damage: object) -> 
         PackedRows(folder, "train", 128, 42, check_digests=True)
 
 
-def test_too_little_validation_text_for_a_row_is_said(corpus: Path) -> None:
+def test_validation_text_shorter_than_a_row_is_an_error(corpus: Path) -> None:
     with pytest.raises(NotReady, match="fill no row of 100,000 tokens"):
         PackedRows(corpus, "validation", 100_000, 42)

@@ -27,7 +27,7 @@ def documents(texts: list[list[int]]) -> Documents:
 
 
 @given(TEXTS, TEXTS)
-def test_a_repeat_is_what_was_there_before_in_this_source_or_in_one_before(
+def test_a_repeat_is_a_document_seen_earlier_in_this_or_a_previous_source(
     first: list[list[int]], second: list[list[int]]
 ) -> None:
     before, own = outlined(first).digests, outlined(second).digests
@@ -35,7 +35,7 @@ def test_a_repeat_is_what_was_there_before_in_this_source_or_in_one_before(
     assert repeated(own, [before]).tolist() == expected
 
 
-def test_the_digests_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparing_digests_in_parts_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     digests = np.random.default_rng(0).integers(0, 1 << 64, 1000, dtype=np.uint64)
     twice = np.concatenate([digests, digests[:300]])
     expected = repeated(twice, [digests[500:]])
@@ -46,7 +46,7 @@ def test_the_digests_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(TEXTS, st.integers(0, 30))
-def test_an_outline_does_not_depend_on_how_documents_come(texts: list[list[int]], cut: int) -> None:
+def test_the_result_does_not_depend_on_how_documents_are_batched(texts: list[list[int]], cut: int) -> None:
     whole, parts = outlined(texts), outlined(texts[:cut], texts[cut:])
     assert np.array_equal(whole.digests, parts.digests)
     assert whole.lengths.tolist() == parts.lengths.tolist() == list(map(len, texts))

@@ -104,7 +104,7 @@ def twice(tmp_path: Path) -> CorpusSpec:
     return CorpusSpec(sources, validation_tokens=2048, sequence_length=128, shuffle_seed=42)
 
 
-def test_what_became_of_every_row_is_counted(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+def test_the_outcome_of_every_row_is_counted(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     index, _ = prepare(twice, tokenizer, tmp_path)
     second = index.sources["second"]
     assert second.read_documents == 361
@@ -114,7 +114,7 @@ def test_what_became_of_every_row_is_counted(twice: CorpusSpec, tokenizer: Path,
     assert second.left_out_documents == 0
 
 
-def test_validation_documents_that_training_has_too_are_counted(
+def test_validation_documents_that_are_also_in_training_are_counted(
     twice: CorpusSpec, tokenizer: Path, tmp_path: Path
 ) -> None:
     index, _ = prepare(twice, tokenizer, tmp_path)
@@ -127,7 +127,7 @@ def test_validation_documents_that_training_has_too_are_counted(
     assert sum(seen.values()) > 0
 
 
-def test_repeats_are_dropped_where_the_recipe_says_so(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+def test_repeats_are_dropped_if_the_recipe_says_so(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     index, _ = prepare(replace(twice, drop_repeats=True), tokenizer, tmp_path)
     stored = [text for name in index.sources for text in stored_texts(tmp_path / "output", tokenizer, name)]
     assert len(stored) == len(set(stored)) == 599
@@ -136,7 +136,7 @@ def test_repeats_are_dropped_where_the_recipe_says_so(twice: CorpusSpec, tokeniz
         assert source.validation_seen_documents == 0
 
 
-def test_a_long_document_does_not_take_the_corpus_for_validation(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_long_document_does_not_move_the_whole_corpus_to_validation(tokenizer: Path, tmp_path: Path) -> None:
     lines = {"a": 40, "b": 40, "c": 4000}
     for name, count in lines.items():
         (tmp_path / f"{name}.txt").write_text("".join(f"Ligne {n} du livre {name}.\n" for n in range(count)))
@@ -148,7 +148,7 @@ def test_a_long_document_does_not_take_the_corpus_for_validation(tokenizer: Path
         assert index.sources["books"].validation_tokens < index.tokens / 50
 
 
-def test_validation_follows_the_weights_and_is_no_part_of_training(
+def test_validation_follows_the_weights_and_is_disjoint_from_training(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path
 ) -> None:
     index, _ = prepare(spec, tokenizer, tmp_path)
@@ -159,7 +159,7 @@ def test_validation_follows_the_weights_and_is_no_part_of_training(
     assert PackedRows(tmp_path / "output", "train", 128, 42).row(0).input_ids.shape == (128,)
 
 
-def test_the_corpus_is_the_same_whatever_the_workers_and_buckets(
+def test_the_corpus_is_the_same_for_any_number_of_workers_and_buckets(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(spec, tokenizer, tmp_path / "a")
@@ -170,7 +170,7 @@ def test_the_corpus_is_the_same_whatever_the_workers_and_buckets(
     assert digests(tmp_path / "a" / "output") == digests(tmp_path / "b" / "output")
 
 
-def test_another_seed_sets_other_documents_aside(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+def test_another_seed_selects_other_validation_documents(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     one, _ = prepare(spec, tokenizer, tmp_path / "a")
     other, _ = prepare(replace(spec, shuffle_seed=43), tokenizer, tmp_path / "b")
     names = [f"validation/{name}/tokens.bin" for name in one.sources]
@@ -192,7 +192,7 @@ class StopsAfter(Attempt):
             self.request_stop("signal SIGTERM")
 
 
-def test_a_stop_keeps_the_sources_that_are_done(
+def test_a_stop_keeps_finished_sources(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(spec, tokenizer, tmp_path / "undisturbed")
@@ -213,7 +213,7 @@ def test_a_stop_keeps_the_sources_that_are_done(
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 
-def test_stopped_again_and_again_inside_a_source_it_tokenises_every_document_once(
+def test_a_preparation_stopped_repeatedly_tokenizes_every_document_once(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(spec, tokenizer, tmp_path / "undisturbed")
@@ -229,7 +229,7 @@ def test_stopped_again_and_again_inside_a_source_it_tokenises_every_document_onc
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 
-def test_stopped_while_it_writes_it_tokenises_nothing_again(
+def test_a_stop_while_writing_tokenizes_nothing_again(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(spec, tokenizer, tmp_path / "undisturbed")
@@ -248,9 +248,7 @@ def test_stopped_while_it_writes_it_tokenises_nothing_again(
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 
 
-def test_a_source_whose_files_went_with_a_lost_output_is_made_again(
-    spec: CorpusSpec, tokenizer: Path, tmp_path: Path
-) -> None:
+def test_a_source_whose_files_were_lost_is_tokenized_again(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     prepare(spec, tokenizer, tmp_path)
     first = digests(tmp_path / "output")
     (tmp_path / "output").rename(tmp_path / "lost")
@@ -273,7 +271,7 @@ def test_progress_is_reported_in_bytes_of_the_files(
     assert attempt.shown[-1][3]["documents"] == index.documents
 
 
-def test_the_last_word_tells_what_became_of_all_rows(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+def test_the_last_message_states_the_outcome_of_all_rows(twice: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     attempt = StopsAfter(0)
     prepare(twice, tokenizer, tmp_path, attempt=attempt)
     shown = attempt.shown[-1][3]
@@ -286,19 +284,19 @@ def test_the_last_word_tells_what_became_of_all_rows(twice: CorpusSpec, tokenize
     }
 
 
-def test_too_little_text_is_said_with_the_figures(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
+def test_too_little_text_is_an_error_with_the_figures(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"source labels: too little text: .* validation takes 700,032"):
         prepare(replace(spec, validation_tokens=1_000_000), tokenizer, tmp_path)
 
 
-def test_a_source_without_any_text_is_said(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_source_without_text_is_an_error(tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
     spec = CorpusSpec([TextSource("blank", [tmp_path / "a.jsonl"])], 128, 128, 42)
     with pytest.raises(SourceError, match=r"0 tokens in 0 documents.* 2 documents were blank, 0 excluded"):
         prepare(spec, tokenizer, tmp_path)
 
 
-def test_a_bad_line_stops_a_pool_of_workers(
+def test_a_bad_line_stops_the_pool_of_workers(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "POOL_FROM_BYTES", 0)
@@ -308,7 +306,7 @@ def test_a_bad_line_stops_a_pool_of_workers(
         prepare(spec, tokenizer, tmp_path, workers=2)
 
 
-def test_a_sample_is_drawn_by_weight_and_from_all_over(spec: CorpusSpec) -> None:
+def test_a_sample_is_drawn_by_weight_from_the_whole_corpus(spec: CorpusSpec) -> None:
     first, second = spec.sources[1].paths
     spec = replace(spec, sources=[TextSource("first", [first], 0.7), TextSource("second", [second], 0.3)])
     everything = list(sampled_texts(spec, None))

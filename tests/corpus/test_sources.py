@@ -81,7 +81,7 @@ STRAY_QUOTES = 'id\ttext\n1\tPremier.\n2\t"Bonjour, dit-il.\n3\tTroisième.\n4\t
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.TSV", "a.tsv.gz"])
-def test_quotation_marks_of_a_tsv_are_text(tmp_path: Path, name: str) -> None:
+def test_quotation_marks_in_a_tsv_are_text(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     data = STRAY_QUOTES.encode()
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
@@ -93,20 +93,20 @@ def test_quotation_marks_of_a_tsv_are_text(tmp_path: Path, name: str) -> None:
     ("name", "quoting", "text"),
     [("a.tsv", "double", 'un "mot"\nsuite'), ("a.csv", "auto", 'un "mot"\nsuite'), ("b.csv", "none", '"un"')],
 )
-def test_quoting_is_as_the_recipe_says(tmp_path: Path, name: str, quoting: str, text: str) -> None:
+def test_quoting_follows_the_recipe(tmp_path: Path, name: str, quoting: str, text: str) -> None:
     quoted = text if quoting == "none" else f'"{text.replace(chr(34), chr(34) * 2)}"'
     (tmp_path / name).write_text(f"id\ttext\n1\t{quoted}\n")
     assert list(read_texts(Table(tmp_path / name, ["text"], separator="\t", quoting=quoting))) == [text]
 
 
-def test_a_row_that_quoting_breaks_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_row_broken_by_quoting_is_named_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('id\ttext\n1\t"deux\nlignes"\n')
     with pytest.raises(SourceError, match=r"line 3: 1 fields, the header has 2; .* set `quoting: double`"):
         list(Table(path, ["text"], separator="\t"))
 
 
-def test_tabs_in_a_header_that_lacks_the_column_are_pointed_out(tmp_path: Path) -> None:
+def test_tabs_in_a_header_without_the_column_are_pointed_out(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text(STRAY_QUOTES)
     with pytest.raises(SourceError, match=r'no column `text`; .* set `separator: "\\t"`'):
@@ -126,12 +126,12 @@ EMPTY_ZSTD_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
     ],
     ids=["gzip", "zstd", "pzstd"],  # gzip's bytes hold the time
 )
-def test_files_compressed_in_parts_are_read_to_their_end(tmp_path: Path, name: str, content: bytes) -> None:
+def test_files_compressed_in_several_members_are_read_to_the_end(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert list(read_texts(Table(tmp_path / name, ["text"]))) == ["un", "deux"]
 
 
-def test_the_labels_of_icd10_leave_out_what_the_recipe_excludes() -> None:
+def test_the_icd10_labels_leave_out_what_the_recipe_excludes() -> None:
     table = Table(icd10_csv(), ["long"], exclude={"code": "[U-Y]"})
     labels = list(read_texts(table))
     assert tuple(labels) == icd10_labels()
@@ -139,19 +139,19 @@ def test_the_labels_of_icd10_leave_out_what_the_recipe_excludes() -> None:
     assert table.excluded == 42_886 - 15_680
 
 
-def test_several_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_several_columns_come_in_the_requested_order(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"labels": ["A", "B"], "text": "un"}\n\n{"text": "deux", "labels": []}\n')
     assert [list(row) for row in Table(path, ["text", "labels"])] == [["un", ["A", "B"]], ["deux", []]]
 
 
-def test_another_separator(tmp_path: Path) -> None:
+def test_the_separator_can_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("code\ttext\nA00\tCholéra\n")
     assert list(read_texts(Table(path, ["text"], separator="\t"))) == ["Choléra"]
 
 
-def test_the_place_reached_grows_with_the_rows(tmp_path: Path) -> None:
+def test_the_position_in_the_file_grows_with_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"".join(b'{"text": "%d"}\n' % (i * 7919) for i in range(200_000)), 1))
     table = Table(path, ["text"])
@@ -199,7 +199,7 @@ BAD: list[tuple[str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), BAD, ids=[name for name, *_ in BAD])
-def test_what_cannot_be_read_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_unreadable_content_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(SourceError) as caught:
@@ -208,7 +208,7 @@ def test_what_cannot_be_read_is_named_with_its_place(tmp_path: Path, name: str, 
     assert message in str(caught.value)
 
 
-def test_a_flipped_bit_in_gzip_is_noticed(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_gzip_is_detected(tmp_path: Path) -> None:
     data = bytearray(gzip.compress(MANY))
     data[len(data) // 2] ^= 4
     (tmp_path / "a.jsonl.gz").write_bytes(data)
@@ -216,7 +216,7 @@ def test_a_flipped_bit_in_gzip_is_noticed(tmp_path: Path) -> None:
         list(read_texts(Table(tmp_path / "a.jsonl.gz", ["text"])))
 
 
-def test_parquet_columns_are_checked(tmp_path: Path) -> None:
+def test_a_missing_or_unsuitable_parquet_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"body": ["un"], "number": [1]}), path)
     with pytest.raises(SourceError, match="no column `text`; available: body, number"):
@@ -226,7 +226,7 @@ def test_parquet_columns_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.zst"])
-def test_a_package_that_the_file_takes_and_that_is_not_installed_is_named(
+def test_a_missing_package_that_a_file_needs_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd")
@@ -235,7 +235,7 @@ def test_a_package_that_the_file_takes_and_that_is_not_installed_is_named(
         list(Table(tmp_path / name, ["text"]))
 
 
-def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
+def test_a_parquet_file_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"text": [f"{i * 7919} {t}" for i, t in enumerate(icd10_labels())]}), path)
     data = bytearray(path.read_bytes())
@@ -245,7 +245,7 @@ def test_parquet_damaged_in_the_middle(tmp_path: Path) -> None:
         list(read_texts(Table(path, ["text"])))
 
 
-def test_other_columns_of_text_files_do_not_exist(tmp_path: Path) -> None:
+def test_text_files_have_no_other_columns(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("texte")
     with pytest.raises(SourceError, match="no column `long`; available: text"):
         list(Table(tmp_path / "a.txt", ["long"]))
@@ -269,12 +269,12 @@ def test_bad_patterns_are_named(tmp_path: Path) -> None:
         Table(path, ["text"], exclude={"text": "("})
 
 
-def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
+def test_a_file_that_disappears_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read: No such file"):
         list(Table(tmp_path / "gone.jsonl", ["text"]))
 
 
-def test_a_parquet_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+def test_a_duplicate_parquet_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.Table.from_arrays([pa.array(["un"]), pa.array(["deux"])], names=["text", "text"]), path)
     with pytest.raises(SourceError, match=r"a\.parquet: the column `text` appears twice"):

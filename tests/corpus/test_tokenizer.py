@@ -41,7 +41,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_example_of_the_model_card_finds_its_mask(tokenizer: PreTrainedTokenizerBase) -> None:
     ids = tokenizer(SNIPPET, return_tensors="pt")["input_ids"][0].tolist()
     assert ids.count(tokenizer.mask_token_id) == 1
     assert ids[0] == tokenizer.cls_token_id
@@ -51,14 +51,14 @@ def test_the_snippet_of_the_model_card_finds_its_mask(tokenizer: PreTrainedToken
     assert tokens[tokens.index("<mask>") - 1] != "Ġ"
 
 
-def test_it_gives_no_token_types_and_knows_its_length(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_tokenizer_has_no_token_types_and_knows_its_length(tokenizer: PreTrainedTokenizerBase) -> None:
     assert set(tokenizer("texte")) == {"input_ids", "attention_mask"}
     assert tokenizer.model_max_length == 512
     assert len(tokenizer) == 1000
 
 
 @pytest.mark.parametrize("text", ["Œdème aigu du poumon", "γ-GT ≥ 3N 🏥\t\n  fin ", "中文 \x07"])
-def test_any_text_comes_back(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
+def test_any_text_survives_the_round_trip(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.unk_token_id not in ids
     assert tokenizer.decode(ids) == text
@@ -86,7 +86,7 @@ def test_training_is_the_same_in_another_process(folder: Path, tmp_path: Path) -
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_the_smallest_vocabulary_that_a_recipe_may_ask_for_is_all_bytes_and_special_tokens() -> None:
+def test_the_smallest_vocabulary_holds_all_bytes_and_special_tokens() -> None:
     assert len(train_tokenizer(["texte"], SMALLEST_VOCABULARY, 512)) == SMALLEST_VOCABULARY
 
 
@@ -99,7 +99,7 @@ def test_a_stop_while_reading_ends_the_training() -> None:
         train_tokenizer(texts(), 1000, 512)
 
 
-def test_documents_are_enclosed_whole_and_hold_no_special_token(folder: Path) -> None:
+def test_documents_are_enclosed_whole_and_contain_no_special_token(folder: Path) -> None:
     encode = document_tokenizer(folder, SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)).encode
     ids = encode("un [SEP] deux <mask> trois [PAD] " * 300).ids
     assert (ids[0], ids[-1]) == (2, 3)
@@ -134,7 +134,7 @@ CLASSES = ["RobertaTokenizerFast", "BertTokenizerFast", "LlamaTokenizerFast", "C
 
 
 @pytest.mark.parametrize("named", CLASSES)
-def test_ids_are_those_of_the_folders_own_file_whatever_class_it_names(tmp_path: Path, named: str) -> None:
+def test_ids_are_those_of_the_tokenizer_file_whatever_class_the_folder_names(tmp_path: Path, named: str) -> None:
     folder = word_pieces(tmp_path / "tokenizer", tokenizer_class=named)
     (folder / "config.json").write_text(json.dumps({"model_type": "roberta", "vocab_size": 400}))
     own = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TEXT, add_special_tokens=False).ids
@@ -147,7 +147,7 @@ def test_ids_are_those_of_the_folders_own_file_whatever_class_it_names(tmp_path:
     ]
 
 
-def test_without_a_template_of_its_own_it_is_given_that_of_the_corpus(tmp_path: Path) -> None:
+def test_a_tokenizer_without_template_gets_that_of_the_corpus(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(word_pieces(tmp_path / "tokenizer")))
     tokenizer.save_pretrained(tmp_path / "saved")
     for loaded in (tokenizer, AutoTokenizer.from_pretrained(tmp_path / "saved")):
@@ -155,12 +155,12 @@ def test_without_a_template_of_its_own_it_is_given_that_of_the_corpus(tmp_path: 
         assert (ids[0], ids[-1]) == (2, 3)
 
 
-def test_a_template_that_frames_a_text_alike_is_left_as_it_is(folder: Path) -> None:
+def test_an_equivalent_template_is_left_as_it_is(folder: Path) -> None:
     before = Tokenizer.from_file(str(folder / "tokenizer.json"))
     assert load_tokenizer(str(folder)).backend_tokenizer.to_str() == before.to_str()
 
 
-def test_the_vocabulary_reaches_to_the_largest_id(tmp_path: Path) -> None:
+def test_the_vocabulary_size_covers_the_largest_id(tmp_path: Path) -> None:
     def leave_a_hole(written: dict[str, Any]) -> None:
         written["model"]["vocab"]["##zzz"] = 450
 
@@ -168,7 +168,7 @@ def test_the_vocabulary_reaches_to_the_largest_id(tmp_path: Path) -> None:
     assert (len(tokenizer), vocabulary_size(tokenizer)) == (401, 451)
 
 
-def test_a_token_that_takes_another_ones_id_is_refused(tmp_path: Path) -> None:
+def test_a_token_with_the_id_of_another_is_refused(tmp_path: Path) -> None:
     def lose_the_mask(written: dict[str, Any]) -> None:
         del written["model"]["vocab"]["[MASK]"]
         written["added_tokens"] = [token for token in written["added_tokens"] if token["content"] != "[MASK]"]
@@ -177,7 +177,7 @@ def test_a_token_that_takes_another_ones_id_is_refused(tmp_path: Path) -> None:
         load_tokenizer(str(word_pieces(tmp_path / "tokenizer", lose_the_mask)))
 
 
-def test_a_word_added_beside_the_file_is_refused(tmp_path: Path) -> None:
+def test_a_word_added_outside_the_file_is_refused(tmp_path: Path) -> None:
     word = {"content": "patient", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
     folder = word_pieces(tmp_path / "tokenizer", added_tokens_decoder={"400": {**word, "special": False}})
     with pytest.raises(TokenizerError, match="gives the token 'patient' other properties"):
@@ -191,7 +191,7 @@ def test_a_pointer_in_place_of_the_file_is_named(tmp_path: Path) -> None:
         load_tokenizer(str(folder))
 
 
-def test_a_tokenizer_with_bos_and_eos_will_do(folder: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_with_bos_and_eos_is_accepted(folder: Path, tmp_path: Path) -> None:
     names = {"bos_token": "[CLS]", "eos_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "<mask>"}
     PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names).save_pretrained(tmp_path)
     assert special_tokens(load_tokenizer(str(tmp_path))) == SpecialTokens(pad=0, cls=2, sep=3, mask=4)
@@ -204,7 +204,7 @@ def test_missing_special_tokens_are_named(folder: Path, tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path))
 
 
-def test_what_is_not_there_is_said_once(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_once(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="no such folder"):
         load_tokenizer(str(tmp_path / "absent"))
     with pytest.raises(TokenizerError, match="cannot be loaded"):
@@ -214,7 +214,7 @@ def test_what_is_not_there_is_said_once(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path))
 
 
-def test_a_hub_that_is_out_of_reach_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_one_clear_error(tmp_path: Path) -> None:
     script = (
         "from detour.corpus.tokenizer import load_tokenizer\nfrom detour.errors import UserError\n"
         "try: load_tokenizer('nobody/no-such-tokenizer', 'v1')\nexcept UserError as error: print(error)"

@@ -52,13 +52,13 @@ def test_a_long_document_is_left_to_training() -> None:
     assert set_aside_of([4000, 40, 40, 40], 64) == [1, 2]
 
 
-def test_where_short_documents_do_not_suffice_the_shortest_long_one_is_taken() -> None:
+def test_if_short_documents_do_not_suffice_the_shortest_long_one_is_taken() -> None:
     assert set_aside_of([4000, 20, 90, 300], 64) == [1, 2]
     assert set_aside_of([4000, 700], 64) == [1]
     assert set_aside_of([20, 30], 64) == [0, 1]
 
 
-def test_documents_that_are_not_kept_are_in_neither_split(tmp_path: Path) -> None:
+def test_dropped_documents_are_in_neither_split(tmp_path: Path) -> None:
     run = Documents(np.arange(12, dtype=np.uint16), np.array([3, 4, 5]))
     aside, kept = np.array([True, False, False]), np.array([True, False, True])
     written = write_splits(tmp_path, [run], aside, kept)

@@ -22,13 +22,13 @@ def test_every_document_is_in_one_batch_and_the_order_depends_on_the_seed_only(
 
 
 @given(LENGTHS, st.integers(1, 7))
-def test_prediction_batches_hold_every_document_by_length(lengths: list[int], size: int) -> None:
+def test_prediction_batches_hold_every_document_sorted_by_length(lengths: list[int], size: int) -> None:
     order = np.concatenate(sorted_batches(lengths, size))
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[index] for index in order] == sorted(lengths)
 
 
-def test_epochs_differ_and_bucketing_saves_padding() -> None:
+def test_epochs_have_different_orders_and_bucketing_reduces_padding() -> None:
     lengths = np.random.default_rng(0).integers(1, 100, 1000).tolist()
     first, second = (shuffled_batches(lengths, 8, (1, epoch)) for epoch in (0, 1))
     assert not all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))

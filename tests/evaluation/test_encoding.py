@@ -11,7 +11,7 @@ from detour.tasks.loading import TaskDocuments, load_task
 from tests.evaluation.conftest import make_task
 
 
-def test_documents_stand_between_the_special_tokens_also_where_the_folder_has_no_template(
+def test_documents_are_enclosed_in_special_tokens_even_without_a_template(
     model_folder: Path, task_file: Path, tmp_path: Path
 ) -> None:
     bare = Path(shutil.copytree(model_folder, tmp_path / "bare"))
@@ -21,7 +21,7 @@ def test_documents_stand_between_the_special_tokens_also_where_the_folder_has_no
     assert encode_task(documents, bare, 32).test.token_ids == encode_task(documents, model_folder, 32).test.token_ids
 
 
-def test_documents_are_cut_at_the_encoders_context_and_the_score_says_so(model_folder: Path, task_file: Path) -> None:
+def test_documents_longer_than_the_context_are_cut_and_the_score_says_so(model_folder: Path, task_file: Path) -> None:
     encoded = encode_task(load_task(make_task(), [task_file]), model_folder, 128)
     assert encoded.max_length == 64
     assert cut_notes(128, encoded.max_length) == [
@@ -30,7 +30,7 @@ def test_documents_are_cut_at_the_encoders_context_and_the_score_says_so(model_f
     assert cut_notes(64, 64) == []
 
 
-def test_documents_of_which_only_the_beginning_is_read_are_counted(model_folder: Path) -> None:
+def test_documents_read_only_in_part_are_counted(model_folder: Path) -> None:
     texts = ("coeur", "coeur cerveau", "coeur cerveau poumon")
     documents = tuple(Document(text, frozenset("a")) for text in texts)
     splits = TaskDocuments(documents, documents[:1], documents[2:], {}, {})

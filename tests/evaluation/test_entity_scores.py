@@ -102,7 +102,7 @@ def test_without_any_entity_the_scores_are_0_and_not_undefined() -> None:
     assert set(scores.values()) == {0.0}
 
 
-def test_the_table_of_classes_counts_what_is_true_and_what_is_decided() -> None:
+def test_the_table_of_classes_counts_true_and_predicted_documents() -> None:
     truth = [[Entity("A", ((0, 1),)), Entity("A", ((2, 3),)), Entity("B", ((0, 1),))]]
     decided = [[Entity("A", ((0, 1),)), Entity("C", ((5, 6),))]]
     table = class_scores(*membership(truth, decided, LABELS, by_span), LABELS)

@@ -56,7 +56,7 @@ def test_a_task_runs_from_its_files_to_its_scores(
     assert len(evaluation.predictions) == result["documents"]["test"]
 
 
-def test_these_are_all_french_tasks_and_an_english_one_of_each_kind(tasks: dict[str, Task]) -> None:
+def test_the_tasks_are_all_french_ones_and_an_english_one_of_each_kind(tasks: dict[str, Task]) -> None:
     english = load_benchmark(BENCHMARKS / "english-biomedical.yaml").tasks
     assert tasks.keys() == {*FRENCH, *(task.name for task in english)}
     assert {tasks[name].type for name in ENGLISH} == {"single_label", "multilabel", "ner"}

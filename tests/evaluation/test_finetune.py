@@ -47,7 +47,7 @@ def evaluate(
 
 
 @pytest.mark.parametrize("make", [make_task, make_multilabel_task])
-def test_a_learnable_task_is_learnt_and_scored_with_the_best_epoch(
+def test_a_learnable_task_is_learnt_and_scored_at_its_best_epoch(
     make: Any, task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     untrained = evaluate(make(epochs=None, steps=1, lr=1e-9), task_file, model_folder, tmp_path / "untrained")
@@ -63,7 +63,7 @@ def test_a_learnable_task_is_learnt_and_scored_with_the_best_epoch(
     assert result["test"]["accuracy"] == pytest.approx(sum(right) / len(right))
 
 
-def test_the_same_seed_gives_the_same_to_the_bit_and_another_does_not(
+def test_equal_seeds_give_identical_results_and_other_seeds_do_not(
     task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     task = make_task(epochs=2)
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_to_the_bit_and_another_does_not(
 
 
 @pytest.mark.parametrize("step", [1, 10, 14, 19])
-def test_stopped_at_any_step_and_resumed_the_result_is_that_of_an_undisturbed_run(
+def test_a_fine_tuning_stopped_at_any_step_resumes_to_the_same_result(
     step: int, task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     task = make_multilabel_task(epochs=2, validate_every=7)
@@ -85,7 +85,7 @@ def test_stopped_at_any_step_and_resumed_the_result_is_that_of_an_undisturbed_ru
     assert list((tmp_path / "stopped").iterdir()) == []
 
 
-def test_what_a_kill_costs_is_bounded_by_saves_at_validations(
+def test_a_killed_fine_tuning_resumes_from_its_last_validation(
     task_file: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(Attempt):
@@ -103,7 +103,7 @@ def test_what_a_kill_costs_is_bounded_by_saves_at_validations(
     assert evaluate(task, task_file, model_folder, tmp_path / "killed") == undisturbed
 
 
-def test_steps_and_their_validations_may_be_given_instead_of_epochs(
+def test_steps_and_their_validations_can_be_given_instead_of_epochs(
     task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     task = make_task(epochs=None, steps=13, validate_every=5)
@@ -111,9 +111,7 @@ def test_steps_and_their_validations_may_be_given_instead_of_epochs(
     assert [(entry["step"], entry["epoch"]) for entry in result["history"]] == [(5, 0.5), (10, 1.0), (13, 1.3)]
 
 
-def test_weights_that_give_no_number_end_the_stage_for_good(
-    task_file: Path, model_folder: Path, tmp_path: Path
-) -> None:
+def test_weights_that_produce_nan_end_the_stage_for_good(task_file: Path, model_folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in model_folder.iterdir():
@@ -125,7 +123,7 @@ def test_weights_that_give_no_number_end_the_stage_for_good(
         evaluate(make_task(), task_file, broken, tmp_path / "work")
 
 
-def test_lr_rises_over_the_warmup_and_falls_to_the_end() -> None:
+def test_the_learning_rate_rises_during_warmup_and_then_falls_to_the_end() -> None:
     factors = [lr_factor(step, 100, 0.1) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10:] == pytest.approx([(100 - step) / 90 for step in range(10, 100)])
@@ -133,7 +131,7 @@ def test_lr_rises_over_the_warmup_and_falls_to_the_end() -> None:
     assert all(0 < lr_factor(step, 7, 1.0) <= 1 for step in range(7))
 
 
-def test_the_head_may_learn_at_its_own_rate_and_only_matrices_decay(model_folder: Path) -> None:
+def test_the_head_can_have_its_own_learning_rate_and_only_matrices_decay(model_folder: Path) -> None:
     model = EncoderClassifier(load_encoder(model_folder), 3, "first")
     optimizer = build_optimizer(model, make_task(lr=1e-4, head_lr=1e-2, weight_decay=0.1))
     rates = {
@@ -148,7 +146,7 @@ def test_the_head_may_learn_at_its_own_rate_and_only_matrices_decay(model_folder
     assert rates[id(model.encoder.layers[0].mlp.Wi.weight)] == (1e-4, 0.1)
 
 
-def test_positives_weigh_as_much_as_they_are_rare() -> None:
+def test_positives_are_weighted_by_their_rarity() -> None:
     """A label without positives, and one without negatives, as if it had one."""
     truth = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]])
     loss = build_loss(make_multilabel_task(), truth)
@@ -178,7 +176,7 @@ def test_an_export_in_bf16_is_trained_in_fp32(model_folder: Path, tmp_path: Path
     assert {weight.dtype for weight in again.parameters()} == {torch.float32}
 
 
-def test_documents_are_cut_at_what_the_encoder_takes(task_file: Path, model_folder: Path) -> None:
+def test_documents_are_cut_at_the_context_of_the_encoder(task_file: Path, model_folder: Path) -> None:
     documents = load_task(make_task(), [task_file])
     assert encode_task(documents, model_folder, 4096).max_length == 64
     cut = encode_task(documents, model_folder, 6)

@@ -9,7 +9,7 @@ import torch
 from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
 
 
-def test_a_state_comes_back_with_tied_and_transposed_weights_and_every_digit_of_its_losses(tmp_path: Path) -> None:
+def test_a_saved_state_restores_tied_and_transposed_weights_and_exact_losses(tmp_path: Path) -> None:
     weight = torch.randn(2, 3)
     progress = {"step": 3, "losses": [0.1 + 0.2, 1e-300], "history": [{"validation": {"macro_f1": 1 / 3}}]}
     moments = {0: {"step": torch.tensor(3.0), "exp_avg": weight.T}, 11: {"step": torch.tensor(3.0)}}

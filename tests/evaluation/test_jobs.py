@@ -49,7 +49,7 @@ def context(stage: Stage, inputs: dict[str, Path], folder: Path) -> StageContext
     return StageContext(again, inputs, work_dir, output_dir, Attempt())
 
 
-def test_every_seed_leaves_its_own_result_and_the_summary_reads_them_all(
+def test_every_seed_writes_its_own_result_and_the_summary_reads_all(
     task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     stages = plan(task_file).stages
@@ -72,9 +72,7 @@ def test_every_seed_leaves_its_own_result_and_the_summary_reads_them_all(
     assert "organs" in (output / "summary.txt").read_text(encoding="utf-8")
 
 
-def test_a_file_that_changed_since_it_was_planned_is_refused(
-    task_file: Path, model_folder: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_changed_since_planning_is_refused(task_file: Path, model_folder: Path, tmp_path: Path) -> None:
     changing = tmp_path / "task.jsonl"
     changing.write_bytes(task_file.read_bytes())
     stage = next(stage for stage in plan(changing).stages if stage.kind == "evaluate")
@@ -83,7 +81,7 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(
         evaluate.run(context(stage, {"model": model_folder}, tmp_path))
 
 
-def test_an_evaluation_does_not_import_the_compiler_that_none_on_a_cpu_uses() -> None:
+def test_an_evaluation_on_a_cpu_does_not_import_the_compiler() -> None:
     program = (
         "import sys, detour.jobs.evaluate; print('torch' in sys.modules, 'torch._inductor.compile_fx' in sys.modules)"
     )

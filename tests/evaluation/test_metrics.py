@@ -14,7 +14,7 @@ from detour.evaluation.metrics import Matrix, class_scores, decide, scores
 LOGITS = np.array([[-2.0, -1.0, -3.0], [1.0, 2.0, -1.0], [0.0, -1.0, -1.0]], dtype=np.float32)
 
 
-def test_multilabel_gives_every_label_from_the_threshold_and_the_top_one_where_none_passes() -> None:
+def test_multilabel_predicts_labels_above_the_threshold_or_else_the_most_probable() -> None:
     decided = decide(LOGITS, "multilabel", 0.5)
     assert decided.tolist() == [[False, True, False], [True, True, False], [True, False, False]]
 
@@ -25,7 +25,7 @@ def test_the_threshold_is_a_probability() -> None:
     assert decide(odds, "multilabel", 0.28).tolist() == [[True, True, False]]
 
 
-def test_single_label_gives_the_top_one_only() -> None:
+def test_single_label_predicts_only_the_most_probable_label() -> None:
     assert decide(LOGITS, "single_label", 0.5).tolist() == [
         [False, True, False],
         [False, True, False],
@@ -34,7 +34,7 @@ def test_single_label_gives_the_top_one_only() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40))
-def test_single_label_scores_are_those_of_class_vectors(pairs: list[tuple[int, int]]) -> None:
+def test_single_label_scores_equal_those_computed_from_class_vectors(pairs: list[tuple[int, int]]) -> None:
     truth, decided = zip(*pairs, strict=True)
     identity = np.eye(6, dtype=np.bool_)
     figures = scores(identity[list(truth)], identity[list(decided)], "single_label")
@@ -43,7 +43,7 @@ def test_single_label_scores_are_those_of_class_vectors(pairs: list[tuple[int, i
     assert figures["accuracy"] == figures["micro_f1"] == pytest.approx(share)
 
 
-def test_multilabel_scores_by_hand() -> None:
+def test_multilabel_scores_equal_those_computed_by_hand() -> None:
     truth = np.array([[1, 1, 0], [0, 1, 0]], dtype=np.bool_)
     decided = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.bool_)
     figures = scores(truth, decided, "multilabel")
@@ -62,7 +62,9 @@ def matrix(sets: Iterable[set[str]]) -> Matrix:
 
 @given(DOCUMENTS)
 @settings(max_examples=20)
-def test_multilabel_scores_are_those_of_scikit_learn_and_of_a_count(documents: list[tuple[set[str], set[str]]]) -> None:
+def test_multilabel_scores_equal_those_of_scikit_learn_and_of_a_count(
+    documents: list[tuple[set[str], set[str]]],
+) -> None:
     """scikit-learn's by its own encoding of label sets; the count one label at a time."""
     truth, decided = zip(*documents, strict=True)
     encoder = MultiLabelBinarizer(classes=LABELS)

@@ -65,7 +65,7 @@ def logits_and_gradients(model: TaskModel, inputs: Any) -> tuple[torch.Tensor, l
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_joined_documents_have_the_logits_and_gradients_of_padded_ones(pooling: Any, model_folder: Path) -> None:
+def test_packed_documents_have_the_logits_and_gradients_of_padded_ones(pooling: Any, model_folder: Path) -> None:
     found = []
     for mode in (PLAIN, JOINED):
         torch.manual_seed(0)
@@ -77,7 +77,7 @@ def test_joined_documents_have_the_logits_and_gradients_of_padded_ones(pooling: 
     torch.testing.assert_close(joined_gradients, padded_gradients, rtol=1e-4, atol=1e-5)
 
 
-def test_words_of_joined_windows_have_the_logits_of_padded_ones(model_folder: Path) -> None:
+def test_words_of_packed_windows_have_the_logits_of_padded_ones(model_folder: Path) -> None:
     positions, lengths = torch.tensor([[1, 5], [1, 40], [1, 0], [3, 3]]), torch.tensor([2, 2, 1, 2])
     found = []
     for mode in (PLAIN, JOINED):
@@ -91,7 +91,7 @@ def test_words_of_joined_windows_have_the_logits_of_padded_ones(model_folder: Pa
     torch.testing.assert_close(joined_gradients, padded_gradients, rtol=1e-4, atol=1e-5)
 
 
-def test_no_joined_token_lies_behind_the_last_boundary_and_sizes_are_round() -> None:
+def test_no_packed_token_follows_the_last_boundary_and_sizes_are_round() -> None:
     joined = Joined.of(TEXTS, 0, torch.device("cpu"), most=6, longest=64, mode=JOINED)
     assert joined.token_ids.shape == joined.position_ids.shape == (1, 128)
     assert joined.cu_seqlens.tolist() == [0, 7, 49, 52, 71, 128, 128, 128]
@@ -100,7 +100,7 @@ def test_no_joined_token_lies_behind_the_last_boundary_and_sizes_are_round() -> 
     assert joined.owners.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
 
 
-def test_few_sizes_come_and_none_is_filled_up_by_more_than_an_eighth_or_by_a_sequence_that_is_too_long() -> None:
+def test_there_are_few_sizes_and_each_is_filled_up_by_at_most_an_eighth() -> None:
     sizes = {tokens: filled_up(tokens, 4096) for tokens in range(1, 40_000)}
     assert len({size for tokens, size in sizes.items() if 4096 < tokens <= 8192}) == 8
     assert all(0 <= size - tokens <= max(127, tokens / 8) for tokens, size in sizes.items())
@@ -140,7 +140,7 @@ def graphed_and_not(shape: ShapeName, folder: Path) -> list[FineTuning]:
 
 
 @pytest.mark.parametrize("shape", ["cases", "titles"])
-def test_graphs_compute_what_the_layers_do_on_documents_of_every_length(
+def test_graphs_compute_the_same_as_layers_for_documents_of_any_length(
     shape: ShapeName, tmp_path: Path, rerun: list[str]
 ) -> None:
     plain, graphed = graphed_and_not(shape, tmp_path)
@@ -178,7 +178,7 @@ def test_graphs_that_are_wrong_or_cannot_be_recorded_are_not_used(
 
 @pytest.mark.parametrize("mode", [JOINED, FUSED])
 @pytest.mark.parametrize("shape", ["cases", "titles"])
-def test_joined_a_fine_tuning_learns_what_it_learns_padded(
+def test_a_packed_fine_tuning_learns_the_same_as_a_padded_one(
     shape: ShapeName, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers, "_compiled", layers.layer)  # what is compiled is another test's
@@ -219,11 +219,11 @@ def mode_on_a_gpu(model: TaskModel, monkeypatch: pytest.MonkeyPatch, problems: d
     return mode_for(model, CUDA, {})
 
 
-def test_on_a_cpu_nothing_is_joined_or_compiled(model_folder: Path) -> None:
+def test_on_a_cpu_nothing_is_packed_or_compiled(model_folder: Path) -> None:
     assert mode_for(EncoderClassifier(load_encoder(model_folder), 3, "mean"), CPU, {}) == PLAIN
 
 
-def test_a_gpu_takes_the_first_kernel_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_uses_the_first_correct_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tuning("titles", tmp_path, PLAIN).model
     own = mode_on_a_gpu(model, monkeypatch, {"varlen+local": None})
     assert own == Mode(joined=True, fused=True, graphed=True, kernel="varlen+local")
@@ -232,7 +232,7 @@ def test_a_gpu_takes_the_first_kernel_that_is_right(tmp_path: Path, monkeypatch:
     assert mode_on_a_gpu(model, monkeypatch, {"varlen+local": "gives NaN", "varlen": "gives NaN"}) == PLAIN
 
 
-def test_layers_that_pretraining_does_not_know_are_compiled_as_they_are(
+def test_layers_unknown_to_pretraining_are_compiled_as_they_are(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = EncoderClassifier(load_encoder(model_folder), 3, "mean")
@@ -240,7 +240,7 @@ def test_layers_that_pretraining_does_not_know_are_compiled_as_they_are(
     assert mode == Mode(joined=True, compiled=True, kernel="varlen+local")
 
 
-def test_padding_can_be_asked_for_and_is_the_remedy_for_a_kernel_that_breaks_the_device(
+def test_padding_can_be_requested_and_is_suggested_if_a_kernel_breaks_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*_: object) -> None:
@@ -255,7 +255,7 @@ def test_padding_can_be_asked_for_and_is_the_remedy_for_a_kernel_that_breaks_the
         mode_for(model, CPU, {"DETOUR_FINE_TUNING": "fast"})
 
 
-def test_padded_documents_keep_away_from_the_attention_that_plans_for_every_new_length(
+def test_padded_documents_avoid_the_attention_that_recompiles_for_every_length(
     model_folder: Path,
 ) -> None:
     torch.backends.cuda.enable_cudnn_sdp(True)

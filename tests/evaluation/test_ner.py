@@ -63,9 +63,7 @@ def evaluate(task: Task, path: Path, model: Path, work: Path, attempt: Attempt |
 
 
 @pytest.mark.parametrize("entities", ["nested", "flat"])
-def test_entities_are_learnt_and_found_with_their_places(
-    entities: str, spans_file: Path, model_folder: Path, tmp_path: Path
-) -> None:
+def test_entities_are_learnt_and_located(entities: str, spans_file: Path, model_folder: Path, tmp_path: Path) -> None:
     evaluation = evaluate(make_task(entities), spans_file, model_folder, tmp_path / "work")
     test = evaluation.result["test"]
     assert test["micro_f1"] > 0.8
@@ -80,7 +78,7 @@ def test_entities_are_learnt_and_found_with_their_places(
         assert test["strict_f1"] == pytest.approx(test["micro_f1"])
 
 
-def test_two_runs_of_one_seed_and_a_stopped_one_agree_to_the_bit(
+def test_repeated_and_resumed_runs_of_one_seed_are_identical(
     spans_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     task = make_task(steps=6, validate_every=2)
@@ -91,7 +89,7 @@ def test_two_runs_of_one_seed_and_a_stopped_one_agree_to_the_bit(
     assert evaluate(task, spans_file, model_folder, tmp_path / "stopped") == first
 
 
-def test_a_batch_that_does_not_fit_is_cut_in_half_and_learns_the_same(
+def test_a_batch_that_does_not_fit_is_halved_and_learns_the_same(
     spans_file: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(steps=4, validate_every=4, gradient_clip=1)
@@ -134,7 +132,7 @@ def write(path: Path, text: str, entities: list[Any]) -> Path:
     return path
 
 
-def test_entities_that_cannot_be_found_are_counted_with_the_reason(model_folder: Path, tmp_path: Path) -> None:
+def test_entities_that_cannot_be_found_are_counted_by_reason(model_folder: Path, tmp_path: Path) -> None:
     text = "coeur malade " * 20
     entities = [[0, 5, "A"], [1, 5, "A"], [0, 252, "A"], {"fragments": [[13, 18], [26, 31]], "label": "A"}]
     path = write(tmp_path / "task.jsonl", text, entities)
@@ -142,7 +140,7 @@ def test_entities_that_cannot_be_found_are_counted_with_the_reason(model_folder:
     assert (reach.entities, reach.cut, reach.unaligned, reach.discontinuous) == (4, 1, 1, 1)
 
 
-def test_of_overlapping_entities_a_flat_task_keeps_the_longest_and_counts_the_others(
+def test_a_flat_task_keeps_the_longest_of_overlapping_entities_and_counts_the_others(
     model_folder: Path, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "task.jsonl", "coeur malade", [[0, 5, "ANAT"], [0, 12, "DISO"], [0, 12, "DISO"]])
@@ -151,7 +149,7 @@ def test_of_overlapping_entities_a_flat_task_keeps_the_longest_and_counts_the_ot
     assert (data.test.reach.entities, data.test.reach.overlapping) == (1, 1)
 
 
-def test_a_document_longer_than_any_window_and_an_empty_one_lose_no_entity(model_folder: Path, tmp_path: Path) -> None:
+def test_very_long_and_empty_documents_lose_no_entity(model_folder: Path, tmp_path: Path) -> None:
     text = "\n".join("le coeur malade ." for _ in range(3000))
     places = [[line * 18 + 3, line * 18 + 8, "A"] for line in range(3000)]
     path = write(tmp_path / "task.jsonl", text, places)

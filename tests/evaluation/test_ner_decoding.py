@@ -19,7 +19,7 @@ def is_legal(tags: tuple[int, ...]) -> bool:
 
 
 @given(st.integers(1, 4).flatmap(lambda words: arrays(np.float32, (words, 5), elements=LOGITS)))
-def test_flat_spans_are_those_of_the_best_legal_tags(logits: Logits) -> None:
+def test_flat_spans_come_from_the_best_legal_tag_sequence(logits: Logits) -> None:
     words, count = logits.shape
     scores = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     legal = [tags for tags in product(range(count), repeat=words) if is_legal(tags)]
@@ -33,7 +33,7 @@ def test_flat_spans_are_those_of_the_best_legal_tags(logits: Logits) -> None:
     assert sum(scores[word, tag] for word, tag in enumerate(tags)) == pytest.approx(best, abs=1e-4)
 
 
-def test_nested_spans_are_all_that_reach_the_threshold_inside_the_window() -> None:
+def test_nested_spans_are_all_those_inside_the_window_that_reach_the_threshold() -> None:
     logits = np.full((3, 2, 2), -9.0, dtype=np.float32)
     logits[0, 1, 0] = logits[0, 0, 1] = logits[1, 0, 0] = 0.0
     logits[2, 1, 0] = 9.0  # would end after the window

@@ -31,7 +31,7 @@ def documents(draw: st.DrawFn) -> Document:
 
 @given(st.lists(documents(), min_size=1, max_size=3), st.sampled_from(["nested", "flat"]), st.integers(8, 24))
 @settings(max_examples=15, deadline=None)
-def test_every_entity_is_a_target_or_counted(
+def test_every_entity_is_either_a_target_or_counted(
     model_folder: Path, found: list[Document], entities: str, max_length: int
 ) -> None:
     task = Task.model_validate(

@@ -75,7 +75,7 @@ def result_of(workspace: Workspace, stage: EvaluateStage) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "elapsed_s"}
 
 
-def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
+def test_a_kill_costs_one_seed_and_finished_seeds_are_neither_lost_nor_repeated(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, stages = prepared(tmp_path, model_folder)
@@ -105,7 +105,7 @@ def test_a_kill_costs_one_seed_and_what_is_done_is_neither_lost_nor_done_again(
     assert evaluators.prepare.cache_info().misses == 1, "the documents are read once for all seeds"
 
 
-def test_seeds_at_once_give_what_they_give_one_after_the_other(
+def test_concurrent_seeds_give_the_same_results_as_sequential_ones(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, (first, second, _) = prepared(tmp_path, model_folder)

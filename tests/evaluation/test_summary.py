@@ -20,7 +20,7 @@ COMPLETE = {
 }
 
 
-def test_a_complete_benchmark() -> None:
+def test_a_complete_benchmark_is_summarized() -> None:
     summary = summarize(["a", "b"], [1, 2], COMPLETE)
     figures = summary["tasks"]["a"]["metrics"]["macro_f1"]
     assert figures["by_seed"] == {"1": 0.6, "2": 0.8}
@@ -54,14 +54,14 @@ def test_a_missing_seed_is_listed_and_makes_every_figure_over_it_unknown() -> No
     assert summary["average"]["primary"]["by_seed"]["1"] == pytest.approx(0.55)
 
 
-def test_a_task_without_any_result_and_a_single_seed() -> None:
+def test_a_task_without_results_and_one_with_a_single_seed_are_summarized() -> None:
     summary = summarize(["a", "c"], [1], COMPLETE)
     assert summary["tasks"]["c"]["primary_metric"] is None
     assert summary["tasks"]["a"]["metrics"]["macro_f1"]["mean"] == 0.6
     assert summary["tasks"]["a"]["metrics"]["macro_f1"]["standard_deviation"] is None
 
 
-def test_the_text_shows_percent_and_says_what_is_missing() -> None:
+def test_the_text_shows_percentages_and_what_is_missing() -> None:
     text = as_text(summarize(["a", "b"], [1, 2, 3], COMPLETE))
     assert "missing: a, seed 3" in text
     assert "unknown" in text
@@ -71,7 +71,7 @@ def test_the_text_shows_percent_and_says_what_is_missing() -> None:
     assert lines[5].startswith("average  55.0 ± 0.0")
 
 
-def test_a_task_of_entities_has_no_accuracy_and_keeps_its_own_metrics() -> None:
+def test_an_entity_task_has_no_accuracy_and_keeps_its_own_metrics() -> None:
     scores = {"micro_f1": 0.7, "macro_f1": 0.6, "exact_micro_f1": 0.65}
     summary = summarize(["a", "n"], [1], {**COMPLETE, ("n", 1): {"primary_metric": "micro_f1", "test": scores}})
     assert summary["tasks"]["n"]["metrics"]["exact_micro_f1"]["mean"] == 0.65
@@ -81,6 +81,6 @@ def test_a_task_of_entities_has_no_accuracy_and_keeps_its_own_metrics() -> None:
     assert next(line for line in text.splitlines() if line.startswith("n ")).split()[-4:] == ["-", "1", "of", "1"]
 
 
-def test_what_a_reader_should_know_of_the_data_stands_below_the_scores() -> None:
+def test_notes_on_the_data_are_below_the_scores() -> None:
     noted = {("a", 1): {**result(0.6, 0.7), "notes": ["3 of 40 test documents are in training too"]}}
     assert "a: 3 of 40 test documents are in training too" in as_text(summarize(["a"], [1], noted)).splitlines()

@@ -52,7 +52,7 @@ def call(workspace: Workspace, *arguments: str) -> Result:
     return result
 
 
-def test_every_export_that_a_name_ever_had_is_a_version_of_it(made: Made) -> None:
+def test_every_export_under_a_name_is_a_version_of_it(made: Made) -> None:
     workspace, first, second = made
     versions = model_versions(workspace, "base")
     assert [(version.export, version.is_current) for version in versions] == [(first, False), (second, True)]
@@ -60,7 +60,7 @@ def test_every_export_that_a_name_ever_had_is_a_version_of_it(made: Made) -> Non
     assert [scores[version.name] for version in versions] == pytest.approx([57.0, 59.0])
 
 
-def test_a_version_is_found_by_name_alias_and_the_first_digits_of_its_key(made: Made) -> None:
+def test_a_version_is_found_by_name_alias_and_prefix_of_its_key(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, f"base@{key(first)}", "production")
     found = [find_version(workspace, wanted).export for wanted in ("base", "base@production", f"base@{first[7:11]}")]
@@ -75,12 +75,12 @@ def test_a_version_is_found_by_name_alias_and_the_first_digits_of_its_key(made: 
         ("base@", "no such version"),
     ],
 )
-def test_what_is_not_there_is_named_with_what_is(made: Made, wanted: str, message: str) -> None:
+def test_an_unknown_version_is_answered_with_the_known_ones(made: Made, wanted: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find_version(made[0], wanted)
 
 
-def test_an_alias_leads_to_a_folder_that_transformers_loads_from(made: Made) -> None:
+def test_an_alias_is_a_folder_that_transformers_can_load(made: Made) -> None:
     workspace, first, _ = made
     promote_version(workspace, f"base@{key(first)}", "production", "the paper's")
     link = workspace.root / "models" / "base@production"
@@ -104,7 +104,7 @@ def test_promotions_can_be_rolled_back_one_by_one(made: Made) -> None:
     ]
 
 
-def test_aliases_of_one_model_are_apart(made: Made) -> None:
+def test_models_have_separate_aliases(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, "base", "candidate")
     promote_version(workspace, f"base@{key(first)}", "production")
@@ -121,7 +121,7 @@ def test_a_damaged_version_is_not_promoted(made: Made) -> None:
 
 
 @pytest.mark.parametrize("alias", ["Production", "a/b", "../x", "", "-x"])
-def test_a_name_that_is_no_alias_is_refused(made: Made, alias: str) -> None:
+def test_an_invalid_alias_name_is_refused(made: Made, alias: str) -> None:
     with pytest.raises(UserError, match="is not an alias"):
         promote_version(made[0], "base", alias)
 
@@ -147,7 +147,7 @@ while True:
 """
 
 
-def test_killed_at_any_instant_an_alias_leads_to_the_old_version_or_to_the_new_one(made: Made) -> None:
+def test_an_alias_killed_at_any_instant_leads_to_the_old_or_the_new_version(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, "base", "production")
     names = [f"base@{key(one)}" for one in (first, second)]
@@ -171,7 +171,7 @@ def test_killed_at_any_instant_an_alias_leads_to_the_old_version_or_to_the_new_o
     assert os.readlink(workspace.root / "models" / "base@production") == f"../stages/{now}/output"  # noqa: PTH115
 
 
-def test_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None:
+def test_the_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None:
     workspace, _, second = made
     steps = lineage(workspace, second)
     assert [step.label for step in steps] == [
@@ -193,7 +193,7 @@ def test_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None:
     "provenance",
     [None, [], {"code": "x", "machine": 5}, {"code": {"snapshot": 5, "version": []}, "machine": {"node": {}}}],
 )
-def test_provenance_of_another_shape_is_a_gap_in_the_lineage(provenance: object, made: Made) -> None:
+def test_malformed_provenance_is_a_gap_in_the_lineage(provenance: object, made: Made) -> None:
     workspace, _, second = made
     manifest = json.loads(workspace.manifest(second).read_bytes())
     workspace.manifest(second).write_text(json.dumps(manifest | {"provenance": provenance, "sha256": 5}))

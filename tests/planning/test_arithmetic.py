@@ -12,7 +12,7 @@ from tests.support.recipes import BASIC, make_recipe
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(10_000_000_000, 3179), (1_000_000_000, 318), (100_000_000, 32)])
-def test_published_step_counts(tokens: int, steps: int) -> None:
+def test_step_counts_equal_the_published_ones(tokens: int, steps: int) -> None:
     assert steps_for_tokens(tokens, 384 * 8192) == steps
 
 
@@ -22,14 +22,14 @@ def test_steps_are_the_fewest_that_reach_the_tokens(tokens: int, step_tokens: in
     assert (steps - 1) * step_tokens < tokens <= steps * step_tokens
 
 
-def test_the_second_phase_goes_on_where_the_first_stopped_reading() -> None:
+def test_the_second_phase_continues_reading_after_the_first() -> None:
     recipe = make_recipe({"phases.clm.tokens": 10_000, "phases.mlm.tokens": 1_000})
     first, second = phase_steps(recipe).values()
     assert first.first_row == 0
     assert second.first_row == first.steps * recipe.batch.sequences
 
 
-def test_a_phase_that_restarts_reads_from_the_first_row_and_the_next_one_goes_on_from_it() -> None:
+def test_a_phase_that_restarts_reads_from_the_first_row() -> None:
     first, second = BASIC["phases"]
     phases = [first, {**second, "data": "restart"}, {**second, "name": "longer"}]
     recipe = make_recipe({"phases": phases})
@@ -38,6 +38,6 @@ def test_a_phase_that_restarts_reads_from_the_first_row_and_the_next_one_goes_on
     assert after.first_row == restarted.steps * recipe.batch.sequences
 
 
-def test_the_first_phase_has_nothing_to_restart_from() -> None:
+def test_the_first_phase_cannot_restart() -> None:
     with pytest.raises(ValidationError, match="the first phase starts at the first row anyway"):
         make_recipe({"phases.clm.data": "restart"})

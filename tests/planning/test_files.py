@@ -33,19 +33,19 @@ from tests.support.stages import make_stages, prepare_stage, pretrain_stage
 TARGET = Target("here", Site("here", pue=Sourced(1.2, "operator", 2024)), 60.0)
 
 
-def test_a_plan_is_read_back_as_it_was_written(workspace: Workspace) -> None:
+def test_a_plan_survives_the_round_trip(workspace: Workspace) -> None:
     plan = Plan("tiny", make_stages(), missing=("labels.csv: no such file",))
     write_plan(workspace, plan, TARGET)
     assert read_plan(workspace, "tiny") == (plan, TARGET)
 
 
-def test_stages_of_every_kind_are_read_back_as_they_were_written(workspace: Workspace) -> None:
+def test_stages_of_every_kind_survive_the_round_trip(workspace: Workspace) -> None:
     for stage in make_stages():
         write_stage(workspace, stage)
         assert read_stage(workspace, stage.id) == stage
 
 
-def test_an_outline_tells_what_the_stage_tells(workspace: Workspace) -> None:
+def test_an_outline_agrees_with_its_stage(workspace: Workspace) -> None:
     for stage in make_stages():
         write_stage(workspace, stage)
         outline = read_stage_outline(workspace, stage.id)
@@ -63,18 +63,18 @@ def test_the_outline_of_a_plan_has_its_stages_and_its_target(workspace: Workspac
     assert outline.target == TARGET
 
 
-def test_of_a_target_only_what_has_the_right_type_is_taken() -> None:
+def test_values_of_a_target_with_a_wrong_type_are_ignored() -> None:
     assert Target.from_json({"cluster": 3, "site": {"pue": 1.2}, "poll_s": "often"}) == Target()
 
 
-def test_an_evaluation_names_its_seed_apart(workspace: Workspace) -> None:
+def test_an_evaluation_names_its_seed_separately(workspace: Workspace) -> None:
     stages = make_stages({"benchmark.tasks.0.name": "a-seed-5", "benchmark.seeds": [7]})
     write_plan(workspace, Plan("tiny", stages), TARGET)
     (outline,) = (stage for stage in read_plan_outline(workspace, "tiny").stages if stage.kind == "evaluate")
     assert (outline.name, outline.seed) == ("evaluate a-seed-5", 7)
 
 
-def test_a_chain_that_is_not_there_is_answered_with_those_that_are(workspace: Workspace) -> None:
+def test_an_unknown_chain_is_answered_with_the_known_ones(workspace: Workspace) -> None:
     with pytest.raises(
         UserError, match=r"no chain named 'tiny' in .*; there is none yet: `detour run RECIPE` makes one"
     ):
@@ -86,7 +86,7 @@ def test_a_chain_that_is_not_there_is_answered_with_those_that_are(workspace: Wo
         read_plan_outline(workspace, "tiny")
 
 
-def test_a_stage_that_is_not_there_is_said_to_be_missing(workspace: Workspace) -> None:
+def test_a_missing_stage_is_reported(workspace: Workspace) -> None:
     with pytest.raises(UserError, match=r"prepare-0/stage\.json: no such stage; `detour plan` lists"):
         read_stage(workspace, "prepare-0")
 
@@ -100,9 +100,7 @@ def test_a_stage_that_is_not_there_is_said_to_be_missing(workspace: Workspace) -
         ('{"kind": "prepare", "key": "0", "label": "prepare", "inputs": {}, "settings": {}}', "they were edited"),
     ],
 )
-def test_an_unreadable_stage_is_named_with_the_reason_and_the_way_out(
-    workspace: Workspace, content: str, reason: str
-) -> None:
+def test_an_unreadable_stage_is_named_with_reason_and_remedy(workspace: Workspace, content: str, reason: str) -> None:
     path = stage_file(workspace, "prepare-0")
     path.parent.mkdir()
     path.write_text(content)
@@ -115,7 +113,7 @@ def test_an_unreadable_stage_is_named_with_the_reason_and_the_way_out(
     assert "\n" not in message
 
 
-def test_a_value_that_a_stage_cannot_have_is_named_in_one_line(workspace: Workspace) -> None:
+def test_an_impossible_value_in_a_stage_is_named_in_one_line(workspace: Workspace) -> None:
     stage = pretrain_stage()
     entry = stage.to_json()
     entry["runtime"]["training"]["attention"] = "none"
@@ -136,7 +134,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("stage", {stage.kind: stage for stage in make_stages()}.values(), ids=lambda stage: stage.kind)
-def test_whatever_a_stages_file_holds_it_is_read_or_named(workspace: Workspace, stage: Stage) -> None:
+def test_any_content_of_a_stage_file_is_read_or_reported(workspace: Workspace, stage: Stage) -> None:
     path = stage_file(workspace, stage.id)
     path.parent.mkdir(parents=True)
     content = stage.to_json()
@@ -160,7 +158,9 @@ def test_whatever_a_stages_file_holds_it_is_read_or_named(workspace: Workspace, 
         ({"label": None}, "an input that is not text"),
     ],
 )
-def test_an_outline_of_another_shape_is_named(workspace: Workspace, values: dict[str, Any], says: str) -> None:
+def test_an_outline_with_a_value_of_a_wrong_type_is_refused(
+    workspace: Workspace, values: dict[str, Any], says: str
+) -> None:
     stage = prepare_stage()
     write_stage(workspace, stage)
     stage_file(workspace, stage.id).write_text(json.dumps(stage.to_json() | values))
@@ -169,7 +169,7 @@ def test_an_outline_of_another_shape_is_named(workspace: Workspace, values: dict
 
 
 @pytest.mark.parametrize(("name", "value"), [("vocabulary", "x"), ("vocabulary", 10**30), ("validation_tokens", -1)])
-def test_a_number_of_the_way_of_running_is_checked_for_no_key_covers_it(
+def test_runtime_numbers_are_validated_because_no_key_covers_them(
     workspace: Workspace, name: str, value: object
 ) -> None:
     stage = next(stage for stage in make_stages() if stage.kind == "pretrain")
@@ -189,7 +189,7 @@ def test_a_damaged_plan_is_named(workspace: Workspace) -> None:
             read(workspace, "tiny")
 
 
-def test_a_stage_that_is_done_keeps_its_file(workspace: Workspace) -> None:
+def test_the_file_of_a_done_stage_is_kept(workspace: Workspace) -> None:
     before = prepare_stage()
     write_stage(workspace, before)
     written = stage_file(workspace, before.id).read_bytes()
@@ -201,7 +201,7 @@ def test_a_stage_that_is_done_keeps_its_file(workspace: Workspace) -> None:
     assert stage_file(workspace, before.id).read_bytes() == written
 
 
-def test_the_damaged_file_of_a_stage_that_is_done_is_written_again(workspace: Workspace) -> None:
+def test_a_damaged_file_of_a_done_stage_is_written_again(workspace: Workspace) -> None:
     stage = prepare_stage()
     workspace.output(stage.id).mkdir(parents=True)
     workspace.manifest(stage.id).write_text("{}")

@@ -174,7 +174,7 @@ def changed_by(changes: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(("path", "value", "changed"), DETERMINING, ids=[case[0] for case in DETERMINING])
-def test_a_change_that_matters_changes_exactly_what_is_downstream(path: str, value: Any, changed: set[str]) -> None:
+def test_a_relevant_change_changes_exactly_the_keys_downstream(path: str, value: Any, changed: set[str]) -> None:
     assert changed_by({path: value}) == changed
 
 
@@ -221,7 +221,7 @@ def keys_of(path: str, value: Any) -> set[str]:
     return {path}
 
 
-def test_no_key_of_a_recipe_is_left_out_here() -> None:
+def test_every_key_of_a_recipe_is_in_these_tests() -> None:
     """A new field must be put on one of the lists: does it determine a result or not?"""
     covered = TESTED_APART.union(*(keys_of(path, value) for path, value, _ in CASES))
     covered |= {path.rpartition(".")[0] for path in covered}
@@ -230,7 +230,7 @@ def test_no_key_of_a_recipe_is_left_out_here() -> None:
 
 
 @pytest.mark.parametrize(("path", "value"), IRRELEVANT, ids=[case[0] for case in IRRELEVANT])
-def test_names_and_ways_of_running_change_no_key(path: str, value: Any) -> None:
+def test_names_and_runtime_values_change_no_key(path: str, value: Any) -> None:
     assert set(keys(plan()).values()) == set(keys(plan({path: value})).values())
 
 
@@ -238,7 +238,7 @@ def test_renaming_a_phase_changes_no_key() -> None:
     assert set(keys(plan()).values()) == set(keys(plan({"phases.clm.name": "first"})).values())
 
 
-def test_a_local_model_is_its_content_wherever_it_lies() -> None:
+def test_a_local_model_is_identified_by_its_content_wherever_it_is() -> None:
     def inspect(entry: File | str) -> Content:
         place, fingerprint = str(entry if isinstance(entry, str) else entry.path).split(":")
         return Content((Path(place) / "model.safetensors",), (fingerprint,))
@@ -251,7 +251,7 @@ def test_a_local_model_is_its_content_wherever_it_lies() -> None:
     assert {label for label, key in at("/here:a").items() if at("/here:b")[label] != key} == FROM_CLM
 
 
-def test_the_keys_are_those_that_earlier_versions_and_other_machines_made() -> None:
+def test_keys_equal_those_of_earlier_versions_and_other_machines() -> None:
     """If this fails on purpose, whatever people have computed will be computed again: say so in the commit."""
     shown = {
         "prepare": "69b48c0c615c7a76",
@@ -263,7 +263,7 @@ def test_the_keys_are_those_that_earlier_versions_and_other_machines_made() -> N
 
 
 @pytest.mark.parametrize("place", ["data.sources.labels", "benchmark.tasks.chapter.data"])
-def test_a_tsv_has_the_key_of_the_quoting_that_its_name_decides(place: str) -> None:
+def test_the_key_of_a_tsv_has_the_quoting_implied_by_its_name(place: str) -> None:
     auto, none, double = (
         keys(plan({f"{place}.path": "labels.TSV.gz", f"{place}.quoting": quoting}))
         for quoting in ("auto", "none", "double")
@@ -271,18 +271,18 @@ def test_a_tsv_has_the_key_of_the_quoting_that_its_name_decides(place: str) -> N
     assert auto == none != double
 
 
-def test_other_content_in_a_file_changes_all_keys() -> None:
+def test_changed_content_of_a_file_changes_all_keys() -> None:
     before, after = keys(plan()), keys(plan(fingerprint="g"))
     assert not set(before.values()) & set(after.values())
 
 
-def test_a_further_seed_adds_one_evaluation_and_changes_no_other() -> None:
+def test_another_seed_adds_one_evaluation_and_changes_no_other() -> None:
     before, after = keys(plan()), keys(plan({"benchmark.seeds": [1, 2, 3]}))
     assert {label for label in before if before[label] != after[label]} == {"summarize"}
     assert set(after) - set(before) == {"evaluate chapter seed 3"}
 
 
-def test_arms_that_differ_in_the_first_phase_share_preparation_only() -> None:
+def test_arms_that_differ_in_the_first_phase_share_only_the_preparation() -> None:
     masked = {
         "phases.clm.objective": "masked",
         "phases.clm.masking_rate": 0.3,
@@ -314,7 +314,7 @@ def test_a_key_is_the_hash_of_the_canonical_form(kind: str, settings: str, input
     assert stage_key(kind, settings, inputs) == expected[:KEY_LENGTH]
 
 
-def test_keys_are_the_same_in_another_python_with_another_hash_seed() -> None:
+def test_keys_do_not_depend_on_the_hash_seed_of_python() -> None:
     code = "import json; from tests.planning.test_keys import keys, plan; print(json.dumps(keys(plan())))"
     root = Path(__file__).parents[2]
     for seed in ("1", "2"):
@@ -329,7 +329,7 @@ def test_keys_are_the_same_in_another_python_with_another_hash_seed() -> None:
         assert json.loads(printed) == keys(plan())
 
 
-def test_a_stage_survives_the_round_trip_and_an_edited_one_is_noticed() -> None:
+def test_a_stage_survives_the_round_trip_and_an_edit_is_detected() -> None:
     for stage in plan().stages:
         data = json.loads(json.dumps(stage.to_json()))
         assert Stage.from_json(data) == stage
@@ -337,7 +337,7 @@ def test_a_stage_survives_the_round_trip_and_an_edited_one_is_noticed() -> None:
             Stage.from_json({**data, "settings": {**data["settings"], "sneaked": 1}})
 
 
-def test_a_promotion_with_a_probe_is_read_back_as_it_was_written() -> None:
+def test_a_promotion_with_a_probe_survives_the_round_trip() -> None:
     gate = {"probe": {"task": "chapter", "least": 0.5}}
     promotion = next(stage for stage in plan({"phases.mlm.gate": gate}).stages if stage.label == "promote mlm")
     assert Stage.from_json(json.loads(json.dumps(promotion.to_json()))) == promotion

@@ -12,7 +12,7 @@ from tests.planning.test_keys import plan
 STAGES = plan().stages
 
 
-def test_only_the_roots_can_start_at_first() -> None:
+def test_only_stages_without_inputs_can_start_at_first() -> None:
     assert [stage.label for stage in startable(STAGES, (), ())] == ["prepare"]
 
 
@@ -31,12 +31,12 @@ def test_every_order_of_finishing_reaches_the_end(data: st.DataObject) -> None:
         done.add(chosen.id)
 
 
-def test_all_but_preparation_hangs_on_the_first_phase() -> None:
+def test_all_stages_but_the_preparation_depend_on_the_first_phase() -> None:
     first: Stage = STAGES[1]
     assert [stage.label for stage in downstream(STAGES, [first.id])] == [stage.label for stage in STAGES[1:]]
 
 
-def test_only_the_nearest_inputs_are_waited_for() -> None:
+def test_a_stage_waits_only_for_its_direct_inputs() -> None:
     labels = {stage.id: stage.label for stage in STAGES}
     nearest = {labels[stage_id]: [labels[i] for i in inputs] for stage_id, inputs in nearest_inputs(STAGES).items()}
     assert nearest["promote clm"] == ["pretrain clm"]

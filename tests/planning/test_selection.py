@@ -50,13 +50,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         ("pretrain*", Selection(stages=(FIRST.id, SECOND.id, OTHER.id))),
     ],
 )
-def test_a_word_means_a_chain_a_sweep_a_stage_or_what_fits_a_pattern(
-    workspace: Workspace, word: str, meant: Selection
-) -> None:
+def test_a_word_means_a_chain_a_sweep_a_stage_or_a_pattern(workspace: Workspace, word: str, meant: Selection) -> None:
     assert select(workspace, [word]) == meant
 
 
-def test_several_words_are_taken_together_and_each_thing_once(workspace: Workspace) -> None:
+def test_several_words_are_combined_and_each_match_taken_once(workspace: Workspace) -> None:
     found = select(workspace, ["other", "base-a", "base", "prepare"])
     assert found == Selection(("base-a", "base-b", "other"), (PREPARE.id,))
 
@@ -73,24 +71,22 @@ def test_several_words_are_taken_together_and_each_thing_once(workspace: Workspa
         ("pretrain clm", r"3 stages are called 'pretrain clm': name one as 'base-a/pretrain clm'"),
     ],
 )
-def test_what_names_nothing_or_too_much_is_answered_with_what_would_do(
-    workspace: Workspace, word: str, said: str
-) -> None:
+def test_an_unknown_or_ambiguous_word_is_answered_with_candidates(workspace: Workspace, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         select(workspace, [word])
 
 
-def test_a_stage_stands_for_the_chains_that_have_it_where_chains_are_meant(workspace: Workspace) -> None:
+def test_a_stage_means_its_chains_where_chains_are_expected(workspace: Workspace) -> None:
     assert select_chains(workspace, [SECOND.id]) == ("base-b",)
     assert select_chains(workspace, ["prepare"]) == tuple(CHAINS)
 
 
-def test_a_stage_that_is_named_by_its_chain_stands_for_that_chain(workspace: Workspace) -> None:
+def test_a_stage_named_with_its_chain_means_that_chain(workspace: Workspace) -> None:
     assert select_chains(workspace, ["base-b/prepare"]) == ("base-b",)
     assert select_chains(workspace, ["base-*/prepare"]) == ("base-a", "base-b")
     assert select_chains(workspace, ["base-b/prepare", "prepare"]) == ("base-a", "base-b", "other")
 
 
-def test_without_any_chain_it_is_said_how_to_make_one(tmp_path: Path) -> None:
+def test_without_any_chain_the_message_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is none yet"):
         select(Workspace(tmp_path), ["base"])

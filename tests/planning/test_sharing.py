@@ -48,7 +48,7 @@ def leaves(branches: Mapping[tuple[str, ...], Branch]) -> list[Branch]:
 
 @given(st.lists(CHANGES, min_size=1, max_size=6))
 @settings(max_examples=30, deadline=None)
-def test_every_stage_once_each_after_its_inputs_and_counted_as_often_as_needed(changes: list[dict[str, Any]]) -> None:
+def test_every_stage_comes_once_after_its_inputs_with_its_number_of_uses(changes: list[dict[str, Any]]) -> None:
     planned = plans(changes)
     shared = SharedPlan.of(planned)
     assert set(shared.stages) == {stage.id for plan in planned for stage in plan.stages}
@@ -62,7 +62,7 @@ def test_every_stage_once_each_after_its_inputs_and_counted_as_often_as_needed(c
 
 @given(st.lists(CHANGES, min_size=1, max_size=6), st.randoms())
 @settings(max_examples=30, deadline=None)
-def test_neither_order_nor_company_changes_a_key(changes: list[dict[str, Any]], random: Any) -> None:
+def test_neither_order_nor_other_chains_change_a_key(changes: list[dict[str, Any]], random: Any) -> None:
     together = plans(changes)
     order = list(range(len(changes)))
     random.shuffle(order)
@@ -74,9 +74,7 @@ def test_neither_order_nor_company_changes_a_key(changes: list[dict[str, Any]], 
 
 @given(CHANGES, CHANGES)
 @settings(max_examples=30, deadline=None)
-def test_chains_are_the_same_work_exactly_when_what_determines_it_is_the_same(
-    first: dict[str, Any], second: dict[str, Any]
-) -> None:
+def test_chains_are_equal_exactly_if_their_work_is(first: dict[str, Any], second: dict[str, Any]) -> None:
     determining = [
         {key: value for key, value in change.items() if key != "training.checkpoint_every"}
         for change in (_full(first), _full(second))
@@ -128,7 +126,7 @@ def test_the_order_of_axes_changes_no_stage(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_chains_of_several_sweeps_share_what_is_equal() -> None:
+def test_equal_stages_are_shared_between_sweeps() -> None:
     paper, decay = shipped("paper"), shipped("decay-lengths")
     assert set(decay.stages) <= set(paper.stages)
     assert len(paper.plans) == 22

@@ -24,6 +24,6 @@ def test_every_recipe_and_sweep_is_listed() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_its_stages_have_their_keys(name: str) -> None:
+def test_stages_of_shipped_recipes_and_sweeps_have_these_keys(name: str) -> None:
     stages = load_plans(SHIPPED[name]).shared.stages.values()
     assert sorted(stage.id for stage in stages if stage.kind in KINDS) == EXPECTED[name]

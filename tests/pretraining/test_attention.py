@@ -44,7 +44,7 @@ def test_causal_logits_do_not_see_later_tokens(backend: Backend) -> None:
 
 
 @every_backend
-def test_bidirectional_logits_are_the_plain_models(backend: Backend) -> None:
+def test_bidirectional_logits_equal_those_of_the_plain_model(backend: Backend) -> None:
     model, plain = backend.model(), tiny_model("sdpa")
     with torch.no_grad():
         for document in ROW:
@@ -55,7 +55,7 @@ def test_bidirectional_logits_are_the_plain_models(backend: Backend) -> None:
 
 @both_masks
 @every_backend
-def test_packed_documents_are_as_if_alone(backend: Backend, causal: bool) -> None:
+def test_packed_documents_do_not_see_each_other(backend: Backend, causal: bool) -> None:
     model = backend.model()
     with torch.no_grad():
         packed = predict(model, pack(TWO_ROWS, backend.device), causal=causal)
@@ -87,7 +87,7 @@ def test_a_local_layer_sees_exactly_its_window(backend: Backend, causal: bool) -
 
 @both_masks
 @pytest.mark.parametrize("device", DEVICES)
-def test_backends_agree_on_loss_and_gradients(device: str, causal: bool) -> None:
+def test_attention_backends_agree_on_loss_and_gradients(device: str, causal: bool) -> None:
     tokens = pack(TWO_ROWS, device)
     labels = causal_labels(tokens)
     backends = [parameter.values[0] for parameter in BACKENDS]
@@ -133,14 +133,14 @@ def attended(kernel: Kernel, dtype: torch.dtype) -> Tensor:
     return joined
 
 
-def test_full_precision_on_a_gpu_never_goes_through_a_half_precision_kernel() -> None:
+def test_full_precision_on_a_gpu_never_uses_a_half_precision_kernel() -> None:
     kernel = Kernel()
     in_double = attended(kernel, torch.float64)
     torch.testing.assert_close(attended(kernel, torch.float32).double(), in_double, atol=1e-6, rtol=1e-6)
     assert kernel.given == []
 
 
-def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_precision_on_a_gpu_uses_the_kernel_in_autocasts_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
     attended(kernel, torch.bfloat16)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: True)
@@ -150,14 +150,14 @@ def test_half_precision_on_a_gpu_is_the_kernels_in_the_type_of_autocast(monkeypa
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_transformers_takes_every_kernel_for_what_it_is(name: str) -> None:
+def test_transformers_accepts_every_kernel_under_its_name(name: str) -> None:
     """A name with `flash` in it would make transformers look for a package, and refuse the kernel without one."""
     model = tiny_model(name)
     logits = predict(model, pack(TWO_ROWS), causal=True)
     torch.testing.assert_close(logits, predict(tiny_model("sdpa"), pack(TWO_ROWS), causal=True), atol=2e-5, rtol=1e-4)
 
 
-def test_dropout_that_no_packed_kernel_has_is_refused() -> None:
+def test_dropout_that_no_packed_kernel_supports_is_refused() -> None:
     model = tiny_model("varlen", attention_dropout=0.1).train()
     with pytest.raises(ValueError, match="attention_dropout"):
         encode(model, pack([ROW]), causal=True)
@@ -176,7 +176,7 @@ def leaks(model: ModernBertForMaskedLM, length: int = 100, **arguments: object) 
     return bool(difference[0, : length * 6 // 10].abs().max() > 1e-3)
 
 
-def test_trap_is_causal_alone_leaks() -> None:
+def test_is_causal_alone_lets_later_tokens_leak() -> None:
     assert leaks(tiny_model("sdpa"), is_causal=True)  # local layers keep their two-sided mask
     assert leaks(tiny_model("eager"), is_causal=True)  # ignored altogether
     in_config = tiny_model("sdpa")
@@ -188,11 +188,11 @@ def test_trap_is_causal_alone_leaks() -> None:
     assert leaks(in_layers)
 
 
-def test_trap_a_test_shorter_than_the_window_sees_no_leak() -> None:
+def test_a_leak_test_shorter_than_the_window_finds_no_leak() -> None:
     assert not leaks(tiny_model("sdpa"), length=7, is_causal=True)
 
 
-def test_trap_position_ids_make_no_packing_mask() -> None:
+def test_position_ids_alone_do_not_mask_packed_documents() -> None:
     first, second = ROW[0], ROW[3]
     tokens = pack([[first, second]])
     with torch.no_grad():
@@ -201,7 +201,7 @@ def test_trap_position_ids_make_no_packing_mask() -> None:
     assert (packed[:, : len(first)] - alone).abs().max() > 1e-2
 
 
-def test_trap_the_decoder_class_has_a_window_one_shorter() -> None:
+def test_the_decoder_class_has_a_window_shorter_by_one() -> None:
     from transformers import ModernBertDecoderConfig, ModernBertDecoderForCausalLM
 
     encoder = tiny_model("sdpa")

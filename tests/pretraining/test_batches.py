@@ -44,7 +44,7 @@ def test_ranks_share_the_rows_of_a_step_and_phases_those_of_the_corpus(world_siz
     assert used == list(range(100, 140))
 
 
-def test_a_resumed_stream_reads_what_the_undisturbed_one_would(corpus: Path) -> None:
+def test_a_resumed_stream_reads_the_same_rows_as_an_uninterrupted_one(corpus: Path) -> None:
     sharing = Sharing(32, 4)
     whole = list(stream(corpus, sharing, range(6)))
     resumed = list(stream(corpus, sharing, range(4, 6)))
@@ -52,13 +52,13 @@ def test_a_resumed_stream_reads_what_the_undisturbed_one_would(corpus: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_make_the_steps_in_their_order(corpus: Path, workers: int) -> None:
+def test_workers_deliver_steps_in_order(corpus: Path, workers: int) -> None:
     batches = stream(corpus, Sharing(0, 4), range(2, 7))
     made = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=list)
     assert all(same(expected, actual) for expected, actual in zip(batches, made, strict=True))
 
 
-def test_microbatches_hold_the_step(corpus: Path) -> None:
+def test_the_microbatches_of_a_step_add_up_to_it(corpus: Path) -> None:
     (parts,) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=5)
     ((whole,),) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=BATCH_ROWS)
     assert [count_rows(part) for part in parts] == [5, 5, 5, 1]
@@ -68,7 +68,7 @@ def test_microbatches_hold_the_step(corpus: Path) -> None:
         assert torch.cat([part[name] for part in parts]).equal(whole[name])
 
 
-def test_a_batch_says_where_documents_and_labels_are(corpus: Path) -> None:
+def test_a_batch_marks_its_documents_and_labels(corpus: Path) -> None:
     ((whole,),) = stream(corpus, Sharing(0, BATCH_ROWS), range(1), microbatch_rows=BATCH_ROWS)
     starts = (whole["position_ids"].flatten() == 0).nonzero().flatten().tolist()
     assert whole["cu_seqlens"].tolist() == [*starts, BATCH_ROWS * ROW_TOKENS]

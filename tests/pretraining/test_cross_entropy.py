@@ -41,18 +41,18 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return float((actual.double() - expected).norm() / expected.norm())
 
 
-def test_in_bf16_and_many_pieces_the_loss_is_near_exact() -> None:
+def test_the_loss_is_nearly_exact_in_bf16_and_many_chunks() -> None:
     arguments = problem()
     assert relative_error(ours(*arguments, pieces=128, bf16=True)[0], exact(*arguments)[0]) < 1e-4
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3], ids=["hidden", "weight", "bias"])
-def test_in_bf16_and_many_pieces_gradients_are_near_exact(factor: int) -> None:
+def test_gradients_are_nearly_exact_in_bf16_and_many_chunks(factor: int) -> None:
     arguments = problem()
     assert relative_error(ours(*arguments, pieces=128, bf16=True)[factor], exact(*arguments)[factor]) < 3e-3
 
 
-def test_pieces_do_not_add_to_the_error() -> None:
+def test_chunking_adds_no_error() -> None:
     arguments = problem()
     expected = exact(*arguments)[2]
     few, many = (relative_error(ours(*arguments, pieces=pieces, bf16=True)[2], expected) for pieces in (1, 256))
@@ -61,21 +61,21 @@ def test_pieces_do_not_add_to_the_error() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(tokens=st.integers(1, 200), pieces=st.integers(1, 300), scale=st.floats(0.01, 30.0))
-def test_in_fp32_it_is_the_definition_whatever_the_pieces(tokens: int, pieces: int, scale: float) -> None:
+def test_in_fp32_the_loss_equals_its_definition_for_any_chunk_size(tokens: int, pieces: int, scale: float) -> None:
     arguments = problem(tokens, spread=scale / WIDTH**0.5)
     for actual, expected in zip(ours(*arguments, pieces=pieces, bf16=False), exact(*arguments), strict=True):
         torch.testing.assert_close(actual.double(), expected, atol=5e-6, rtol=2e-4)
 
 
 @pytest.mark.parametrize("bf16", [True, False])
-def test_the_value_alone_is_the_value_with_gradients(bf16: bool) -> None:
+def test_the_loss_without_gradients_equals_the_loss_with_gradients(bf16: bool) -> None:
     hidden, weight, bias, labels = problem(500)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         value = linear_cross_entropy(hidden, weight, bias, labels)
     torch.testing.assert_close(value, ours(hidden, weight, bias, labels, 1, bf16)[0], atol=1e-6, rtol=1e-6)
 
 
-def test_only_what_is_trained_gets_a_gradient() -> None:
+def test_only_trained_parameters_get_a_gradient() -> None:
     hidden, weight, _, labels = problem(100)
     hidden.requires_grad_()
     (gradient,) = torch.autograd.grad(linear_cross_entropy(hidden, weight, None, labels), hidden)
@@ -83,7 +83,7 @@ def test_only_what_is_trained_gets_a_gradient() -> None:
     torch.testing.assert_close(gradient.double(), expected, atol=1e-6, rtol=1e-4)
 
 
-def test_a_gradient_from_above_scales_all() -> None:
+def test_an_upstream_gradient_scales_all_gradients() -> None:
     arguments = problem(100)
     leaves = [x.clone().requires_grad_() for x in arguments[:3]]
     loss = linear_cross_entropy(leaves[0], leaves[1], leaves[2], arguments[3])
@@ -93,7 +93,7 @@ def test_a_gradient_from_above_scales_all() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gpus_single_pass_computes_the_same(dtype: torch.dtype) -> None:
+def test_the_single_pass_of_the_gpu_computes_the_same(dtype: torch.dtype) -> None:
     hidden, weight, bias, labels = problem(50, spread=1.0)
     logits = functional.linear(hidden, weight, bias).to(dtype)
     expected = softmax_gradient(logits.clone(), labels)
@@ -101,7 +101,7 @@ def test_the_gpus_single_pass_computes_the_same(dtype: torch.dtype) -> None:
         torch.testing.assert_close(actual, value, atol=1e-5, rtol=1e-4 if dtype == torch.float32 else 8e-3)
 
 
-def test_a_sure_prediction_keeps_its_small_gradient_in_bf16() -> None:
+def test_a_confident_prediction_keeps_its_small_gradient_in_bf16() -> None:
     """Rounded before the label's share is taken off, 0.998 would be 1 and the gradient nothing."""
     logits = torch.zeros(1, 4)
     logits[0, 2] = 7.3

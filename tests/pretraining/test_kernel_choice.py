@@ -62,20 +62,20 @@ def why_not(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> str | None:
     return problem("flash_attention_3", CPU, torch.bfloat16, HEADS)
 
 
-def test_a_right_kernel_has_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correct_kernel_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_not(monkeypatch, right) is None
 
 
 @pytest.mark.parametrize("kernel", [one_token_short, not_causal])
-def test_a_kernel_with_other_windows_is_refused(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> None:
+def test_a_kernel_with_a_wrong_window_is_refused(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> None:
     assert str(why_not(monkeypatch, kernel)).startswith("differs from exact attention by ")
 
 
-def test_a_kernel_that_leaves_nan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_produces_nan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_not(monkeypatch, leaves_nan) == "gives NaN or infinity"
 
 
-def test_a_kernel_that_raises_is_refused_with_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_raises_is_refused_with_the_first_line_of_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = "RuntimeError: no kernel image is available for execution on the device"
     assert why_not(monkeypatch, raises) == expected
 
@@ -91,12 +91,12 @@ def test_a_kernel_that_breaks_the_device_ends_the_choice(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", FLASH)
-def test_a_package_that_is_not_installed_is_said_to_be_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed_is_reported(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_choice, "find_spec", lambda _: None)
     assert problem(name, CPU, torch.bfloat16, HEADS) == "not installed"
 
 
-def test_flash_attn_4_alone_is_no_flash_attn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flash_attn_4_does_not_count_as_flash_attn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
     (tmp_path / "flash_attn" / "cute" / "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
@@ -107,7 +107,7 @@ def test_flash_attn_4_alone_is_no_flash_attn(tmp_path: Path, monkeypatch: pytest
         assert problem("flash_attention_4", CPU, torch.bfloat16, HEADS) != "not installed"
 
 
-def test_auto_takes_the_fastest_of_the_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_fastest_correct_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, varlen=right, flash_attention_2=one_token_short, flash_attention_3=right)
     speeds = iter([3.0, 2.0])
     monkeypatch.setattr(kernel_choice, "problem", lambda name, *_: problem(name, CPU, torch.bfloat16, HEADS))
@@ -118,13 +118,13 @@ def test_auto_takes_the_fastest_of_the_right_ones(monkeypatch: pytest.MonkeyPatc
     assert list(choice.refused) == ["flash_attention_2"]
 
 
-def test_without_a_right_kernel_masks_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_falls_back_to_masks_if_no_kernel_is_correct(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, varlen=raises)
     monkeypatch.setattr(kernel_choice, "problem", lambda *_: "broken")
     assert choose("auto", CUDA, HEADS, CU_SEQLENS, torch.bfloat16) == Choice("sdpa", {}, {"varlen": "broken"})
 
 
-def test_a_named_kernel_that_is_wrong_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_kernel_that_is_wrong_on_this_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, flash_attention_3=raises)
     monkeypatch.setattr(kernel_choice, "problem", lambda *_: "broken")
     with pytest.raises(ValueError, match="broken"):
@@ -135,14 +135,14 @@ def test_a_named_kernel_that_is_wrong_here_is_an_error(monkeypatch: pytest.Monke
     ("setting", "device", "dtype", "backend"),
     [("auto", CPU, None, "varlen"), ("auto", CUDA, None, "sdpa"), ("eager", CUDA, torch.bfloat16, "eager")],
 )
-def test_where_there_is_no_choice_nothing_is_measured(
+def test_nothing_is_measured_if_there_is_no_choice(
     setting: str, device: torch.device, dtype: torch.dtype | None, backend: str
 ) -> None:
     assert choose(setting, device, HEADS, CU_SEQLENS, dtype) == Choice(backend)
 
 
 @pytest.mark.parametrize("name", FLASH)
-def test_flash_kernels_are_for_gpus_and_half_precision(name: str) -> None:
+def test_flash_kernels_need_a_gpu_and_half_precision(name: str) -> None:
     with pytest.raises(ValueError, match="need a GPU"):
         named_backend(name, CPU, half=False)
     with pytest.raises(ValueError, match="only compute in half precision"):
@@ -154,12 +154,14 @@ def test_flash_kernels_are_for_gpus_and_half_precision(name: str) -> None:
     ("device", "half", "backend"),
     [("cuda", True, "varlen"), ("cuda", False, "sdpa"), ("cpu", False, "varlen"), ("mps", True, "sdpa")],
 )
-def test_a_backend_without_measurement_keeps_the_precision(device: str, half: bool, backend: str) -> None:
+def test_the_backend_chosen_without_measurement_suits_device_and_precision(
+    device: str, half: bool, backend: str
+) -> None:
     assert ready_backend(torch.device(device), half=half) == backend
 
 
 @pytest.mark.parametrize(("causal", "sides"), [(True, (0, 0)), (False, (-1, 8))])
-def test_a_models_windows_are_counted_by_layer(causal: bool, sides: tuple[int, int]) -> None:
+def test_the_windows_of_a_model_are_counted_by_layer(causal: bool, sides: tuple[int, int]) -> None:
     assert Heads.of(tiny_model().config, causal=causal).windows == {(-1, sides[0]): 2, (8, sides[1]): 2}
 
 

@@ -130,16 +130,14 @@ def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Te
 
 
 @pytest.mark.parametrize("window", [*WINDOWS, (100, 5), (5, 100), (UNBOUNDED, 5)])
-def test_the_reference_is_attention_by_its_definition(window: Window) -> None:
+def test_the_reference_kernel_equals_the_definition_of_attention(window: Window) -> None:
     q, k, v = random_heads()
     torch.testing.assert_close(reference(q, k, v, CU_SEQLENS, 0.3, window), by_hand(q, k, v, 0.3, window))
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("name", WORDS)
-def test_a_package_is_given_what_its_function_documents(
-    monkeypatch: pytest.MonkeyPatch, name: str, window: Window
-) -> None:
+def test_each_package_is_called_as_it_documents(monkeypatch: pytest.MonkeyPatch, name: str, window: Window) -> None:
     package, unbounded = WORDS[name]
     given = play(monkeypatch, package, unbounded, returns_sums=False)
     q, k, v = random_heads()
@@ -149,7 +147,7 @@ def test_a_package_is_given_what_its_function_documents(
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_log_sums_beside_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_log_sums_returned_with_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     play(monkeypatch, *WORDS[name], returns_sums=True)
     q, k, v = random_heads()
     actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, None, (8, 0))
@@ -158,7 +156,7 @@ def test_log_sums_beside_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("window", WINDOWS)
-def test_flash_attention_4_is_one_node_with_its_own_gradients(
+def test_flash_attention_4_is_one_graph_node_with_its_own_gradients(
     monkeypatch: pytest.MonkeyPatch, window: Window, compiled: bool
 ) -> None:
     play_flash_4(monkeypatch)
@@ -174,7 +172,7 @@ def test_flash_attention_4_is_one_node_with_its_own_gradients(
         torch.testing.assert_close(actual, expected)
 
 
-def test_torchs_own_kernel_is_called_as_its_signature_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_of_torch_is_called_with_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     real = signature(varlen.varlen_attn)
 
     def varlen_attn(*arguments: object, **named: object) -> Tensor:
@@ -190,7 +188,7 @@ def test_torchs_own_kernel_is_called_as_its_signature_says(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_the_reference_in_a_graph_has_the_same_gradients(window: Window) -> None:
+def test_the_reference_kernel_has_the_same_gradients_in_a_graph(window: Window) -> None:
     results = []
     for opaque in (False, True):
         inputs = q, k, v = random_heads(requires_grad=True)

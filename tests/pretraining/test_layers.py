@@ -36,7 +36,7 @@ def without_inductor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("without_inductor")
 @pytest.mark.parametrize("causal", [True, False])
-def test_layers_compute_what_those_of_transformers_compute(causal: bool) -> None:
+def test_layers_compute_the_same_as_those_of_transformers(causal: bool) -> None:
     model = tiny_model("varlen").train()
     expected = encoded(model, causal=causal)
     compile_layers(model)
@@ -48,7 +48,7 @@ def test_layers_compute_what_those_of_transformers_compute(causal: bool) -> None
 
 @pytest.mark.usefixtures("without_inductor")
 @pytest.mark.parametrize("bf16_stream", [False, True])
-def test_under_autocast_they_round_where_transformers_does(bf16_stream: bool) -> None:
+def test_under_autocast_layers_are_as_close_to_fp32_as_those_of_transformers(bf16_stream: bool) -> None:
     """Farther from its states than it is from those in fp32 they must not be."""
     exact, *_ = encoded(tiny_model("varlen").train(), causal=True)
     states = []
@@ -64,7 +64,7 @@ def test_under_autocast_they_round_where_transformers_does(bf16_stream: bool) ->
     assert (by_layers - exact).norm() < 1.2 * (by_transformers - exact).norm()
 
 
-def test_however_many_kinds_of_layer_a_process_has_all_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_layer_in_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs hold for numbers of any size, but for a norm's epsilon, which makes kinds here."""
     ran: list[torch.fx.GraphModule] = []
 
@@ -107,7 +107,9 @@ def test_a_frozen_layer_gets_no_gradient() -> None:
         {"hidden_activation": "relu"},
     ],
 )
-def test_another_layer_is_left_to_transformers(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_other_architectures_are_left_to_transformers(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)
     model = tiny_model("varlen", **changes)
     assert not can_be_compiled(model)
@@ -116,7 +118,7 @@ def test_another_layer_is_left_to_transformers(changes: dict[str, Any], monkeypa
     assert torch.equal(encode(model, TOKENS, causal=True), before)
 
 
-def test_so_is_one_with_dropout_behind_its_attention() -> None:
+def test_a_layer_with_dropout_after_its_attention_is_left_to_transformers() -> None:
     model = tiny_model("varlen")
     assert can_be_compiled(model)
     set_attention_output_dropout(model, 0.1)

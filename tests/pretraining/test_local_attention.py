@@ -17,7 +17,7 @@ TRITON = ROOT / ".cache/triton"
 WINDOWS = [(64, 0), (20, 70)]
 
 
-def test_interpreted_kernels_give_the_outputs_and_gradients_of_exact_attention() -> None:
+def test_interpreted_kernels_match_outputs_and_gradients_of_exact_attention() -> None:
     errors = interpreted(WINDOWS)
     assert [len(of_window) for of_window in errors] == [4] * len(WINDOWS)
     assert max(map(max, errors)) < 1e-5
@@ -46,5 +46,5 @@ def interpreted(windows: list[Window]) -> list[list[float]]:
         ((UNBOUNDED, UNBOUNDED), False),
     ],
 )
-def test_they_are_for_narrow_windows(window: Window, narrow: bool) -> None:
+def test_local_kernels_are_only_used_for_narrow_windows(window: Window, narrow: bool) -> None:
     assert is_narrow(window) == narrow

@@ -27,7 +27,7 @@ def loss_and_gradients(batch: Batch, method: CrossEntropy, bf16: bool = False) -
 
 
 @pytest.mark.parametrize("every", [1, 7])
-def test_chunked_is_full(every: int) -> None:
+def test_the_chunked_loss_equals_the_full_loss(every: int) -> None:
     batch = labelled(every)
     assert (len(batch["labels"]) > CPU_PIECE_TOKENS) == (every == 1)
     full, gradients = loss_and_gradients(batch, "full")
@@ -36,7 +36,7 @@ def test_chunked_is_full(every: int) -> None:
     torch.testing.assert_close(chunked_gradients, gradients, atol=1e-6, rtol=1e-4)
 
 
-def test_it_is_the_loss_of_the_plain_model() -> None:
+def test_the_loss_equals_that_of_the_plain_model() -> None:
     document = random_documents((50,))[0]
     tokens = pack([[document]])
     labels = torch.full((50,), -100)
@@ -47,7 +47,7 @@ def test_it_is_the_loss_of_the_plain_model() -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_autocast_reaches_the_vocabulary_matrix() -> None:
+def test_autocast_applies_to_the_vocabulary_matrix() -> None:
     batch = labelled(1)
     expected, gradients = loss_and_gradients(batch, "full")
     actual, bf16_gradients = loss_and_gradients(batch, "chunked", bf16=True)
@@ -57,7 +57,7 @@ def test_autocast_reaches_the_vocabulary_matrix() -> None:
     assert cosine > 0.99
 
 
-def test_the_value_alone_is_exact_under_autocast_too() -> None:
+def test_the_loss_without_gradients_is_exact_under_autocast() -> None:
     batch, model = labelled(1), tiny_model("varlen")
     losses = []
     for enabled in (True, False):
@@ -69,7 +69,7 @@ def test_the_value_alone_is_exact_under_autocast_too() -> None:
     torch.testing.assert_close(losses[1], expected, atol=1e-6, rtol=1e-6)
 
 
-def test_a_batch_without_labels_costs_nothing_and_is_no_nan() -> None:
+def test_a_batch_without_labels_has_loss_zero_and_not_nan() -> None:
     batch = labelled(1)
     nothing = torch.empty(0, dtype=torch.int64)
     loss, gradients = loss_and_gradients({**batch, "labels": nothing, "label_positions": nothing}, "auto")

@@ -20,17 +20,17 @@ GIB = 2**30
     row=st.integers(1, 20 * GIB),
     capacity=st.integers(1, 200 * GIB),
 )
-def test_the_largest_divisor_that_fits(rows: int, fixed: int, row: int, capacity: int) -> None:
+def test_the_microbatch_is_the_largest_divisor_that_fits(rows: int, fixed: int, row: int, capacity: int) -> None:
     fitting = [n for n in range(1, rows + 1) if rows % n == 0 and fixed + n * row <= 0.9 * capacity]
     assert rows_that_fit(rows, fixed, row, capacity) == max(fitting, default=None)
 
 
-def test_the_batch_of_the_base_recipe_on_an_h100() -> None:
+def test_the_base_recipe_on_an_h100_gets_the_expected_microbatch() -> None:
     """96 rows a rank; 2.4 GiB of weights and moments, 4 GiB a row."""
     assert rows_that_fit(96, round(2.4 * GIB), 4 * GIB, 80 * GIB) == 16
 
 
-def test_on_a_cpu_it_is_one_and_nothing_is_run() -> None:
+def test_on_a_cpu_the_microbatch_is_one_and_nothing_is_measured() -> None:
     ran: list[int] = []
     assert microbatch_rows(16, torch.device("cpu"), ran.append, 0) == 1
     assert ran == []
@@ -44,13 +44,13 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capacity_bytes: int) -> torch.devi
     return torch.device("cuda")
 
 
-def test_what_one_and_two_rows_need_says_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_more_rows_is_extrapolated_from_one_and_two(monkeypatch: pytest.MonkeyPatch) -> None:
     device = on_a_gpu(monkeypatch, capacity_bytes=2000)
     assert microbatch_rows(16, device, lambda _: None, moments_bytes=0) == 8
     assert microbatch_rows(16, device, lambda _: None, moments_bytes=300) == 4
 
 
-def test_a_device_too_small_for_a_row_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_too_small_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     device = on_a_gpu(monkeypatch, capacity_bytes=1100)
     with pytest.raises(PermanentFailure, match="one row needs"):
         microbatch_rows(16, device, lambda _: None, moments_bytes=0)

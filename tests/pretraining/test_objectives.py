@@ -25,12 +25,12 @@ def test_causal_labels_are_the_next_tokens_of_the_same_document() -> None:
     assert causal_labels(IDS, BOUNDARIES).tolist() == expected
 
 
-def test_positions_start_again_in_every_document() -> None:
+def test_positions_restart_at_every_document() -> None:
     assert position_ids(BOUNDARIES).tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.3])
-def test_masking_keeps_its_rates(rate: float) -> None:
+def test_masking_follows_its_rates(rate: float) -> None:
     generator = np.random.default_rng(0)
     ids = generator.integers(5, 1000, size=200_000)
     read, labels = mask_tokens(ids, rate, VOCABULARY, generator)
@@ -55,7 +55,7 @@ def test_special_tokens_are_never_predicted() -> None:
     assert (read == ids).all()
 
 
-def test_masks_are_a_function_of_seed_and_row() -> None:
+def test_masks_depend_only_on_seed_and_row() -> None:
     row = PackedRow(np.arange(5, 105), np.array([0, 100], dtype=np.int32), "source")
     first = make_example(row, MASKED, VOCABULARY, (17, 3))
     again = make_example(row, MASKED, VOCABULARY, (17, 3))
@@ -65,13 +65,15 @@ def test_masks_are_a_function_of_seed_and_row() -> None:
         assert (make_example(row, MASKED, VOCABULARY, other).labels != first.labels).any()
 
 
-def test_a_causal_example_reads_the_row_as_it_is() -> None:
+def test_a_causal_example_leaves_the_row_unchanged() -> None:
     example = make_example(PackedRow(IDS, BOUNDARIES, "source"), CAUSAL, VOCABULARY, (17, 0))
     assert (example.input_ids == IDS).all()
 
 
 @pytest.mark.parametrize(("maskable", "chosen"), [(False, {7, 20, 21}), (True, {1, 2, 7, 20, 21})])
-def test_special_tokens_are_masked_where_the_recipe_says_so_and_padding_never(maskable: bool, chosen: set[int]) -> None:
+def test_special_tokens_are_masked_only_if_the_recipe_says_so_and_padding_never(
+    maskable: bool, chosen: set[int]
+) -> None:
     row = PackedRow(np.array([1, 20, 21, 2, 1, 7, 2, 0]), np.array([0, 4, 7, 8], dtype=np.int32), "notes")
     objective = Objective("masked", 0.5, mask_special_tokens=maskable)
     examples = [make_example(row, objective, VOCABULARY, (0, number)) for number in range(200)]

@@ -33,7 +33,7 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_decay_is_decoupled_as_composers_is() -> None:
+def test_weight_decay_is_decoupled_as_in_composer() -> None:
     _import_composer()
     from composer.optim import DecoupledAdamW
 
@@ -63,7 +63,7 @@ def trained_names(model: ModernBertForMaskedLM) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def test_frozen_layers_get_neither_gradient_nor_moments_nor_decay() -> None:
+def test_frozen_layers_get_no_gradient_moments_or_decay() -> None:
     model = tiny_model()
     everything = trained_names(model)
     freeze(model, [Freeze(first=0, last=1), Freeze(first=3, last=3)])
@@ -73,19 +73,19 @@ def test_frozen_layers_get_neither_gradient_nor_moments_nor_decay() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(everything) - len(held)
 
 
-def test_freezing_embeddings_holds_the_tied_output_matrix() -> None:
+def test_freezing_embeddings_freezes_the_tied_output_matrix() -> None:
     model = tiny_model()
     freeze(model, [Freeze(first=0, last=0, embeddings=True)])
     assert not model.decoder.weight.requires_grad
     assert model.decoder.bias.requires_grad
 
 
-def test_a_layer_that_is_not_there_cannot_be_frozen() -> None:
+def test_freezing_a_layer_that_does_not_exist_is_refused() -> None:
     with pytest.raises(PermanentFailure, match="no layer 4, the model has layers 0 to 3"):
         freeze(tiny_model(), [Freeze(first=2, last=4)])
 
 
-def test_state_goes_over_by_name_and_leaves_the_rate_alone() -> None:
+def test_optimizer_state_is_matched_by_name_and_leaves_the_learning_rate_unchanged() -> None:
     model = tiny_model()
     optimizer = build_optimizer(model, SETTINGS)
     take_steps(model, optimizer, [2e-3, 1e-5])
@@ -102,7 +102,7 @@ def test_state_goes_over_by_name_and_leaves_the_rate_alone() -> None:
     assert torch.equal(weights(model), weights(resumed))
 
 
-def test_layers_that_thaw_start_with_fresh_moments() -> None:
+def test_unfrozen_layers_start_with_fresh_moments() -> None:
     before = tiny_model()
     freeze(before, [Freeze(first=0, last=0)])
     optimizer = build_optimizer(before, SETTINGS)

@@ -56,7 +56,7 @@ def assert_bit_identical(actual: TrainerState, expected: TrainerState) -> None:
 
 
 @both_phases
-def test_killed_again_and_again_it_ends_as_if_undisturbed(
+def test_a_training_killed_repeatedly_ends_with_the_same_weights(
     tmp_path: Path, corpus: Path, phase: Phase, undisturbed: dict[str, TrainerState]
 ) -> None:
     """Half way through writing the second checkpoint, then at an instant drawn by chance, then left alone."""
@@ -72,7 +72,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2], ids=lambda number: number.name)
-def test_a_signal_saves_and_ends_with_the_code_for_it(
+def test_a_signal_saves_a_checkpoint_and_ends_with_its_exit_code(
     tmp_path: Path, corpus: Path, number: signal.Signals, undisturbed: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"checkpoint_every": 1})
@@ -90,7 +90,7 @@ def test_a_signal_saves_and_ends_with_the_code_for_it(
     [(CLM, 1, 2), (MLM, 1, 2), (CLM, 2, 4)],
     ids=["clm on two GPUs", "mlm on two GPUs", "clm on two nodes of four"],
 )
-def test_several_ranks_learn_what_one_does(
+def test_several_ranks_learn_the_same_as_one(
     tmp_path: Path, corpus: Path, phase: Phase, nodes: int, node_ranks: int
 ) -> None:
     alone, together = (
@@ -104,7 +104,7 @@ def test_several_ranks_learn_what_one_does(
     assert final(together).tokens == expected.tokens
 
 
-def test_a_stop_on_one_rank_stops_all_after_the_same_step(tmp_path: Path, corpus: Path) -> None:
+def test_a_stop_on_one_rank_stops_all_ranks_after_the_same_step(tmp_path: Path, corpus: Path) -> None:
     made = job(tmp_path, corpus, steps=200, training={"checkpoint_every": 1})
     first, second = start_ranks(made)
     wait_for_checkpoint(made, first)
@@ -113,7 +113,7 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(tmp_path: Path, corpus
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_users_loggers_do_not_hang_where_there_are_two_ranks(tmp_path: Path, corpus: Path, name: str) -> None:
+def test_user_loggers_do_not_deadlock_with_two_ranks(tmp_path: Path, corpus: Path, name: str) -> None:
     made = job(tmp_path, corpus, steps=2, training={"loggers": (name,)})
     assert [finish(process, TIMEOUT_S) for process in start_ranks(made)] == [0, 0]
 

@@ -22,12 +22,12 @@ def streams(bf16: bool) -> list[Tensor]:
     return kept
 
 
-def test_every_layer_passes_on_bf16() -> None:
+def test_every_layer_outputs_bf16() -> None:
     assert {stream.dtype for stream in streams(bf16=True)} == {torch.bfloat16}
     assert {stream.dtype for stream in streams(bf16=False)} == {torch.float32}
 
 
-def test_it_is_the_same_stream_up_to_rounding() -> None:
+def test_the_residual_stream_is_the_same_up_to_rounding() -> None:
     for rounded, stream in zip(streams(bf16=True), streams(bf16=False), strict=True):
         assert (rounded.float() - stream).norm() / stream.norm() < 0.02
 

@@ -25,26 +25,26 @@ def encoder(tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
-def test_an_encoder_without_a_head_starts_no_phase_unasked(corpus: Path, encoder: Path) -> None:
+def test_an_encoder_without_a_head_is_refused_unless_a_new_head_is_requested(corpus: Path, encoder: Path) -> None:
     with pytest.raises(PermanentFailure, match=r"missing: decoder\.bias, head\.dense\.weight"):
         load_model(Start(Model(pretrained=str(encoder))), read_index(corpus), SEED)
 
 
-def test_a_head_that_the_recipe_asks_for_is_the_training_seeds(corpus: Path, encoder: Path) -> None:
+def test_a_new_head_depends_on_the_training_seed(corpus: Path, encoder: Path) -> None:
     start = Start(Model(pretrained=str(encoder), head="new"))
     heads = [load_model(start, read_index(corpus), SEED).head.dense.weight for _ in range(2)]
     assert torch.equal(*heads)
 
 
 @pytest.mark.parametrize("origin", ["pretrained", "config"])
-def test_the_model_knows_the_rows_length_as_its_context(corpus: Path, encoder: Path, origin: str) -> None:
+def test_the_model_records_the_row_length_as_its_context(corpus: Path, encoder: Path, origin: str) -> None:
     made = {"pretrained": str(encoder), "head": "new"} if origin == "pretrained" else {"config": CONFIG}
     index = read_index(corpus)
     model = load_model(Start(Model.model_validate(made)), index, SEED)
     assert model.config.max_position_embeddings == index.sequence_length > 16
 
 
-def test_attention_output_dropout_acts_in_training_alone() -> None:
+def test_attention_output_dropout_applies_only_in_training() -> None:
     plain, dropped = tiny_model(), tiny_model()
     set_attention_output_dropout(dropped, 0.5)
     ids = torch.arange(3, 35)[None]
@@ -54,7 +54,7 @@ def test_attention_output_dropout_acts_in_training_alone() -> None:
     assert dropped.state_dict().keys() == plain.state_dict().keys()
 
 
-def test_without_the_switch_the_models_own_dropout_stays() -> None:
+def test_without_the_option_the_model_keeps_its_own_dropout() -> None:
     model = tiny_model(attention_dropout=0.25)
     set_attention_output_dropout(model, 0.0)
     assert model.model.layers[0].attn.out_drop.p == 0.25

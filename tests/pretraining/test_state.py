@@ -8,7 +8,7 @@ from detour.pretraining.state import copy_state
 from tests.pretraining.tiny import tiny_model
 
 
-def test_a_copy_stays_as_it_was_while_training_goes_on() -> None:
+def test_a_copy_of_the_state_does_not_change_as_training_continues() -> None:
     model = tiny_model().train()
     optimizer = build_optimizer(model, Optimizer(lr=0.1))
     ids = torch.arange(3, 50)[None]

@@ -80,7 +80,9 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @both_phases
-def test_a_phase_learns_and_tells_how(tmp_path: Path, corpus: Path, phase: Phase, used_rates: list[float]) -> None:
+def test_a_phase_learns_and_records_its_progress(
+    tmp_path: Path, corpus: Path, phase: Phase, used_rates: list[float]
+) -> None:
     made, recorder = job(tmp_path, corpus, phase, steps=20), Recorder()
     result = train(made, recorder)
     expected = [
@@ -110,7 +112,7 @@ def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
 
 
 @both_phases
-def test_microbatches_do_not_change_what_is_learnt(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+def test_the_microbatch_size_does_not_change_what_is_learnt(tmp_path: Path, corpus: Path, phase: Phase) -> None:
     """At the published rate: AdamW turns the rounding of a vanishing gradient into a difference in proportion to it."""
     ends = []
     for rows in (16, 4, 1):
@@ -125,7 +127,7 @@ def test_microbatches_do_not_change_what_is_learnt(tmp_path: Path, corpus: Path,
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
-def test_backends_learn_the_same(
+def test_attention_backends_learn_the_same(
     tmp_path: Path, corpus: Path, backend: str, undisturbed: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"attention": backend, "cross_entropy": "full"})
@@ -148,7 +150,7 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
 
 
 @both_phases
-def test_in_fifty_steps_layers_are_compiled_whole_and_never_again_after_the_first(
+def test_in_fifty_steps_each_layer_is_compiled_whole_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase
 ) -> None:
     """No document comes twice. Each kind of layer, and the head, is compiled once, and a second time when the number of
@@ -180,7 +182,7 @@ def compile_by(monkeypatch: pytest.MonkeyPatch, backend: str | Callable[..., Any
 
 
 @pytest.mark.parametrize("phase", [frozen(CLM, (0, 1)), frozen(MLM, (2, 2), embeddings=True)], ids=["clm", "mlm"])
-def test_frozen_layers_stay_to_the_bit_and_others_move(tmp_path: Path, corpus: Path, phase: Phase) -> None:
+def test_frozen_layers_stay_identical_while_others_change(tmp_path: Path, corpus: Path, phase: Phase) -> None:
     made = job(tmp_path, corpus, phase, steps=4)
     train(made, Recorder())
     start = load_model(made.start, _index(corpus), made.seeds.training).state_dict()
@@ -192,7 +194,7 @@ def test_frozen_layers_stay_to_the_bit_and_others_move(tmp_path: Path, corpus: P
         assert torch.equal(tensor, start[name]) == is_held, name
 
 
-def test_dropout_is_a_function_of_the_step(tmp_path: Path, corpus: Path) -> None:
+def test_dropout_depends_only_on_the_step(tmp_path: Path, corpus: Path) -> None:
     config = {"mlp_dropout": 0.2}
     whole = job(tmp_path / "whole", corpus, steps=6, config=config)
     train(whole, Recorder())
@@ -205,7 +207,7 @@ def test_dropout_is_a_function_of_the_step(tmp_path: Path, corpus: Path) -> None
 
 @both_phases
 @pytest.mark.parametrize("stop_step", [1, 7])
-def test_a_stop_saves_and_the_next_attempt_ends_as_if_undisturbed(
+def test_a_stopped_training_resumes_and_ends_with_the_same_weights(
     tmp_path: Path, corpus: Path, phase: Phase, stop_step: int, undisturbed: dict[str, TrainerState],
     used_rates: list[float],
 ) -> None:  # fmt: skip
@@ -224,12 +226,12 @@ def test_a_stop_saves_and_the_next_attempt_ends_as_if_undisturbed(
     assert_same(final(made), undisturbed[phase.name])
 
 
-def test_a_stop_in_the_last_step_is_the_end(tmp_path: Path, corpus: Path) -> None:
+def test_a_stop_during_the_last_step_completes_the_phase(tmp_path: Path, corpus: Path) -> None:
     made = job(tmp_path, corpus, steps=2)
     assert train(made, Recorder(stop_at=made.tokens))["steps"] == 2
 
 
-def test_handlers_of_signals_survive_composer(tmp_path: Path, corpus: Path) -> None:
+def test_signal_handlers_survive_composer(tmp_path: Path, corpus: Path) -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: seen.append(number))
     try:
@@ -250,7 +252,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_newest_checkpoint_is_skipped_and_said(
+def test_a_damaged_newest_checkpoint_is_skipped_and_reported(
     tmp_path: Path,
     corpus: Path,
     kind: str,
@@ -273,7 +275,7 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_said(
     assert_same(final(made), undisturbed["clm"])
 
 
-def test_a_checkpoint_with_nan_is_skipped_and_said(
+def test_a_checkpoint_with_nan_is_skipped_and_reported(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus)
@@ -311,7 +313,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> type[Poisoned]:
     return Poisoned
 
 
-def test_a_disk_full_for_a_while_costs_no_step(
+def test_a_temporarily_full_disk_costs_no_step(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
 ) -> None:
     refusals = [errno.ENOSPC] * 3
@@ -330,7 +332,7 @@ def test_a_disk_full_for_a_while_costs_no_step(
     assert_same(final(made), undisturbed["clm"])
 
 
-def test_a_slow_disk_does_not_hold_the_steps_up(
+def test_a_slow_disk_does_not_delay_the_steps(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
 ) -> None:
     """The first checkpoint is not written before two more steps are done, and holds the state of its own step."""
@@ -354,7 +356,7 @@ def test_a_slow_disk_does_not_hold_the_steps_up(
     assert_same(final(made), undisturbed["clm"])
 
 
-def test_what_a_write_beside_the_training_raises_ends_it(
+def test_an_error_of_a_background_write_ends_the_training(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_path: Path, _state: TrainerState) -> None:
@@ -377,7 +379,9 @@ def test_an_old_checkpoint_that_cannot_be_removed_stays(
     assert_same(final(made), undisturbed["clm"])
 
 
-def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, corpus: Path, poisoned: type[Poisoned]) -> None:
+def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(
+    tmp_path: Path, corpus: Path, poisoned: type[Poisoned]
+) -> None:
     poisoned.bad = frozenset({2, 3, 5})
     made, recorder = job(tmp_path, corpus, steps=6), Recorder()
     assert train(made, recorder)["tokens"] == made.tokens
@@ -388,7 +392,9 @@ def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, corpus: Path,
     assert {float(moments["step"]) for moments in state.optimizer["state"].values()} == {3.0}
 
 
-def test_three_in_a_row_end_the_phase_for_good(tmp_path: Path, corpus: Path, poisoned: type[Poisoned]) -> None:
+def test_three_gradients_in_a_row_that_are_not_finite_end_the_phase_for_good(
+    tmp_path: Path, corpus: Path, poisoned: type[Poisoned]
+) -> None:
     poisoned.bad = frozenset({5, 6, 7})
     made, recorder = job(tmp_path, corpus), Recorder()
     with pytest.raises(PermanentFailure, match="not finite in 3 steps in a row, up to step 6"):
@@ -396,7 +402,7 @@ def test_three_in_a_row_end_the_phase_for_good(tmp_path: Path, corpus: Path, poi
     assert [saved.step for saved in recorder.of(CheckpointSaved)] == [3, 6]
 
 
-def test_the_second_phase_takes_weights_and_moments_and_its_own_schedule(
+def test_the_second_phase_inherits_weights_and_moments_but_not_the_schedule(
     tmp_path: Path, corpus: Path, used_rates: list[float], undisturbed: dict[str, TrainerState]
 ) -> None:
     parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"])
@@ -419,7 +425,7 @@ def test_the_second_phase_takes_weights_and_moments_and_its_own_schedule(
     assert any(not torch.equal(ends[0].model[name], ends[1].model[name]) for name in ends[0].model)
 
 
-def test_a_parent_without_optimizer_cannot_give_one(
+def test_a_parent_without_optimizer_state_cannot_provide_one(
     tmp_path: Path, corpus: Path, undisturbed: dict[str, TrainerState]
 ) -> None:
     parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"], with_optimizer=False)
@@ -428,7 +434,7 @@ def test_a_parent_without_optimizer_cannot_give_one(
         train(made, Recorder())
 
 
-def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path) -> None:
+def test_validations_and_checkpoints_happen_at_the_configured_steps(tmp_path: Path, corpus: Path) -> None:
     made = job(tmp_path, corpus, steps=7, training={"validate_every": 2, "checkpoint_every": 3, "checkpoints_kept": 1})
     recorder = Recorder()
     train(made, recorder)
@@ -449,7 +455,7 @@ def test_validation_and_checkpoints_come_when_asked(tmp_path: Path, corpus: Path
         ({"training": {"attention": "flash_attention_2"}}, "training.attention: flash_attention_2 cannot be used here"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_sentence(
+def test_a_setting_that_cannot_work_is_one_sentence(
     tmp_path: Path, corpus: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -458,7 +464,7 @@ def test_what_cannot_work_is_said_in_one_sentence(
         train(job(tmp_path, corpus, **changes), Recorder())
 
 
-def test_users_loggers_are_told_the_figures(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_loggers_receive_the_metrics(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     composer_seam._import_composer()
     from composer.loggers import InMemoryLogger
 
@@ -479,7 +485,7 @@ LEFT_BY = {
 
 
 @pytest.mark.parametrize("name", LEFT_BY)
-def test_users_loggers_write_into_the_stages_folder(
+def test_user_loggers_write_into_the_folder_of_the_stage(
     tmp_path: Path, corpus: Path, name: str, undisturbed: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"loggers": (name,)})

@@ -45,11 +45,11 @@ def cluster(rule: str, per_node: int = 4, gpu_type: str = "h100", **billing: Any
         (8, 192, 2, 8.0),
     ],
 )
-def test_a_share_of_cores_raises_the_bill(gpus: int, cpus: int, nodes: int, billed: float) -> None:
+def test_the_larger_share_of_cores_or_gpus_is_billed(gpus: int, cpus: int, nodes: int, billed: float) -> None:
     assert billed_gpus(cluster("cores-share"), gpus, cpus, nodes) == billed
 
 
-def test_whole_nodes() -> None:
+def test_whole_nodes_are_billed_where_the_site_says_so() -> None:
     assert billed_gpus(cluster("whole-node"), 1, 8, 2) == 8.0
     shared = cluster("cores-share", multi_node_bills_whole_nodes=True)
     assert billed_gpus(shared, 2, 48, 2) == 8.0
@@ -57,13 +57,13 @@ def test_whole_nodes() -> None:
     assert billed_gpus(shared, 1, 24, 1, exclusive=True) == 4.0
 
 
-def test_reserved_gpus_dies_and_free_sites() -> None:
+def test_reserved_gpus_dies_and_free_sites_are_billed_by_their_rules() -> None:
     assert billed_gpus(cluster("gpu"), 3, None, 1) == 3.0
     assert billed_gpus(cluster("gpu", per_node=8, gcd_per_gpu=2), 8, None, 1) == 4.0
     assert billed_gpus(cluster("none"), 4, 96, 1) == 0.0
 
 
-def test_what_the_rule_needs_and_was_not_recorded_is_unknown() -> None:
+def test_a_bill_is_unknown_if_a_figure_that_its_rule_needs_is() -> None:
     assert billed_gpus(cluster("cores-share"), 1, None, 1) is None
     unknown = AttemptUsage("1", None, 0.0, 7200.0, gpus=None, cpus=24)
     assert billed_gpu_hours(cluster("gpu"), unknown) is None
@@ -71,7 +71,7 @@ def test_what_the_rule_needs_and_was_not_recorded_is_unknown() -> None:
     assert billed_gpu_hours(cluster("cores-share"), known) == 4.0
 
 
-def test_constants_keep_their_source_and_unknown_stays_unknown() -> None:
+def test_constants_keep_their_source_and_unknown_ones_stay_unknown() -> None:
     site = site_of(cluster("gpu"))
     assert site.grid_g_per_kwh is None
     assert str(site.pue) == "1.2 (test, 2026)"
@@ -89,7 +89,7 @@ def test_a_slice_is_priced_and_billed_as_its_share_of_a_board() -> None:
         assert figure.it_energy_kwh.expected == pytest.approx(0.7)
 
 
-def test_a_slice_of_unknown_size_has_no_price_in_gpus() -> None:
+def test_a_slice_of_unknown_size_has_no_price() -> None:
     unknown = cluster("gpu", gpu_type="mig")
     assert (boards(unknown, 1), boards(unknown, 0), boards(cluster("gpu"), 4)) == (None, 0, 4)
     assert billed_gpus(unknown, None, 8, 1) is None

@@ -55,7 +55,7 @@ class Known(NoHistory):
 
 
 @pytest.mark.parametrize(("size", "gpu_hours", "kg"), [("base", 16, 0.46), ("large", 32, 0.91)])
-def test_the_published_trainings_cost_what_the_authors_printed(size: str, gpu_hours: float, kg: float) -> None:
+def test_the_published_trainings_cost_what_their_authors_state(size: str, gpu_hours: float, kg: float) -> None:
     profile, stages = load_cluster("jean-zay"), shipped(f"moderncamembert-bio-{size}")
     parts = totals_by_part(stages, prices_of(stages, profile, NoHistory()), profile)
     training = parts["pretraining"]
@@ -79,7 +79,7 @@ def test_parts_sum_to_the_whole() -> None:
     assert sum(part.disk_bytes for part in parts.values()) == whole.disk_bytes
 
 
-def test_what_cannot_be_estimated_is_named_and_adds_nothing() -> None:
+def test_stages_without_an_estimate_are_named_and_add_nothing() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     prices = prices_of(stages, profile, NoHistory())
     whole = total(stages, prices, profile)
@@ -123,7 +123,7 @@ def test_published_numbers_of_documents_price_an_evaluation(
     assert row.source.startswith(f"upper estimate, 3 epochs of {says} documents (a paper)")
 
 
-def test_the_band_of_an_energy_holds_that_of_the_durations() -> None:
+def test_the_range_of_an_energy_includes_that_of_the_durations() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     whole = total(stages, prices_of(stages, profile, NoHistory()), profile)
     card, estimate = whole.figures
@@ -138,7 +138,7 @@ def test_the_band_of_an_energy_holds_that_of_the_durations() -> None:
         )
 
 
-def test_equal_shapes_share_one_price_and_count_each() -> None:
+def test_equal_stages_share_one_price_and_each_counts() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     alone = {stage.id: price(stage, profile, NoHistory()) for stage in stages}
     shared = prices_of(stages, profile, NoHistory())
@@ -146,14 +146,14 @@ def test_equal_shapes_share_one_price_and_count_each() -> None:
     assert total(stages, shared, profile) == total(stages, alone, profile)
 
 
-def test_without_a_table_the_flops_give_a_wide_band() -> None:
+def test_without_a_table_an_estimate_from_flops_has_a_wide_range() -> None:
     row = price(shipped("moderncamembert-bio-base")[1], without_table("jean-zay"), NoHistory())
     assert row.gpu_hours is not None
     assert row.gpu_hours.low < 13.7 < row.gpu_hours.high, "the authors' measured CLM phase"
     assert "FLOPs at 30%" in row.source
 
 
-def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_steps() -> None:
+def test_a_price_from_a_table_of_steps_includes_start_up_validation_and_checkpoints() -> None:
     profile = load_cluster("jean-zay")
     steps_only = profile.model_copy(update={"throughput": tuple(r for r in profile.throughput if r.objective)})
     stage = of_class(shipped("moderncamembert-bio-base"), PretrainStage)
@@ -165,7 +165,7 @@ def test_start_up_validation_and_checkpoints_are_in_a_price_from_a_table_of_step
     assert row.wall_s.expected == pytest.approx(steps_s + 60 + checkpoints_s + validation_s, rel=0.01)
 
 
-def test_a_price_over_whole_chains_adds_nothing_twice() -> None:
+def test_a_price_over_whole_chains_counts_nothing_twice() -> None:
     stage = of_class(shipped("moderncamembert-bio-base"), PretrainStage)
     row = price(stage, load_cluster("jean-zay"), NoHistory())
     assert row.wall_s is not None
@@ -183,7 +183,7 @@ def test_an_evaluation_of_known_size_has_an_upper_estimate_and_says_so() -> None
     assert row.source.startswith("upper estimate, 4,000 steps of 16 documents, validation left out")
 
 
-def test_documents_of_a_split_are_counted_with_validations_and_test() -> None:
+def test_the_documents_of_a_split_include_validation_and_test() -> None:
     changes: dict[str, Any] = {"benchmark.tasks.chapter.epochs": 3}
     stage = of_kind(plan(make_recipe(changes)).stages, "evaluate")
     row = price(stage, load_cluster("jean-zay"), NoHistory())
@@ -191,7 +191,7 @@ def test_documents_of_a_split_are_counted_with_validations_and_test() -> None:
     assert "3 epochs of 10 documents" in row.source
 
 
-def test_no_gpu_and_no_history_is_no_price_for_what_computes() -> None:
+def test_a_computing_stage_without_gpu_or_history_has_no_price() -> None:
     stages = plan(make_recipe()).stages
     prices = prices_of(stages, load_cluster("local"), NoHistory())
     unknown = {stage.kind for stage in stages if prices[stage.id].wall_s is None}
@@ -199,7 +199,7 @@ def test_no_gpu_and_no_history_is_no_price_for_what_computes() -> None:
     assert all(row.gpu_hours == Band(0, 0, 0) for row in prices.values()), "no GPU is no GPU, however long"
 
 
-def test_history_outranks_the_table() -> None:
+def test_history_takes_precedence_over_the_table() -> None:
     clm = plan(make_recipe()).stages[1]
     history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 3, 0.07)})
     row = price(clm, load_cluster("local"), history)
@@ -207,7 +207,7 @@ def test_history_outranks_the_table() -> None:
     assert row.source == "measured here, 3 stages"
 
 
-def test_far_from_what_was_measured_the_band_widens() -> None:
+def test_the_range_widens_with_the_distance_from_measured_sizes() -> None:
     clm = plan(make_recipe({"phases.clm.tokens": 81920})).stages[1]
     history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 1, 0.05)})
     row = price(clm, load_cluster("local"), history)
@@ -240,12 +240,12 @@ SIGNATURES = [
 
 
 @pytest.mark.parametrize(("kind", "key", "value", "differs"), SIGNATURES)
-def test_like_stages_are_those_whose_work_is_alike(kind: str, key: str, value: object, differs: bool) -> None:
+def test_stages_are_alike_if_their_work_is(kind: str, key: str, value: object, differs: bool) -> None:
     before, after = (of_kind(plan(make_recipe(changes)).stages, kind) for changes in ({}, {key: value}))
     assert (work_signature(before) != work_signature(after)) is differs
 
 
-def test_the_critical_path_is_that_of_one_chain_of_inputs() -> None:
+def test_the_critical_path_follows_one_chain_of_inputs() -> None:
     stages = plan(make_recipe()).stages
 
     def took(stage: Stage) -> float:
@@ -256,7 +256,7 @@ def test_the_critical_path_is_that_of_one_chain_of_inputs() -> None:
     assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "of the two evaluations the longer one"
 
 
-def test_disk_is_what_checkpoints_promotions_and_exports_leave() -> None:
+def test_disk_space_counts_checkpoints_promotions_and_exports() -> None:
     stages = shipped("moderncamembert-bio-base")
     weights = replace(BASE, vocab_size=FRENCH_VOCABULARY).parameters
     by_label = {stage.label: disk_bytes(stage) for stage in stages}
@@ -267,14 +267,14 @@ def test_disk_is_what_checkpoints_promotions_and_exports_leave() -> None:
     assert by_label["prepare"] is None
 
 
-def test_the_profile_may_say_how_many_gpus_a_training_asks_for() -> None:
+def test_the_profile_can_set_the_gpus_of_a_training() -> None:
     stage = shipped("moderncamembert-bio-base")[1]
     profile = load_cluster("jean-zay").model_copy(update={"training_gpus": 2})
     assert price(stage, profile, NoHistory()).gpus == 2
     assert price(stage, profile, NoHistory(), gpus=8).gpus == 8
 
 
-def test_parameter_counts_of_the_published_sizes() -> None:
+def test_published_model_sizes_have_their_parameter_counts() -> None:
     assert round(BASE.parameters / 1e6) == 150
     assert round(LARGE.parameters / 1e6) == 396, "ModernBERT-large"
 
@@ -288,7 +288,7 @@ def test_a_causal_row_costs_less_attention_and_more_vocabulary() -> None:
 
 
 @pytest.mark.parametrize("masking_rate", [0.15, 0.3])
-def test_a_masked_token_is_priced_below_a_causal_one_as_the_authors_measured(masking_rate: float) -> None:
+def test_a_masked_token_costs_less_than_a_causal_one_as_its_authors_measured(masking_rate: float) -> None:
     """218,000 tokens a second beside 203,000; with the French vocabulary, which makes the causal head cheaper."""
     shape = replace(BASE, vocab_size=FRENCH_VOCABULARY)
     context = expected_context(8192)
@@ -296,7 +296,7 @@ def test_a_masked_token_is_priced_below_a_causal_one_as_the_authors_measured(mas
     assert masked < training_flops_per_token(shape, "causal", 1.0, context)
 
 
-def test_a_promotion_with_a_probe_takes_as_much_longer_as_its_fine_tuning() -> None:
+def test_a_promotion_with_a_probe_is_longer_by_its_fine_tuning() -> None:
     task = load_recipe(RECIPES / "moderncamembert-bio-base.yaml")
     probed = task.model_copy(
         update={

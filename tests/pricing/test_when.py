@@ -39,7 +39,7 @@ def cluster() -> Cluster:
     return load_cluster("jean-zay")
 
 
-def test_the_stages_draw_what_the_plan_is_priced_at_over_its_longest_path(
+def test_the_energy_drawn_sums_to_the_price_and_ends_with_the_critical_path(
     stages: tuple[Stage, ...], cluster: Cluster
 ) -> None:
     prices = prices_of(stages, cluster, NoHistory())
@@ -51,7 +51,7 @@ def test_the_stages_draw_what_the_plan_is_priced_at_over_its_longest_path(
 
 
 @given(st.lists(st.tuples(st.floats(0, 50_000), st.floats(1, 50_000), st.floats(0, 100)), min_size=1, max_size=5))
-def test_under_a_flat_factor_the_hour_does_not_matter(parts: list[tuple[float, float, float]]) -> None:
+def test_under_a_constant_factor_the_start_does_not_matter(parts: list[tuple[float, float, float]]) -> None:
     drawn = [Draw(start, start + length, Band.around(kwh, 0.35)) for start, length, kwh in parts]
     grams = emitted(drawn, hourly(*[50.0] * 100), NOW_S)
     assert grams is not None
@@ -59,7 +59,7 @@ def test_under_a_flat_factor_the_hour_does_not_matter(parts: list[tuple[float, f
     assert grams.high == pytest.approx(grams.expected * 1.35)
 
 
-def test_each_hour_weighs_what_is_drawn_in_it() -> None:
+def test_each_hour_is_weighted_by_the_energy_used_in_it() -> None:
     """Half an hour at 10 g, an hour at 100 g, half an hour at 20 g, of 1 kW."""
     drawn = [Draw(0.0, 1800.0, Band.around(0.5)), Draw(1800.0, 7200.0, Band.around(1.5))]
     grams = emitted(drawn, hourly(10.0, 100.0, 20.0), 20_000 * DAY_S + 1800.0)
@@ -68,7 +68,7 @@ def test_each_hour_weighs_what_is_drawn_in_it() -> None:
     assert emitted(drawn, hourly(10.0, 100.0), 20_000 * DAY_S + 1800.0) is None
 
 
-def test_starts_are_now_and_every_full_hour_that_the_factors_reach(stages: tuple[Stage, ...], cluster: Cluster) -> None:
+def test_starts_are_now_and_every_full_hour_covered_by_the_factors(stages: tuple[Stage, ...], cluster: Cluster) -> None:
     prices = prices_of(stages, cluster, NoHistory())
     factors = hourly(*[50.0] * 10, 20.0, *[50.0] * 13)
     found = start_times(stages, prices, cluster, factors, NOW_S, QueueStart(NOW_S + 7200, "Slurm expects"))
@@ -80,7 +80,7 @@ def test_starts_are_now_and_every_full_hour_that_the_factors_reach(stages: tuple
     assert [stage.kind for stage in found.unpriced] == ["prepare"]
 
 
-def test_what_cannot_be_compared_is_refused(stages: tuple[Stage, ...], cluster: Cluster) -> None:
+def test_starts_that_cannot_be_compared_are_refused(stages: tuple[Stage, ...], cluster: Cluster) -> None:
     prices = prices_of(stages, cluster, NoHistory())
     with pytest.raises(UserError, match="do not cover"):
         start_times(stages, prices, cluster, hourly(50.0, 50.0), NOW_S)

@@ -36,7 +36,7 @@ def read(folder: Path, text: bytes | str, annotations: bytes | str, **data: Any)
     return document
 
 
-def test_nested_discontinuous_and_coded_entities_are_read_and_the_rest_is_passed_over(tmp_path: Path) -> None:
+def test_nested_discontinuous_and_coded_entities_are_read_and_other_annotations_skipped(tmp_path: Path) -> None:
     annotations = (
         "T1\tDISO 0 20\tcancer du sein droit\n"
         + "T2\tANAT 10 14\tsein\n"
@@ -54,12 +54,12 @@ def test_nested_discontinuous_and_coded_entities_are_read_and_the_rest_is_passed
     assert (counts.entities, counts.discontinuous, counts.nested_pairs, counts.outermost) == (3, 1, 2, 1)
 
 
-def test_an_entity_broken_at_a_line_end_is_one(tmp_path: Path) -> None:
+def test_an_entity_broken_across_lines_is_one_entity(tmp_path: Path) -> None:
     document = read(tmp_path, "le cancer\ndu sein", "T1\tDISO 3 9;10 17\tcancer du sein\n")
     assert document.entities[0].fragments == ((3, 17),)
 
 
-def test_fragments_may_be_written_in_the_order_of_the_mention(tmp_path: Path) -> None:
+def test_fragments_can_be_in_the_order_of_the_mention(tmp_path: Path) -> None:
     document = read(tmp_path, "troubles liés au stress", "T1\tDISO 9 23;0 8\tliés au stress troubles\n")
     assert document.entities[0].fragments == ((0, 8), (9, 23))
 
@@ -76,7 +76,7 @@ COUNTED = {
 
 
 @pytest.mark.parametrize("case", COUNTED)
-def test_offsets_may_have_been_counted_in_several_ways(case: str, tmp_path: Path) -> None:
+def test_offsets_in_any_known_unit_are_recognized(case: str, tmp_path: Path) -> None:
     text, start = COUNTED[case]
     length = 7 if case == "decomposed" else 6
     document = read(tmp_path, text, MENTION.format(start, start + length).encode())
@@ -85,7 +85,7 @@ def test_offsets_may_have_been_counted_in_several_ways(case: str, tmp_path: Path
     assert unicodedata.normalize("NFC", found) == "fièvre"
 
 
-def test_empty_documents_and_repeated_entities_stay(tmp_path: Path) -> None:
+def test_empty_documents_and_repeated_entities_are_kept(tmp_path: Path) -> None:
     write(tmp_path, "", "", "empty")
     write(tmp_path, "fièvre", "T1\tDISO 0 6\tfièvre\nT2\tDISO 0 6\tfièvre\n", "twice")
     documents = list(brat.read(sorted(tmp_path.iterdir()), task(), Counter()))
@@ -120,14 +120,14 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("gone", "said"), [("d.txt", "d.ann: has no text"), ("d.ann", "d.txt: has no annotations")])
-def test_one_file_without_the_other_is_refused(gone: str, said: str, tmp_path: Path) -> None:
+def test_a_text_file_without_annotations_or_vice_versa_is_refused(gone: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, "x", "")
     (tmp_path / gone).unlink()
     with pytest.raises(UserError, match=said):
         list(brat.read(sorted(tmp_path.iterdir()), task(), Counter()))
 
 
-def test_a_terminology_chooses_among_the_notes_of_any_type(tmp_path: Path) -> None:
+def test_a_terminology_selects_notes_of_any_type(tmp_path: Path) -> None:
     annotations = "T1\tm 0 6\tfièvre\n#1\tICD-O-3.1 T1\t8500/3\n#2\tSNOMED T1\t58477004\n#3\tAnnotatorNotes T1\tnote\n"
     paths = write(tmp_path, "fièvre", annotations)
     for terminology, labels in (("ICD-O-3.1", {"8500/3"}), ("SNOMED", {"58477004"})):
@@ -136,7 +136,7 @@ def test_a_terminology_chooses_among_the_notes_of_any_type(tmp_path: Path) -> No
         assert document.labels == labels
 
 
-def test_only_the_outermost_or_the_longest_without_overlap_can_be_kept() -> None:
+def test_entities_can_be_reduced_to_the_outermost_or_the_longest_without_overlap() -> None:
     inner, outer = Entity("A", ((2, 4),)), Entity("B", ((0, 6),))
     crossing, apart = Entity("C", ((5, 9),)), Entity("D", ((10, 12),))
     entities = [inner, outer, crossing, apart]
@@ -151,7 +151,7 @@ SPANS = st.lists(
 
 
 @given(SPANS)
-def test_counts_of_nested_entities_are_those_of_every_pair(entities: list[Entity]) -> None:
+def test_the_number_of_nested_entities_equals_a_count_over_every_pair(entities: list[Entity]) -> None:
     pairs = [(one, other) for one in entities for other in entities if one.covers(other)]
     assert nested_pairs(entities) == sum((a.start, a.end) != (b.start, b.end) for a, b in pairs)
     outer = {(e.start, e.end) for e in entities} - {(b.start, b.end) for a, b in pairs if a.fragments != b.fragments}
@@ -160,7 +160,7 @@ def test_counts_of_nested_entities_are_those_of_every_pair(entities: list[Entity
 
 
 @given(SPANS)
-def test_what_is_left_of_a_flat_task_overlaps_nowhere_and_all_else_overlaps_something_longer(
+def test_kept_entities_never_overlap_and_a_dropped_one_overlaps_one_at_least_as_long(
     entities: list[Entity],
 ) -> None:
     kept = without_overlaps(entities)

@@ -21,7 +21,7 @@ def data(path: Path | str, **more: Any) -> TaskData:
     return TaskData.model_validate({"path": str(path), "reader": "brat", **more})
 
 
-def test_a_folder_is_its_files_of_the_layout_a_file_is_itself_with_its_companion(tmp_path: Path) -> None:
+def test_a_folder_means_its_files_of_the_layout_and_a_file_itself_with_its_companion(tmp_path: Path) -> None:
     brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
     (tmp_path / "train" / "a.ann~").touch()
     (tmp_path / "train" / "visual.conf").touch()
@@ -32,7 +32,7 @@ def test_a_folder_is_its_files_of_the_layout_a_file_is_itself_with_its_companion
     assert task_files(data(tmp_path / "*" / "a.txt")) == both
 
 
-def test_what_is_not_there_is_said_with_what_is_expected(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file or folder: expected a folder of ID.txt and ID.ann"):
         task_files(data(tmp_path / "none"))
     with pytest.raises(UserError, match=r"has no .txt or .ann file"):
@@ -42,7 +42,7 @@ def test_what_is_not_there_is_said_with_what_is_expected(tmp_path: Path) -> None
         task_files(data(tmp_path / "table.csv"))
 
 
-def test_a_data_set_of_the_hub_that_is_not_in_the_cache_is_named_with_its_command(
+def test_an_uncached_hub_data_set_is_named_with_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -50,7 +50,7 @@ def test_a_data_set_of_the_hub_that_is_not_in_the_cache_is_named_with_its_comman
         task_files(data("data", hub="some/set"))
 
 
-def test_a_data_set_in_the_hubs_cache_is_read_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_hub_data_set_is_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     repository = tmp_path / "datasets--some--set"
@@ -69,19 +69,21 @@ def test_a_data_set_in_the_hubs_cache_is_read_from_it(tmp_path: Path, monkeypatc
         (("BC5_devel.tsv", "BC5_Train.tsv"), ("validation", "train")),
     ],
 )
-def test_the_nearest_folder_or_a_word_of_the_name_says_the_split(names: Any, splits: Any, tmp_path: Path) -> None:
+def test_the_split_is_named_by_the_nearest_folder_or_a_word_of_the_file_name(
+    names: Any, splits: Any, tmp_path: Path
+) -> None:
     paths = [tmp_path / "test" / name for name in names]
     documents = split_by_files([Document("x", path=path) for path in paths], paths)
     assert tuple(document.split for document in documents) == splits
 
 
 @pytest.mark.parametrize("name", ["notes.jsonl", "train_and_test.jsonl"])
-def test_a_file_that_says_no_split_or_two_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_file_that_names_no_split_or_two_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`split_files` expects one of train, dev, validation and test"):
         split_by_files([], [tmp_path / name])
 
 
-def test_a_document_moved_to_another_split_makes_another_content(tmp_path: Path) -> None:
+def test_moving_a_document_to_another_split_changes_the_content(tmp_path: Path) -> None:
     brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
     brat(tmp_path / "test", "b", "fièvre", [("fièvre", 0)])
     before = inspect_entry(data(tmp_path, split_files=True))
@@ -94,9 +96,7 @@ def test_a_document_moved_to_another_split_makes_another_content(tmp_path: Path)
     assert after.files != before.files
 
 
-def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brat(tmp_path / "train", "a", "coeur", [("coeur", 0)])
     (tmp_path / "closed").mkdir()
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "closed")
@@ -104,12 +104,12 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
         task_files(data(tmp_path))
 
 
-def test_a_document_whose_reader_names_no_file_is_not_lost(tmp_path: Path) -> None:
+def test_a_document_without_a_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="document 'n': its reader gives it no `path`"):
         split_by_files([Document("x", name="n")], [tmp_path / "train.txt"])
 
 
-def test_a_path_in_a_data_set_of_the_hub_stays_relative_to_it(tmp_path: Path) -> None:
+def test_a_path_in_a_hub_data_set_stays_relative_to_it(tmp_path: Path) -> None:
     task = "{name: t, type: ner, data: {hub: some/set, path: data/*.jsonl, reader: spans, split_files: true}, "
     (tmp_path / "b.yaml").write_text(f"name: b\nseeds: [1]\ntasks:\n  - {task}max_length: 8, steps: 1}}\n")
     read = load_benchmark(tmp_path / "b.yaml").tasks[0].data

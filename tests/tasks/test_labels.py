@@ -30,19 +30,19 @@ from tests.support.corpora import icd10_csv
         (" a00.0 ", "I"),
     ],
 )
-def test_boundaries_of_chapters(code: str, chapter: str) -> None:
+def test_codes_at_the_boundaries_of_chapters_belong_to_the_right_one(code: str, chapter: str) -> None:
     assert icd10_chapter(code) == chapter
 
 
 @pytest.mark.parametrize(
     "code", ["D49", "D90", "E91", "H96", "K94", "P97", "T99", "V00", "Y99", "A0", "A", "", "001", "É00"]
 )
-def test_a_code_of_no_chapter_is_an_error_that_names_it(code: str) -> None:
+def test_a_code_outside_all_chapters_is_an_error_that_names_it(code: str) -> None:
     with pytest.raises(UserError, match="in no ICD-10 chapter"):
         icd10_chapter(code)
 
 
-def test_every_code_of_the_real_file_has_a_chapter_and_every_chapter_a_code() -> None:
+def test_the_real_file_covers_every_chapter_and_nothing_else() -> None:
     chapters = {icd10_chapter(code) for (code,) in Table(icd10_csv(), ["code"])}
     assert chapters == {chapter for chapter, _, _ in ICD10_CHAPTERS}
     assert len(chapters) == 22

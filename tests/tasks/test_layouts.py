@@ -32,7 +32,7 @@ def _files(task: Task) -> list[Path]:
     return task_files(task.data)
 
 
-def test_the_splits_are_the_published_ones_or_eighty_ten_ten(loaded: dict[str, TaskDocuments]) -> None:
+def test_splits_are_the_published_ones_or_80_10_10(loaded: dict[str, TaskDocuments]) -> None:
     sizes = {name: (len(task.train), len(task.validation), len(task.test)) for name, task in loaded.items()}
     own, drawn, quaero = (16, 8, 8), (32, 4, 4), (12, 12, 12)
     assert sizes == {
@@ -50,20 +50,20 @@ def test_the_splits_are_the_published_ones_or_eighty_ten_ten(loaded: dict[str, T
     }
 
 
-def test_cases_without_a_code_are_left_out_of_diamed_and_counted(loaded: dict[str, TaskDocuments]) -> None:
+def test_diamed_cases_without_a_code_are_left_out_and_counted(loaded: dict[str, TaskDocuments]) -> None:
     assert loaded["diamed"].dropped == {"no code": 3, "several cases in one": 3}
     assert "3 rows are left out: no code" in loaded["diamed"].notes
     assert "I00-I99 Maladies de l'appareil circulatoire" in loaded["diamed"].labels
 
 
-def test_a_question_of_meddialog_stands_with_its_answer(loaded: dict[str, TaskDocuments]) -> None:
+def test_a_meddialog_question_comes_with_its_answer(loaded: dict[str, TaskDocuments]) -> None:
     document = loaded["meddialog-fr"].train[0]
     assert document.text.startswith("Question: ")
     assert document.text.endswith(" ?\n\nRéponse: répose .")
     assert loaded["meddialog-fr"].labels == ("C01", "C02", "C03", "C04")
 
 
-def test_only_the_asked_kind_of_annotation_of_fracco_counts_and_its_codes_are_parted(
+def test_fracco_reads_only_the_requested_annotations_and_splits_their_codes(
     loaded: dict[str, TaskDocuments],
 ) -> None:
     assert loaded["fracco-30"].labels == ("8000/3", "C01", "C02", "C03", "C04")
@@ -74,7 +74,7 @@ def test_the_labels_of_frasimed_are_the_codes_of_its_notes(loaded: dict[str, Tas
     assert all(document.labels for document in loaded["distemist-fr"].test)
 
 
-def test_what_lies_beside_the_documents_of_quaero_is_passed_over(loaded: dict[str, TaskDocuments]) -> None:
+def test_other_files_in_a_quaero_folder_are_skipped(loaded: dict[str, TaskDocuments]) -> None:
     assert loaded["emea"].labels == ("ANAT", "CHEM", "DISO")
     assert loaded["medline"].entity_counts["test"].entities >= 12
 

@@ -33,7 +33,7 @@ def make_split(train: int, validation: int, test: int, **more: Any) -> Split:
 
 
 @given(DOCUMENTS, st.tuples(*[st.integers(1, 6)] * 3), st.integers(0, 3), st.randoms())
-def test_splits_are_disjoint_by_text_and_independent_of_the_order_of_rows(
+def test_splits_share_no_text_and_do_not_depend_on_the_order_of_rows(
     rows: list[Document], sizes: tuple[int, int, int], seed: int, shuffle: Any
 ) -> None:
     split = make_split(*sizes, seed=seed)
@@ -53,7 +53,7 @@ def test_splits_are_disjoint_by_text_and_independent_of_the_order_of_rows(
     ]
 
 
-def test_another_seed_draws_other_documents_and_more_documents_move_none_out_of_order() -> None:
+def test_a_seed_changes_the_draw_and_added_documents_keep_the_order_of_others() -> None:
     documents = [Document(f"text {number}", frozenset("x")) for number in range(200)]
     first = draw(documents, make_split(50, 20, 20, seed=1))
     assert first[0] != draw(documents, make_split(50, 20, 20, seed=2))[0]
@@ -78,7 +78,7 @@ def rows_of(*pairs: tuple[str, Any]) -> list[dict[str, Any]]:
     return [{"text": text, "label": label} for text, label in pairs]
 
 
-def test_a_single_label_task_leaves_out_contradictions_and_merges_repetitions(tmp_path: Path) -> None:
+def test_a_single_label_task_drops_contradictions_and_merges_repeated_rows(tmp_path: Path) -> None:
     rows = rows_of(
         ("un", "a"), ("Un ", "a"), ("deux", "a"), ("deux", "b"), ("trois", "b"), ("quatre", "b"), ("cinq", "a")
     )
@@ -89,7 +89,7 @@ def test_a_single_label_task_leaves_out_contradictions_and_merges_repetitions(tm
     assert documents.labels == ("a", "b")
 
 
-def test_a_multilabel_task_adds_up_the_rows_of_a_text_and_keeps_documents_without_labels(tmp_path: Path) -> None:
+def test_a_multilabel_task_merges_the_rows_of_a_text_and_keeps_unlabelled_documents(tmp_path: Path) -> None:
     rows = rows_of(("un", "a"), ("un", "b"), ("deux", []), ("trois", ["c", "a"]), ("quatre", 5))
     documents = load(tmp_path, rows, type="multilabel")
     labels = {d.text: d.labels for d in documents.train + documents.validation + documents.test}
@@ -97,13 +97,13 @@ def test_a_multilabel_task_adds_up_the_rows_of_a_text_and_keeps_documents_withou
     assert documents.labels == ("5", "a", "b", "c")
 
 
-def test_only_the_most_frequent_labels_and_the_documents_that_have_one() -> None:
+def test_a_task_can_keep_only_its_most_frequent_labels_and_their_documents() -> None:
     documents = [Document(str(number), frozenset(labels)) for number, labels in enumerate(["ab", "ac", "bd", "c", "e"])]
     kept = keep_frequent(documents, 2)
     assert [sorted(document.labels) for document in kept] == [["a", "b"], ["a"], ["b"]]
 
 
-def test_the_datas_own_split_is_taken_and_shared_texts_are_counted(tmp_path: Path) -> None:
+def test_published_splits_are_used_and_texts_shared_between_them_counted(tmp_path: Path) -> None:
     data = {"path": "x", "split_column": "split"}
     rows = [
         {"text": text, "label": label, "split": split}
@@ -139,7 +139,7 @@ def test_unusable_rows_and_too_few_documents_are_reported(
         load(tmp_path, rows)
 
 
-def test_the_quickstart_task_on_the_real_file() -> None:
+def test_the_quickstart_task_is_read_from_the_real_file() -> None:
     """20 chapters; 14 rows repeat a text and 5 texts are in two chapters (traumatisme obstétrical, asphyxie, ...)."""
     task = icd10_task()
     documents = load_task(task, [icd10_csv()])
@@ -189,7 +189,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize(("one", "other"), VARIANTS.values(), ids=VARIANTS)
-def test_what_a_reader_takes_for_the_same_text_is_one_document(one: str, other: str) -> None:
+def test_texts_that_a_reader_cannot_tell_apart_are_one_document(one: str, other: str) -> None:
     first, second = Document(one, frozenset("a")), Document(other, frozenset("b"))
     merged = merge_repeated([first, second])
     assert [document.labels for document in merged] == [{"a", "b"}]
@@ -202,7 +202,7 @@ def test_what_a_reader_takes_for_the_same_text_is_one_document(one: str, other: 
     ("one", "other"),
     [("aigu", "aiguë"), ("stade 1", "stade 12"), ("non", "nom"), ("5 mg", "5 g")],
 )
-def test_texts_that_say_something_else_stay_apart(one: str, other: str) -> None:
+def test_texts_that_differ_in_meaning_stay_separate(one: str, other: str) -> None:
     assert text_key(one) != text_key(other)
 
 
@@ -226,7 +226,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("shape", "values", "said"), SHAPES)
-def test_labels_of_a_shape_that_was_not_stated_are_refused(
+def test_labels_in_another_form_than_stated_are_refused(
     tmp_path: Path, shape: str, values: list[Any], said: str
 ) -> None:
     path = tmp_path / "task.jsonl"
@@ -263,13 +263,13 @@ def test_labels_are_read_as_the_recipe_says(
 
 
 @pytest.mark.parametrize("value", [[0, 1, 0], ["a", "b"]])
-def test_several_labels_in_a_task_of_one_are_refused(tmp_path: Path, value: list[Any]) -> None:
+def test_several_labels_in_a_single_label_task_are_refused(tmp_path: Path, value: list[Any]) -> None:
     with pytest.raises(UserError, match=r"line 1: column `label` holds"):
         load(tmp_path, rows_of(("un", value)))
 
 
 @pytest.mark.parametrize("pair", [("pos", "Pos"), ("aiguë", unicodedata.normalize("NFD", "aiguë"))])
-def test_labels_that_differ_in_their_spelling_alone_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
+def test_labels_that_differ_only_in_spelling_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
     rows = rows_of(*((f"texte {number}", pair[number % 2]) for number in range(8)))
     split = {"train": 6, "validation": 1, "test": 1}
     with pytest.raises(UserError, match="differ only in case, spaces or Unicode form"):
@@ -279,7 +279,7 @@ def test_labels_that_differ_in_their_spelling_alone_are_named(tmp_path: Path, pa
 
 
 @pytest.mark.parametrize("task_type", ["single_label", "multilabel"])
-def test_a_task_of_one_class_is_refused(tmp_path: Path, task_type: str) -> None:
+def test_a_task_with_a_single_class_is_refused(tmp_path: Path, task_type: str) -> None:
     rows = rows_of(*((f"texte {number}", "a") for number in range(8)))
     with pytest.raises(UserError, match="hold one label, 'a'"):
         load(tmp_path, rows, type=task_type)
@@ -305,7 +305,7 @@ def test_labels_are_counted_by_split(tmp_path: Path) -> None:
     ]
 
 
-def test_csv_and_lists_in_parquet_are_read_too(tmp_path: Path) -> None:
+def test_csv_files_and_parquet_lists_are_read(tmp_path: Path) -> None:
     table = pyarrow.table({"text": ["un", "deux"], "label": [["b", "a"], []]})
     pyarrow.parquet.write_table(table, tmp_path / "task.parquet")
     (tmp_path / "task.csv").write_text("text;label\nun;001\n", encoding="utf-8")

@@ -47,7 +47,7 @@ def task(path: Path) -> Task:
 
 
 @pytest.mark.usefixtures("installed")
-def test_it_reads_its_files_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+def test_the_reader_reads_its_files_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
     lines = [f"{number}|C50.9 C{number}|note {number}" for number in range(4)]
     (tmp_path / "a.notes").write_text("".join(f"{line}\r\n" for line in [*lines, "9||not coded"]))
     asked = task(tmp_path)
@@ -58,7 +58,7 @@ def test_it_reads_its_files_and_counts_what_it_leaves_out(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("installed")
-def test_its_bad_line_is_one_message_with_file_and_line(tmp_path: Path) -> None:
+def test_a_bad_line_of_the_reader_is_one_message_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "a.notes").write_text("1|C50.9|note\n2|note\n")
     with pytest.raises(UserError, match=r"a.notes: line 2: expected NUMBER\|CODES\|TEXT"):
         load_task(task(tmp_path), [tmp_path / "a.notes"])

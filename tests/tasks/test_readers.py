@@ -23,11 +23,11 @@ def read(reader: str, path: Path, content: str | bytes, type: str = "ner", **dat
     return list(reader_named(reader).read([path], task, Counter()))
 
 
-def test_every_reader_says_what_it_expects() -> None:
+def test_every_reader_states_what_it_expects() -> None:
     assert all(reader_named(name).layout and reader_named(name).types for name in BUILT_IN)
 
 
-def test_tags_become_entities_of_sentences_or_of_whole_documents(tmp_path: Path) -> None:
+def test_tags_become_entities_of_sentences_or_whole_documents(tmp_path: Path) -> None:
     sentences = "la\tO\nfièvre\tB-DISO\njaune\tI-DISO\n\nle\tO\ncoeur\tB-ANAT\n"
     first, second = read("bio", tmp_path / "a.tsv", sentences)
     assert (first.text, first.entities) == ("la fièvre jaune", (Entity("DISO", ((3, 15),)),))
@@ -38,7 +38,7 @@ def test_tags_become_entities_of_sentences_or_of_whole_documents(tmp_path: Path)
     assert whole.entities == (Entity("DISO", ((3, 15),)), Entity("ANAT", ((19, 24),)))
 
 
-def test_single_and_end_tags_are_read_too(tmp_path: Path) -> None:
+def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
     (document,) = read("bio", tmp_path / "a.tsv", "a\tB-X\nb\tI-X\nc\tE-X\nd\tS-X\ne\tB-X\n")
     assert [entity.fragments for entity in document.entities] == [((0, 5),), ((6, 7),), ((8, 9),)]
 
@@ -60,7 +60,7 @@ def test_tags_that_are_not_iob2_are_refused_at_their_line(lines: str, said: str,
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_entities_may_stand_under_label_as_doccano_writes_them(mark: str, tmp_path: Path) -> None:
+def test_entities_can_be_under_label_as_in_doccano(mark: str, tmp_path: Path) -> None:
     row = {"id": 1, "text": "sous aspirine", "label": [[5, 13, "CHEM"]], "Comments": []}
     (document,) = read("spans", tmp_path / "a.jsonl", mark + json.dumps(row) + "\n")
     assert document.entities == (Entity("CHEM", ((5, 13),)),)
@@ -68,7 +68,7 @@ def test_entities_may_stand_under_label_as_doccano_writes_them(mark: str, tmp_pa
     assert read("spans", tmp_path / "a.jsonl", json.dumps(both))[0].entities == ()
 
 
-def test_spans_are_read_in_their_three_spellings(tmp_path: Path) -> None:
+def test_the_three_spellings_of_spans_are_read(tmp_path: Path) -> None:
     entities = [[0, 2, "A"], {"start": 3, "end": 5, "label": "B"}, {"fragments": [[6, 8], [0, 2]], "label": "C"}]
     (document,) = read("spans", tmp_path / "a.jsonl", json.dumps({"text": "aa bb cc", "entities": entities}))
     assert document.entities == (
@@ -92,7 +92,7 @@ def test_spans_are_read_in_their_three_spellings(tmp_path: Path) -> None:
         ({"start": 0, "end": 2, "label": "A", "text": "bb"}, "the text has 'aa' there"),
     ],
 )
-def test_spans_that_are_none_are_refused_at_their_line(entity: Any, said: str, tmp_path: Path) -> None:
+def test_invalid_spans_are_refused_at_their_line(entity: Any, said: str, tmp_path: Path) -> None:
     rows = [{"text": "aa bb cc", "entities": []}, {"text": "aa bb cc", "entities": [entity]}]
     with pytest.raises(UserError, match="line 2") as refused:
         read("spans", tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
@@ -122,7 +122,7 @@ def test_spans_that_are_none_are_refused_at_their_line(entity: Any, said: str, t
         ("meddialog", "multilabel", "a.csv", "id\ttext\nx_q\ty\n", "no file with the column `labels`"),
     ],
 )
-def test_tables_that_are_not_the_published_ones_are_refused_at_their_line(
+def test_tables_that_differ_from_the_published_ones_are_refused_at_their_line(
     reader: str, type: str, name: str, content: str, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as refused:
@@ -132,11 +132,11 @@ def test_tables_that_are_not_the_published_ones_are_refused_at_their_line(
 
 
 @pytest.mark.parametrize("text", ["un\ndeux", "un\ndeux\n", "un\r\ndeux\r\n", "\ufeffun\ndeux\n"])
-def test_a_line_end_ends_a_line_and_begins_none(text: str, tmp_path: Path) -> None:
+def test_a_trailing_line_end_does_not_begin_another_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text, encoding="utf-8", newline="")
     assert list(numbered_lines(tmp_path / "a.txt")) == [(1, "un"), (2, "deux")]
 
 
-def test_an_empty_file_has_no_line(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     assert list(numbered_lines(tmp_path / "a.txt")) == []

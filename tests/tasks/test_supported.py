@@ -26,13 +26,13 @@ from tests.evaluation.conftest import make_task
         ({"data": {"path": "x", "split_column": "split"}}, "give one of `split`"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_with_what_can(changes: dict[str, Any], said: str) -> None:
+def test_an_unsupported_task_is_refused_with_the_supported_ones(changes: dict[str, Any], said: str) -> None:
     task = make_task(**changes)
     with pytest.raises(UserError, match=said):
         load_task(task, [Path("x")])
 
 
-def test_a_benchmarks_unsupported_tasks_are_listed_with_their_reasons() -> None:
+def test_the_unsupported_tasks_of_a_benchmark_are_listed_with_their_reasons() -> None:
     tasks = [make_task().model_dump(), make_task(name="entities", type="ner").model_dump()]
     listed = unsupported_tasks(Benchmark.model_validate({"name": "b", "tasks": tasks, "seeds": [1]}))
     assert list(listed) == ["entities"]
