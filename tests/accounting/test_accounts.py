@@ -34,14 +34,14 @@ DONE = (AttemptEnded(outcome="done", exit_code=0), 90.0)
 RUN = JobAccounted(source="sacct", start_s=START_S, elapsed_s=100.0, gpus=4, cpus=96, nodes=1, stages=["pretrain-1"])
 
 
-def test_what_lies_before_the_first_word_and_after_the_last_is_idle() -> None:
+def test_time_before_the_first_event_and_after_the_last_is_idle() -> None:
     usage = usage_of("pretrain-1", attempt_of(STARTED, READY, SAVED, KILLED, run=RUN), START_S + 900)
     assert usage is not None
     assert (usage.start_s, usage.end_s, usage.source) == (START_S, START_S + 100, "sacct")
     assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
 
 
-def test_time_suspended_is_nowhere_and_taken_as_even_over_the_run() -> None:
+def test_suspended_time_is_not_counted_and_spread_evenly_over_the_run() -> None:
     """All happens at half the pace, since the run was suspended for half of 200 s."""
     suspended = JobAccounted(**{**RUN.to_json(), "end_s": START_S + 200})
     events = ((event, 2 * at_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
@@ -51,13 +51,13 @@ def test_time_suspended_is_nowhere_and_taken_as_even_over_the_run() -> None:
     assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
 
 
-def test_a_finished_attempt_is_useful_to_its_end_and_not_beyond() -> None:
+def test_a_finished_attempt_is_useful_until_its_end_and_not_longer() -> None:
     usage = usage_of("pretrain-1", attempt_of(STARTED, READY, DONE, run=RUN), START_S + 900)
     assert usage is not None
     assert fates_s(usage) == Fates(startup=30.0, useful=50.0, idle=20.0)
 
 
-def test_without_accounts_the_journal_alone_tells() -> None:
+def test_without_accounts_the_journal_alone_counts() -> None:
     usage = usage_of("pretrain-1", attempt_of(STARTED, READY, DONE), START_S + 900)
     assert usage is not None
     assert (usage.start_s, usage.end_s, usage.source) == (START_S + 10, START_S + 90, "journal")
@@ -75,14 +75,14 @@ def test_an_attempt_without_an_end_is_open_until_the_accounts_close_it() -> None
     assert closed.end_s == START_S + 100
 
 
-def test_a_site_that_does_not_track_gpus_is_corrected_by_what_the_attempt_saw() -> None:
+def test_gpus_that_the_site_does_not_track_come_from_the_attempt() -> None:
     untracked = JobAccounted(**{**RUN.to_json(), "gpus": 0})
     usage = usage_of("pretrain-1", attempt_of(STARTED, DONE, run=untracked), START_S + 900)
     assert usage is not None
     assert usage.gpus == 4
 
 
-def test_a_run_without_an_attempt_is_idle_all_along() -> None:
+def test_a_run_without_an_attempt_is_idle() -> None:
     alone = AttemptState(-1, "7", held=Held(START_S, START_S + 100, RUN))
     usage = usage_of("pretrain-1", alone, START_S + 900)
     assert usage is not None
@@ -90,7 +90,7 @@ def test_a_run_without_an_attempt_is_idle_all_along() -> None:
     assert fates_s(usage) == Fates(idle=100.0)
 
 
-def test_without_accounts_a_job_that_knows_its_start_counts_what_it_waited_for_its_first_word() -> None:
+def test_without_accounts_the_time_before_the_first_event_counts_if_the_job_knows_its_start() -> None:
     started = (AttemptStarted(gpus=4, cpus=96, held_since_s=START_S), 10.0)
     usage = usage_of("pretrain-1", attempt_of(started, READY, DONE), START_S + 900)
     assert usage is not None

@@ -33,7 +33,7 @@ def test_visible_devices_become_indices(visible: str | None, expected: list[int]
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("96(x2),48", 240), ("4", 4), (None, None), ("", None), ("many", None)])
-def test_slurm_run_lengths(text: str | None, cpus: int | None) -> None:
+def test_run_lengths_of_slurm_are_expanded(text: str | None, cpus: int | None) -> None:
     assert sum_per_node(text) == cpus
 
 
@@ -51,7 +51,7 @@ def test_slices_that_slurm_counts_as_gpus_are_their_share_of_a_board() -> None:
     assert alone.boards == pytest.approx(1 / 7)
 
 
-def test_slices_whose_size_nothing_says_are_unknown() -> None:
+def test_slices_of_unknown_size_are_unknown() -> None:
     for nvml in (FakeNvml([Board("GPU-0", mig=True)]), FakeNvml([], driver=False)):
         held = read_allocation(SLICED, nvml)
         assert (held.gpus, held.slices, held.boards) == (None, 2, None)
@@ -74,7 +74,7 @@ def test_slurm_variables_give_the_totals_of_all_nodes() -> None:
     assert read_allocation({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": ""}) == Allocation(0, None, None)
 
 
-def test_without_slurm_the_machine_is_held() -> None:
+def test_without_slurm_the_whole_machine_is_held() -> None:
     held = read_allocation({"CUDA_VISIBLE_DEVICES": ""})
     assert held.cpus == len(os.sched_getaffinity(0))
     assert (held.gpus, held.cluster) == (0, "local")

@@ -59,7 +59,7 @@ def usage(events: Events, now_s: float = EPOCH_S + 1e6) -> AttemptUsage:
     return found
 
 
-def test_a_killed_attempt_ends_at_its_last_sign_of_life_by_its_own_clock() -> None:
+def test_a_killed_attempt_ends_at_its_last_event_by_its_own_clock() -> None:
     killed = usage(KILLED)
     assert killed.allocated_s == 500.0
     assert killed.open_ended
@@ -71,13 +71,13 @@ def test_a_killed_attempt_ends_at_its_last_sign_of_life_by_its_own_clock() -> No
     assert fates.redone == 100.0
 
 
-def test_a_recent_sign_of_life_means_running() -> None:
+def test_an_attempt_with_a_recent_event_is_running() -> None:
     running = usage(KILLED, now_s=EPOCH_S + 3600.0 + 550.0)
     assert running.running
     assert fates_s(running).redone == 0.0
 
 
-def test_the_methods_stand_side_by_side_and_flushes_are_not_summed() -> None:
+def test_methods_are_listed_separately_and_flushes_not_summed() -> None:
     figures = figures_of(attempt_of(KILLED), usage(KILLED), SITE)
     measured, codecarbon, estimate, slurm, card = figures
     methods = [Method.MEASURED, Method.CODECARBON, Method.ESTIMATED, Method.SLURM, Method.CARD]
@@ -96,19 +96,19 @@ def test_the_methods_stand_side_by_side_and_flushes_are_not_summed() -> None:
     ("outcome", "useful", "lost", "failed"),
     [("done", 500.0, 0.0, 0.0), ("interrupted", 300.0, 200.0, 0.0), ("failed", 300.0, 0.0, 200.0)],
 )
-def test_the_outcome_decides_the_fate_of_the_tail(outcome: str, useful: float, lost: float, failed: float) -> None:
+def test_the_outcome_decides_the_fate_of_unsaved_time(outcome: str, useful: float, lost: float, failed: float) -> None:
     fates = fates_s(usage([*KILLED, (600, "attempt.ended", {"outcome": outcome})]))
     assert fates.useful == useful
     assert fates.redone == lost
     assert fates.failed == failed
 
 
-def test_a_short_stage_without_progress_that_finished_was_useful() -> None:
+def test_a_finished_short_stage_without_progress_was_useful() -> None:
     events: Events = [(0.0, "attempt.started", HELD), (3.0, "attempt.ended", {"outcome": "done"})]
     assert fates_s(usage(events)).useful == 3.0
 
 
-def test_what_was_not_recorded_is_unknown() -> None:
+def test_figures_that_were_not_recorded_are_unknown() -> None:
     assert usage([(0.0, "attempt.started", {}), (1.0, "attempt.heartbeat", {})]).gpus is None
     assert usage_of(STAGE, attempt_of([(1.0, "attempt.heartbeat", {})]), EPOCH_S) is None
 
@@ -151,7 +151,7 @@ def slice_usage(started: dict[str, Any], run: dict[str, Any] | None) -> AttemptU
         ({"gpus": 4}, {"gpus": 4}, 4),
     ],
 )
-def test_a_slice_is_its_share_of_a_board_and_never_a_whole_one(
+def test_a_slice_counts_as_its_share_of_a_board(
     started: dict[str, Any], run: dict[str, Any] | None, boards: float | None
 ) -> None:
     held = slice_usage(started, run)

@@ -75,27 +75,27 @@ def test_frequent_flushes_are_thinned_but_the_end_is_reported() -> None:
     assert flushes[0]["duration_s"] < flushes[1]["duration_s"]
 
 
-def test_a_kill_costs_only_what_came_after_the_last_flush() -> None:
+def test_a_kill_costs_only_the_energy_since_the_last_flush() -> None:
     process, flushes = run_metered("import os; os.kill(os.getpid(), 9)")
     assert process.returncode == -9
     assert len(flushes) == 1
     assert flushes[0]["energy_kwh"] > 0
 
 
-def test_a_job_with_a_share_of_the_cores_counts_itself_only() -> None:
+def test_a_job_with_a_share_of_the_cores_counts_only_itself() -> None:
     _, flushes = run_metered("pass", OMP_NUM_THREADS="1", SUBMITIT_LOCAL_NTASKS="1")
     shared = (os.cpu_count() or 1) > 1
     assert flushes[-1]["scope"] == ("this process and its children" if shared else "this machine")
 
 
-def test_slices_of_a_gpu_have_no_figure_and_say_why() -> None:
+def test_slices_of_a_gpu_have_no_figure_and_a_reason() -> None:
     process, flushes = run_metered("pass", CUDA_VISIBLE_DEVICES="MIG-1234")
     assert process.returncode == 0
     assert flushes[-1]["energy_kwh"] is None
     assert "MIG" in flushes[-1]["reason"]
 
 
-def test_a_codecarbon_that_fails_is_a_reason_and_no_error() -> None:
+def test_a_failing_codecarbon_is_a_reason_and_no_error() -> None:
     broken = "import builtins; sys.modules['codecarbon'] = None"
     script = (
         METERED.replace("{then}", "pass")
@@ -113,11 +113,11 @@ def test_a_codecarbon_that_fails_is_a_reason_and_no_error() -> None:
     ("held", "cores", "mode"),
     [(96, 96, "machine"), (192, 96, "machine"), (24, 96, "process"), (4, None, "machine")],
 )
-def test_a_share_of_a_node_counts_its_own_processes_only(held: int, cores: int | None, mode: str) -> None:
+def test_a_share_of_a_node_counts_only_its_own_processes(held: int, cores: int | None, mode: str) -> None:
     assert tracking_mode(held, cores) == mode
 
 
-def test_the_label_tells_counter_from_model() -> None:
+def test_the_label_distinguishes_counter_and_model() -> None:
     assert describe("intel_rapl", [0, 1], "machine").startswith("CPU by RAPL counter, ")
     assert describe("intel_rapl", [], "process").startswith("CPU by RAPL counter (whole packages), ")
     assert "load model" in describe("cpu_load", [], "machine")

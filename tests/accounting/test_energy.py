@@ -51,7 +51,7 @@ def without(constant: str) -> Site:
     ("gpu_hours", "grams"),
     [(16, 456.96), (383, 10_938.48), (564, 16_107.84), (5_537, 158_136.72), (2, 57.12)],
 )
-def test_card_convention_gives_the_published_figures(gpu_hours: float, grams: float) -> None:
+def test_the_card_convention_gives_the_published_figures(gpu_hours: float, grams: float) -> None:
     figure = card_convention(CARD_SITE, gpu_hours, allocated_s=3600.0)
     assert figure.method is Method.CARD
     assert figure.co2_g is not None
@@ -59,14 +59,14 @@ def test_card_convention_gives_the_published_figures(gpu_hours: float, grams: fl
     assert figure.co2_g.low == figure.co2_g.high == figure.co2_g.expected
 
 
-def test_another_grid_factor_gives_another_figure_for_the_same_hours() -> None:
+def test_another_grid_factor_changes_the_figure_of_the_same_hours() -> None:
     site = CARD_SITE._replace(grid_g_per_kwh=CODECARBON_FRANCE)
     figure = card_convention(site, 16, allocated_s=3600.0)
     assert figure.co2_g is not None
     assert figure.co2_g.expected == pytest.approx(753.16, abs=0.01)
 
 
-def test_pue_is_applied_exactly_once_even_after_adding_up() -> None:
+def test_pue_is_applied_exactly_once_even_in_sums() -> None:
     part = card_convention(CARD_SITE, 8, allocated_s=7200.0)
     summed = total([part, part])
     assert summed.it_energy_kwh == Band.around(11.2)
@@ -74,7 +74,7 @@ def test_pue_is_applied_exactly_once_even_after_adding_up() -> None:
 
 
 @given(amounts, st.floats(1.0, 3.0), st.floats(0.0, 1500.0))
-def test_co2_is_facility_energy_times_factor(it_kwh: float, pue: float, factor: float) -> None:
+def test_co2_is_facility_energy_times_the_factor(it_kwh: float, pue: float, factor: float) -> None:
     site = Site("somewhere", Sourced(pue, "test"), Sourced(factor, "test"))
     figure = EnergyFigure(Method.ESTIMATED, site, Band.around(it_kwh, 0.35), 1.0, 1.0)
     assert figure.co2_g is not None
@@ -83,7 +83,7 @@ def test_co2_is_facility_energy_times_factor(it_kwh: float, pue: float, factor: 
 
 
 @pytest.mark.parametrize("unknown", ["pue", "grid_g_per_kwh"])
-def test_an_unknown_constant_gives_no_co2_and_says_which(unknown: str) -> None:
+def test_an_unknown_constant_gives_no_co2_and_is_named(unknown: str) -> None:
     figure = card_convention(without(unknown), 16, allocated_s=1.0)
     assert figure.it_energy_kwh == Band.around(11.2)
     assert figure.co2_g is None
@@ -99,7 +99,7 @@ def test_an_unknown_constant_gives_no_co2_and_says_which(unknown: str) -> None:
         (16.0, Site("laptop"), "no board power"),
     ],
 )
-def test_the_convention_says_why_it_has_no_figure(gpu_hours: float | None, site: Site, reason: str) -> None:
+def test_the_convention_states_why_it_has_no_figure(gpu_hours: float | None, site: Site, reason: str) -> None:
     figure = card_convention(site, gpu_hours, allocated_s=10.0)
     assert figure.it_energy_kwh is None
     assert figure.missing is not None
@@ -113,7 +113,7 @@ def test_four_gpus_of_300_w_for_an_hour_are_1_2_kwh_not_0_3() -> None:
     assert figure.it_energy_kwh.expected == pytest.approx(1.2)
 
 
-def test_estimate_adds_boards_cores_and_ram_within_35_percent() -> None:
+def test_the_estimate_adds_boards_cores_and_ram_within_35_percent() -> None:
     figure = estimated(CARD_SITE, allocated_s=7200.0, gpus=4, cores=96, ram_gb=500.0, utilisation=0.9)
     expected = (4 * 700 * 0.9 + 96 * 4.0 + 500 * 0.3725) * 2 / 1000
     assert figure.it_energy_kwh is not None
@@ -123,7 +123,7 @@ def test_estimate_adds_boards_cores_and_ram_within_35_percent() -> None:
     assert figure.scope == "GPU boards and CPU cores and RAM"
 
 
-def test_estimate_needs_counts_and_says_when_ram_is_unknown() -> None:
+def test_the_estimate_needs_counts_and_says_if_ram_is_unknown() -> None:
     assert estimated(CARD_SITE, 1.0, gpus=None, cores=4, ram_gb=1.0).missing == "the number of GPUs is unknown"
     assert estimated(CARD_SITE, 1.0, gpus=0, cores=None, ram_gb=1.0).missing == "the number of cores is unknown"
     assert "RAM unknown" in estimated(CARD_SITE, 1.0, gpus=0, cores=2, ram_gb=None).scope
@@ -142,14 +142,14 @@ def test_trackers_of_several_nodes_add_up_and_a_node_without_one_is_filled_in() 
     assert one_of_two.coverage == 0.5
 
 
-def test_of_attempts_at_once_each_takes_its_part_of_what_all_tracked() -> None:
+def test_each_of_several_concurrent_attempts_gets_its_part_of_what_all_tracked() -> None:
     figure = tracked(CARD_SITE, [flush(3.0, 90.0)], allocated_s=30.0)
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.expected == pytest.approx(1.0)
     assert figure.covered_s == 30.0
 
 
-def test_a_lost_tail_is_filled_at_the_mean_power_and_marked() -> None:
+def test_a_lost_tail_is_filled_in_at_the_mean_power_and_marked() -> None:
     figure = tracked(CARD_SITE, [flush(2.0, 80.0)], allocated_s=100.0)
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.expected == pytest.approx(2.5)
@@ -159,13 +159,13 @@ def test_a_lost_tail_is_filled_at_the_mean_power_and_marked() -> None:
     assert figure.uncounted_s == 0.0
 
 
-def test_nothing_seen_gives_no_mean_power() -> None:
+def test_without_a_measurement_there_is_no_mean_power() -> None:
     with pytest.raises(ValueError, match="no mean power"):
         extension_kwh(0.0, 0.0, 5.0)
     assert extension_kwh(0.0, 0.0, 0.0) == 0.0
 
 
-def test_gpu_share_has_the_narrower_band() -> None:
+def test_the_gpu_share_has_the_narrower_range() -> None:
     figure = tracked(CARD_SITE, [flush(10.0, 10.0, gpu_kwh=8.0)], allocated_s=10.0)
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.high == pytest.approx(8 * 1.05 + 2 * 1.3)
@@ -192,7 +192,7 @@ def test_the_sum_of_one_figure_is_that_figure() -> None:
     assert total([card]) == card
 
 
-def test_an_attempt_without_figure_lowers_the_coverage_of_the_sum() -> None:
+def test_an_attempt_without_a_figure_lowers_the_coverage_of_the_sum() -> None:
     seen = tracked(CARD_SITE, [flush(1.0, 30.0)], allocated_s=30.0)
     unseen = tracked(CARD_SITE, [], allocated_s=10.0)
     summed = total([seen, unseen])
@@ -203,7 +203,7 @@ def test_an_attempt_without_figure_lowers_the_coverage_of_the_sum() -> None:
     assert total([unseen, unseen]).it_energy_kwh is None
 
 
-def test_counters_are_quoted_only_when_they_saw_enough_and_slurm_before_an_estimate() -> None:
+def test_counters_are_quoted_if_they_covered_enough_and_slurm_before_an_estimate() -> None:
     estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
     card = card_convention(CARD_SITE, 1, 100.0)
     enough = EnergyFigure(Method.MEASURED, CARD_SITE, Band.around(1.0, 0.05), 100.0, 90.0)
@@ -216,14 +216,14 @@ def test_counters_are_quoted_only_when_they_saw_enough_and_slurm_before_an_estim
     assert preferred([card]) is None
 
 
-def test_codecarbon_stands_beside_and_is_quoted_where_there_is_nothing_else() -> None:
+def test_codecarbon_is_quoted_only_if_there_is_nothing_else() -> None:
     seen = tracked(CARD_SITE, [flush(1.0, 100.0)], allocated_s=100.0)
     estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
     assert preferred([seen, estimate]) is estimate
     assert preferred([seen]) is seen
 
 
-def test_energy_per_gpu_hour_out_of_reach_is_called_out() -> None:
+def test_an_implausible_energy_per_gpu_hour_is_reported() -> None:
     figure = card_convention(CARD_SITE, 10, 100.0)
     assert implausible(figure, 10.0) is None
     assert implausible(figure, None) is None

@@ -26,7 +26,7 @@ def read(tmp_path: Path, text: str, pue: float | None = None, name: str = "emiss
     return read_energy_file(path, pue)
 
 
-def test_cumulative_flushes_count_once_kilograms_become_grams_and_the_pue_is_divided_out(tmp_path: Path) -> None:
+def test_cumulative_flushes_count_once_and_kilograms_and_pue_are_converted(tmp_path: Path) -> None:
     file = read(
         tmp_path,
         HEAD
@@ -60,7 +60,7 @@ def test_old_files_without_pue_or_version_are_read(tmp_path: Path) -> None:
     assert row.co2_g == {"codecarbon": pytest.approx(33_281)}
 
 
-def test_a_tracker_that_began_again_under_its_id_is_a_run_of_its_own(tmp_path: Path) -> None:
+def test_a_tracker_restarted_under_its_id_is_a_run_of_its_own(tmp_path: Path) -> None:
     file = read(
         tmp_path,
         "timestamp,run_id,duration,emissions,energy_consumed\n"
@@ -88,7 +88,7 @@ def test_joined_files_and_unusable_lines_are_distinguished(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("duration", ["1e308", "-5", "nan", "inf"])
-def test_a_duration_that_cannot_be_leaves_the_row_out_by_its_line(tmp_path: Path, duration: str) -> None:
+def test_a_row_with_an_impossible_duration_is_left_out_with_its_line(tmp_path: Path, duration: str) -> None:
     row = "2026-01-01T01:00:00,p,r{},{},0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n"
     file = read(tmp_path, HEAD + row.format(1, "3600") + row.format(2, duration))
     assert [one.name for one in file.rows] == ["r1"]
@@ -96,19 +96,19 @@ def test_a_duration_that_cannot_be_leaves_the_row_out_by_its_line(tmp_path: Path
 
 
 @pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00", "soon"])
-def test_an_instant_that_cannot_be_is_unknown(tmp_path: Path, timestamp: str) -> None:
+def test_an_impossible_time_is_unknown(tmp_path: Path, timestamp: str) -> None:
     file = read(tmp_path, HEAD + f"{timestamp},p,r1,3600,0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n")
     assert file.rows[0].ended_s is None
     assert file.rows[0].duration_s == 3600
 
 
-def test_four_ranks_that_counted_one_machine_at_the_same_time_are_said(tmp_path: Path) -> None:
+def test_ranks_that_counted_one_machine_at_once_are_reported(tmp_path: Path) -> None:
     ranks = "".join(f"2026-01-01T01:00:00,p,r{rank},3600,0.1,,,,1.0,FRA,3.3.2,,machine,1\n" for rank in range(4))
     (note,) = read(tmp_path, HEAD + ranks).notes
     assert note.startswith("several runs counted a whole machine at the same time, for 3h00m")
 
 
-def test_what_cannot_be_is_noted_at_its_row(tmp_path: Path) -> None:
+def test_impossible_values_are_noted_at_their_row(tmp_path: Path) -> None:
     file = read(
         tmp_path,
         HEAD
@@ -155,7 +155,7 @@ def test_cacct_is_read_by_job_with_grams_by_provider_and_without_its_sums(tmp_pa
     assert read(tmp_path, CACCT, pue=1.3).it_energy_kwh == pytest.approx(2.7 / 1.3)
 
 
-def test_the_answer_of_the_api_is_read_and_a_job_is_there_once(tmp_path: Path) -> None:
+def test_the_answer_of_the_api_is_read_with_each_job_once(tmp_path: Path) -> None:
     unit = {
         "uuid": "7",
         "started_at": "2026-01-01T00:00:00+0100",
@@ -174,7 +174,7 @@ def test_the_answer_of_the_api_is_read_and_a_job_is_there_once(tmp_path: Path) -
     assert "1 row of duplicate jobs, of which the last one counts" in file.notes
 
 
-def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
+def test_a_job_without_the_energy_of_its_host_says_so(tmp_path: Path) -> None:
     file = read(tmp_path, "uuid;total_cpu_energy_usage_kwh;total_gpu_energy_usage_kwh\n9;;1.5\n")
     assert file.rows[0].energy_kwh == 1.5
     assert file.rows[0].notes == ("the host's energy is missing",)
@@ -194,7 +194,7 @@ def test_a_job_without_the_hosts_energy_says_so(tmp_path: Path) -> None:
         ("\x00\x01\x02", "no columns of energy"),
     ],
 )
-def test_what_is_no_energy_file_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
+def test_another_kind_of_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as refusal:
         read(tmp_path, text)
     assert message in str(refusal.value)
@@ -202,6 +202,6 @@ def test_what_is_no_energy_file_is_refused_by_name(tmp_path: Path, text: str, me
     assert str(refusal.value).isprintable()
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.csv: cannot be read"):
         read_energy_file(tmp_path / "gone.csv")

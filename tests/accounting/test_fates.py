@@ -20,7 +20,7 @@ def test_a_finished_attempt_is_start_up_and_useful_work() -> None:
     assert fates == Fates(useful=9.0, startup=1.0)
 
 
-def test_a_killed_attempt_loses_what_came_after_its_last_checkpoint() -> None:
+def test_a_killed_attempt_loses_the_work_since_its_last_checkpoint() -> None:
     killed = usage(0, 10, ready_s=HOUR_S, saved_s=7 * HOUR_S, worked_until_s=9 * HOUR_S)
     assert fates_s(killed).times(1 / HOUR_S) == Fates(useful=6.0, startup=1.0, redone=2.0, idle=1.0)
     assert fates_s(killed._replace(failed=True)).failed == 2 * HOUR_S
@@ -41,7 +41,7 @@ maybe = st.none() | instants
 
 
 @given(instants, instants, maybe, maybe, maybe, maybe, st.booleans(), st.booleans())
-def test_fates_sum_to_the_allocated_time_whatever_the_records_say(
+def test_fates_sum_to_the_allocated_time_for_any_records(
     start_s: float,
     end_s: float,
     worked_from_s: float | None,

@@ -25,7 +25,7 @@ def test_rows_that_repeat_one_attempt_count_once() -> None:
     assert distinct([*rows, better]) == [better]
 
 
-def test_unknown_counts_are_unknown_hours_and_not_0() -> None:
+def test_unknown_counts_give_unknown_hours_and_not_0() -> None:
     assert gpu_hours(usage(0, 1, gpus=None)) is None
     assert gpu_hours(usage(0, 1, gpus=0)) == 0.0
     assert Known.sum([1.0, None, 2.0]) == Known(3.0, 1)

@@ -43,7 +43,7 @@ def test_two_hours_on_four_boards_are_counted_to_the_joule() -> None:
     assert figure.detail == "4 GPU by NVML counter"
 
 
-def test_a_counter_that_begins_again_loses_an_interval_which_is_filled_in_and_said() -> None:
+def test_an_interval_lost_to_a_reset_counter_is_filled_in_and_reported() -> None:
     nvml = four_boards()
 
     def reload_driver(at_s: float) -> None:
@@ -58,7 +58,7 @@ def test_a_counter_that_begins_again_loses_an_interval_which_is_filled_in_and_sa
     assert "30s of GPU time filled in at the last mean power" in figure.detail
 
 
-def test_a_counter_that_leaps_ahead_of_what_a_board_can_draw_is_not_believed() -> None:
+def test_a_counter_faster_than_a_board_can_draw_is_not_believed() -> None:
     nvml = four_boards()
 
     def leap(at_s: float) -> None:
@@ -70,7 +70,7 @@ def test_a_counter_that_leaps_ahead_of_what_a_board_can_draw_is_not_believed() -
     assert_holds(figure, truth_kwh(nvml))
 
 
-def test_a_device_that_is_missing_is_filled_in_and_lowers_the_coverage() -> None:
+def test_a_missing_device_is_filled_in_and_lowers_the_coverage() -> None:
     nvml = four_boards()
     truth = 4 * 575.0 / 1000
     del nvml.boards[3]
@@ -79,7 +79,7 @@ def test_a_device_that_is_missing_is_filled_in_and_lowers_the_coverage() -> None
     assert_holds(figure, truth)
 
 
-def test_a_device_lost_in_the_middle_costs_its_own_rest() -> None:
+def test_a_device_lost_midway_costs_only_its_own_rest() -> None:
     nvml = four_boards()
 
     def lose(at_s: float) -> None:
@@ -90,7 +90,7 @@ def test_a_device_lost_in_the_middle_costs_its_own_rest() -> None:
     assert_holds(figure, truth_kwh(nvml))
 
 
-def test_a_device_that_comes_back_has_counted_on() -> None:
+def test_a_device_that_comes_back_has_kept_counting() -> None:
     nvml = four_boards()
 
     def blink(at_s: float) -> None:
@@ -110,7 +110,7 @@ def test_a_board_without_a_counter_is_sampled_and_labelled() -> None:
     assert figure.it_energy_kwh.high == pytest.approx(0.1 * 1.05 + 0.1 * 1.15)
 
 
-def test_a_slice_takes_its_share_and_its_band_reaches_to_the_whole_board() -> None:
+def test_a_slice_gets_its_share_and_its_range_extends_to_the_whole_board() -> None:
     board = Board("GPU-0", mig=True)
     nvml = FakeNvml([board], [Slice("MIG-1", board, 3)])
     figure = measured(SITE, sampled(nvml, seconds=3600.0, visible="MIG-1"), usage(3600.0, None))
@@ -129,7 +129,7 @@ def test_a_split_board_without_a_named_slice_has_no_figure() -> None:
     assert figure.it_energy_kwh is None
 
 
-def test_two_processes_that_see_one_gpu_count_it_once() -> None:
+def test_a_gpu_seen_by_two_processes_is_counted_once() -> None:
     nvml = FakeNvml([Board("GPU-0")])
     first = sampled(nvml, seconds=3600.0)
     second = [entry._replace(writer="v") for entry in first]
@@ -138,7 +138,7 @@ def test_two_processes_that_see_one_gpu_count_it_once() -> None:
     assert figure.coverage == 1.0
 
 
-def test_two_attempts_on_one_gpu_share_what_they_both_saw() -> None:
+def test_two_attempts_on_one_gpu_share_its_energy() -> None:
     nvml = FakeNvml([Board("GPU-0")])
     readings = sampled(nvml, seconds=3600.0, every_s=60.0)
     whole, half = readings, [entry._replace(writer="v") for entry in readings if entry.event.elapsed_s <= 1800.0]
@@ -150,7 +150,7 @@ def test_two_attempts_on_one_gpu_share_what_they_both_saw() -> None:
     assert (longer.coverage, shorter.coverage) == (1.0, 1.0)
 
 
-def test_a_job_that_sees_more_gpus_than_it_holds_takes_its_share() -> None:
+def test_a_job_that_sees_more_gpus_than_it_holds_gets_its_share() -> None:
     nvml = four_boards()
     readings = sampled(nvml, seconds=3600.0)
     one_of_four = measured(SITE, readings, usage(3600.0, 1))
@@ -160,7 +160,7 @@ def test_a_job_that_sees_more_gpus_than_it_holds_takes_its_share() -> None:
     assert measured(SITE, readings, usage(3600.0, 0)).it_energy_kwh is None
 
 
-def test_a_node_that_vanishes_is_extended_at_its_last_mean_power_and_marked() -> None:
+def test_a_vanished_node_is_extended_at_its_last_mean_power_and_marked() -> None:
     first, second = four_boards(), FakeNvml([Board(f"GPU-{index}", power_w=650.0) for index in range(4, 8)])
     kept = sampled(first, seconds=7200.0)
     lost = [
@@ -181,12 +181,12 @@ def test_a_killed_attempt_keeps_its_last_reading_and_its_tail_is_filled_in() -> 
     assert figure.extended_s == pytest.approx(60.0)
 
 
-def test_without_a_gpu_or_a_cpu_counter_nothing_was_measured() -> None:
+def test_without_a_gpu_or_cpu_counter_nothing_is_measured() -> None:
     figure = measured(SITE, sampled(FakeNvml([], driver=False), seconds=60.0), usage(60.0, 0))
     assert (figure.it_energy_kwh, figure.reason) == (None, "no energy counter was read")
 
 
-def test_cpu_and_ram_are_the_models_where_no_counter_is_readable() -> None:
+def test_cpu_and_ram_are_modelled_if_no_counter_is_readable() -> None:
     site = SITE._replace(ram_w_per_gb=Site("x").ram_w_per_gb)
     held = usage(3600.0, 4)._replace(cpus=96, ram_gb=512.0)
     figure = measured(site, sampled(four_boards(), seconds=3600.0), held)
@@ -211,7 +211,7 @@ def test_cpu_counters_of_all_nodes_are_added_and_extended() -> None:
     assert figure.coverage == pytest.approx(0.5)
 
 
-def test_of_attempts_at_once_each_takes_its_part_of_the_cpu_that_all_saw() -> None:
+def test_each_of_several_concurrent_attempts_gets_its_part_of_the_cpu_energy() -> None:
     seen = EnergyRead(node="n1", why="end", began_s=BEGAN_S, elapsed_s=1800.0, gpus={}, cpu_j=3.6e6, host_s=1800.0)
     figure = measured(SITE, [Entry(0, "a", BEGAN_S, 0.0, seen)], usage(600.0, 0))
     assert expected_kwh(figure) == pytest.approx(1 / 3)
@@ -242,7 +242,7 @@ happenings = st.tuples(
 
 @given(st.lists(st.floats(70.0, 690.0), min_size=4, max_size=4), st.lists(happenings, max_size=5), st.integers(2, 21))
 @settings(max_examples=150, deadline=None)
-def test_whatever_happens_to_a_node_the_band_holds_the_truth(
+def test_whatever_happens_to_a_node_the_range_holds_the_true_energy(
     powers_w: list[float], events: list[tuple[int, int, str]], written: int
 ) -> None:
     """Of 20 intervals of 30 s; the node vanishes after `written` readings."""
@@ -263,7 +263,7 @@ spans_s = st.tuples(st.integers(0, 100), st.integers(1, 100)).map(lambda pair: (
 
 @given(st.lists(spans_s, min_size=1, max_size=5), st.randoms())
 @settings(max_examples=60, deadline=None)
-def test_however_many_watch_each_interval_of_a_gpu_is_counted_once(
+def test_each_interval_of_a_gpu_is_counted_once_for_any_number_of_observers(
     windows: list[tuple[int, int]], random: object
 ) -> None:
     nvml = FakeNvml([Board("GPU-0", power_w=100.0)])
@@ -283,7 +283,7 @@ def test_however_many_watch_each_interval_of_a_gpu_is_counted_once(
 
 @given(st.lists(st.tuples(spans_s, st.floats(0.0, 600.0)), min_size=1, max_size=4), st.floats(50.0, 90.0))
 @settings(max_examples=60, deadline=None)
-def test_attempts_that_share_a_gpu_for_a_while_have_its_energy_together(
+def test_attempts_that_share_a_gpu_for_a_while_add_up_to_its_energy(
     held: list[tuple[tuple[int, int], float]], idle_w: float
 ) -> None:
     """Each draws its own power, on top of the idle board's; of each the ledger keeps the last reading of an hour."""

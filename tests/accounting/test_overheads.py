@@ -21,14 +21,14 @@ SITE = Site(
 FIGURE = EnergyFigure(Method.MEASURED, SITE, Band(8.0, 10.0, 12.0), 3600.0, 3600.0)
 
 
-def test_embodied_carbon_goes_by_gpu_hours_and_is_in_no_energy_figure() -> None:
+def test_embodied_carbon_follows_gpu_hours_and_is_in_no_energy_figure() -> None:
     assert embodied(SITE, 100.0).co2_g == pytest.approx(1030.0)
     assert FIGURE.co2_g == Band(8.0, 10.0, 12.0) * 1.2 * 50.0
     assert embodied(SITE, None).missing == "the number of GPUs is unknown"
     assert embodied(Site("far"), 1.0) == (None, None, "no embodied carbon is known for far")
 
 
-def test_idle_energy_is_a_share_beside_the_jobs_own() -> None:
+def test_idle_energy_is_a_share_in_addition_to_that_of_the_job() -> None:
     beside = idle(FIGURE)
     assert beside.it_energy_kwh == Band(4.0, 5.0, 6.0)
     assert beside.co2_g is not None
@@ -36,7 +36,7 @@ def test_idle_energy_is_a_share_beside_the_jobs_own() -> None:
     assert idle(FIGURE._replace(site=Site("far"))).missing == "no idle energy is known for far"
 
 
-def test_tokens_a_kilowatt_hour_are_of_facility_energy_and_turn_the_band_round() -> None:
+def test_tokens_per_kilowatt_hour_use_facility_energy_and_invert_the_range() -> None:
     rate = tokens_per_kwh(12_000_000, FIGURE)
     assert rate is not None
     assert [rate.low, rate.expected, rate.high] == pytest.approx([12e6 / 14.4, 1e6, 12e6 / 9.6])
@@ -45,9 +45,7 @@ def test_tokens_a_kilowatt_hour_are_of_facility_energy_and_turn_the_band_round()
 
 
 @pytest.mark.parametrize(("gpus", "cores", "hours"), [(4, 96, 4.0), (1, 24, 16.0), (4, 4, 4.0), (16, 1, 1.0)])
-def test_the_estimate_of_16_gpu_hours_holds_what_h100_nodes_are_known_to_draw(
-    gpus: int, cores: int, hours: float
-) -> None:
+def test_the_estimate_of_16_gpu_hours_holds_the_known_draw_of_h100_nodes(gpus: int, cores: int, hours: float) -> None:
     """0.97 to 1.05 kW of IT power a GPU: 633 to 685 g, above the card's 457 g."""
     site = site_of(load_cluster("jean-zay"))
     estimate = estimated(site, hours * 3600, gpus=gpus, cores=cores, ram_gb=None).co2_g
@@ -65,7 +63,7 @@ def slurm(consumed_j: float | None, is_exclusive: bool | None = True, site: Site
     return slurm_counted(powered, consumed_j, 3600.0, is_exclusive=is_exclusive, gpus=4, cores=0, ram_gb=None)
 
 
-def test_slurms_energy_is_taken_for_whole_nodes_only() -> None:
+def test_the_energy_of_slurm_is_used_for_whole_nodes_only() -> None:
     figure = slurm(2.8 * 3.6e6)
     assert figure.it_energy_kwh == Band.around(2.8, 0.1)
     assert (figure.method, figure.coverage) == (Method.SLURM, 1.0)
@@ -74,14 +72,14 @@ def test_slurms_energy_is_taken_for_whole_nodes_only() -> None:
 
 
 @pytest.mark.parametrize(("consumed_j", "reason"), [(None, "no energy"), (0, "no energy"), (4.21 * 3.6e6, "1.5 times")])
-def test_what_slurm_cannot_have_counted_is_rejected(consumed_j: float | None, reason: str) -> None:
+def test_an_impossible_energy_of_slurm_is_rejected(consumed_j: float | None, reason: str) -> None:
     figure = slurm(consumed_j)
     assert figure.it_energy_kwh is None
     assert reason in (figure.missing or "")
     assert slurm(4.19 * 3.6e6).it_energy_kwh is not None
 
 
-def test_slurms_energy_without_a_known_power_is_kept_and_says_it_was_not_compared() -> None:
+def test_the_energy_of_slurm_without_a_known_power_is_kept_with_a_note() -> None:
     figure = slurm_counted(Site("far"), 3.6e6, 3600.0, is_exclusive=True, gpus=4, cores=1, ram_gb=None)
     assert figure.it_energy_kwh == Band.around(1.0, 0.1)
     assert "not compared" in (figure.reason or "")

@@ -40,18 +40,18 @@ def values(site: Site) -> list[float]:
         ("2026-01-10", "2026-01-10", 1.1, 20.0),
     ],
 )
-def test_a_month_has_its_own_constants_and_else_the_sites(start: str, end: str, pue: float, factor: float) -> None:
+def test_a_month_has_its_own_constants_or_those_of_the_site(start: str, end: str, pue: float, factor: float) -> None:
     assert values(over(SITE, [(at(start), at(end), 1.0)])) == [pue, factor]
 
 
-def test_over_the_end_of_a_month_the_constants_are_weighted_and_say_so() -> None:
+def test_across_months_the_constants_are_weighted_and_say_so() -> None:
     mixed = over(SITE, [(at("2026-01-31T12:00"), at("2026-02-01T12:00"), 8.0)])
     assert values(mixed) == pytest.approx([1.2, (1.1 * 20 + 1.3 * 50) / 2.4])
     assert mixed.grid_g_per_kwh is not None
     assert str(mixed.grid_g_per_kwh) == "36.25 (weighted mean, grid, monthly; grid, yearly)"
 
 
-def test_a_site_without_months_and_hours_is_itself() -> None:
+def test_a_site_without_months_and_hours_is_unchanged() -> None:
     plain = SITE._replace(months=())
     assert over(plain, [(0.0, 1.0, 1.0)]) is plain
 
@@ -62,7 +62,7 @@ def test_an_unknown_factor_in_a_part_makes_the_whole_unknown() -> None:
 
 
 @given(st.lists(st.tuples(amounts, st.integers(0, 11)), min_size=1, max_size=8))
-def test_co2_of_a_sum_over_months_is_the_sum_of_its_parts(parts: list[tuple[float, int]]) -> None:
+def test_the_co2_of_a_sum_over_months_is_the_sum_of_its_parts(parts: list[tuple[float, int]]) -> None:
     months = tuple(Month(f"2026-{n + 1:02d}", Sourced(1 + n / 10, "p"), Sourced(10.0 * n + 5, "g")) for n in range(12))
     site = SITE._replace(months=months)
     figures = [
@@ -79,7 +79,7 @@ def test_co2_of_a_sum_over_months_is_the_sum_of_its_parts(parts: list[tuple[floa
     assert whole.co2_g.expected == pytest.approx(sum(kwh * (1 + n / 10) * (10.0 * n + 5) for kwh, n in parts))
 
 
-def test_what_the_site_says_survives_its_json() -> None:
+def test_a_site_survives_the_round_trip() -> None:
     site = SITE._replace(hourly=Hourly("/f.csv", "grid", "lifecycle", "FR"), embodied_g_per_gpu_hour=Sourced(10.3, "b"))
     assert Site.from_json(site.to_json()) == site
     assert Site.from_json({"name": "x", "months": [3, {"month": 1}], "hourly": 7}) == Site("x")
@@ -113,7 +113,7 @@ def test_an_hourly_file_weights_the_energy_by_the_hour(hours: Path) -> None:
     assert (factor.source, factor.kind, factor.zone, factor.is_mean) == ("operator", "direct", "FR", True)
 
 
-def test_where_the_file_says_nothing_the_months_factor_holds(hours: Path) -> None:
+def test_in_gaps_of_the_file_the_factor_of_the_month_applies(hours: Path) -> None:
     site = SITE._replace(hourly=Hourly(str(hours), "operator"))
     drawn = [(at("2026-01-01T03:00"), at("2026-01-01T04:00"), 1.0)]
     assert values(over(site, drawn)) == pytest.approx([1.1, (80 + 20) / 2])
@@ -121,7 +121,7 @@ def test_where_the_file_says_nothing_the_months_factor_holds(hours: Path) -> Non
     assert values(over(nowhere, drawn)) == [1.1, 20.0]
 
 
-def test_a_row_holds_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> None:
+def test_a_row_applies_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> None:
     factors = read_hourly(hours)
     assert factors.mean(at("2026-01-01T00:30"), at("2026-01-01T01:30")) == pytest.approx(30.0)
     assert factors.mean(at("2026-01-01T02:00"), at("2026-01-01T03:30")) == pytest.approx((60 * 0.5 + 80) / 1.5)
@@ -144,7 +144,7 @@ def test_a_row_holds_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> 
         ("", "has no factors"),
     ],
 )
-def test_a_wrong_file_is_refused_at_its_line(tmp_path: Path, content: str, message: str) -> None:
+def test_an_invalid_file_is_refused_at_its_line(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "hours.csv"
     path.write_text(content)
     with pytest.raises(UserError) as refusal:
@@ -152,6 +152,6 @@ def test_a_wrong_file_is_refused_at_its_line(tmp_path: Path, content: str, messa
     assert message in str(refusal.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.csv: cannot be read"):
         read_hourly(tmp_path / "gone.csv")

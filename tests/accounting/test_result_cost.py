@@ -19,7 +19,7 @@ def spent(*attempts: tuple[str, int | None]) -> Spent:
     return Spent.of(site_energies(counted))
 
 
-def test_nothing_is_known_of_what_never_ran() -> None:
+def test_the_cost_of_a_stage_that_never_ran_is_unknown() -> None:
     assert spent() == Spent(None, None, None, None, None)
 
 
@@ -27,16 +27,16 @@ def test_attempts_at_one_site_add_up() -> None:
     assert spent(("here", 2), ("here", 2)) == Spent(3600.0, 2.0, 1.2, 60.0, "M2 estimated", 1.0)
 
 
-def test_energies_of_two_sites_are_not_added_but_their_hours_are() -> None:
+def test_hours_at_two_sites_are_added_but_energies_are_not() -> None:
     assert spent(("here", 2), ("there", 2)) == Spent(3600.0, 2.0, None, None, None)
 
 
-def test_where_the_gpus_of_one_attempt_are_unknown_hours_are_and_the_energy_says_what_it_covers() -> None:
+def test_if_the_gpus_of_one_attempt_are_unknown_hours_are_and_the_energy_states_its_coverage() -> None:
     found = spent(("here", 2), ("here", None))
     assert (found.gpu_hours, found.energy_kwh, found.energy_coverage) == (None, 0.6, 0.5)
 
 
-def test_at_a_place_without_constants_time_alone_is_known() -> None:
+def test_at_a_place_without_constants_only_the_time_is_known() -> None:
     usage = AttemptUsage(id="a", stage="s", start_s=0.0, end_s=1800.0, gpus=2, cpus=0)
     found = Spent.of(site_energies([(usage, [estimate_of(usage, Site("unknown"))])]))
     assert found == Spent(1800.0, 1.0, None, None, None)

@@ -41,7 +41,7 @@ def no_host() -> HostCounters:
     return HostCounters(Path("/nowhere"))
 
 
-def test_it_reads_at_the_start_at_intervals_on_signals_and_at_the_end() -> None:
+def test_counters_are_read_at_the_start_at_intervals_on_signals_and_at_the_end() -> None:
     watch, nvml = Watch(), four_boards()
     with EnergySampler(watch, counters=lambda: NvmlCounters(None, nvml), host=no_host, interval_s=0.05) as sampler:
         assert watch.wait_for("start").gpus["GPU-0"]["energy_j"] == 0.0
@@ -58,7 +58,7 @@ def test_it_reads_at_the_start_at_intervals_on_signals_and_at_the_end() -> None:
     assert last.version == "580.95"
 
 
-def test_checkpoints_are_read_and_those_of_one_second_share_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_read_and_those_within_a_second_share_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detour.accounting.sampler.LEAST_GAP_S", 0.2)
     watch = Watch()
     with EnergySampler(watch, counters=lambda: NvmlCounters(None, four_boards()), host=no_host) as sampler:
@@ -90,7 +90,7 @@ class Hanging:
         return [GpuReading("GPU-0", 100.0, 600.0)]
 
 
-def test_what_fails_is_a_reason_and_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_counter_is_a_reason_and_no_error(capfd: pytest.CaptureFixture[str]) -> None:
     watch = Watch()
     with EnergySampler(watch, counters=Broken, host=no_host, interval_s=0.05):
         watch.wait_for("interval")
@@ -105,7 +105,7 @@ def test_what_fails_is_a_reason_and_no_error(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_journal_that_fails_is_silence(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_journal_is_ignored(capfd: pytest.CaptureFixture[str]) -> None:
     def refuse(event: EnergyRead) -> None:
         raise OSError(event.why)
 
@@ -114,7 +114,7 @@ def test_a_journal_that_fails_is_silence(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_reading_that_hangs_is_left_behind_and_said() -> None:
+def test_a_reading_that_hangs_is_abandoned_and_reported() -> None:
     watch, began_s = Watch(), time.monotonic()
     with EnergySampler(watch, counters=Hanging, host=no_host, interval_s=0.05, patience_s=0.2):
         watch.wait_for("start")
@@ -123,7 +123,7 @@ def test_a_reading_that_hangs_is_left_behind_and_said() -> None:
     assert watch.events[-1].gpus == watch.events[0].gpus
 
 
-def test_a_machine_without_room_for_a_thread_works_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_room_for_a_thread_continues_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -169,7 +169,7 @@ def test_only_the_gpus_of_the_job_are_read() -> None:
     assert [reading.uuid for reading in NvmlCounters("1,GPU-3", four_boards()).read()] == ["GPU-1", "GPU-3"]
 
 
-def test_a_board_that_is_lost_before_the_start_keeps_its_place_and_hides_no_other() -> None:
+def test_a_board_lost_before_the_start_keeps_its_place_and_hides_no_other() -> None:
     nvml = four_boards()
     nvml.boards[1].lost = True
     gone, found = NvmlCounters("1,2", nvml).read()
@@ -177,7 +177,7 @@ def test_a_board_that_is_lost_before_the_start_keeps_its_place_and_hides_no_othe
     assert (found.uuid, found.counter_j) == ("GPU-2", 123_456.0)
 
 
-def test_an_unknown_slice_says_so() -> None:
+def test_a_slice_of_unknown_size_says_so() -> None:
     (reading,) = NvmlCounters("MIG-7", FakeNvml([Board("GPU-0", mig=True)])).read()
     assert reading.counter_j is None
     assert reading.reason == "is a slice (MIG) of unknown size (Not Found)"
@@ -191,7 +191,7 @@ def zone(root: Path, name: str, label: str, counter_uj: int, range_uj: int = 1_0
     return folder / "energy_uj"
 
 
-def test_packages_and_memory_are_summed_apart_through_a_wrap(tmp_path: Path) -> None:
+def test_packages_and_memory_are_summed_separately_across_a_wrap(tmp_path: Path) -> None:
     package = zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
     memory = zone(tmp_path, "intel-rapl:0:1", "dram", 0)
     zone(tmp_path, "intel-rapl:0:0", "core", 5)
@@ -208,7 +208,7 @@ def test_without_readable_counters_the_cpu_is_unknown(tmp_path: Path) -> None:
     assert HostCounters(tmp_path).read() == (None, None)
 
 
-def test_the_share_of_a_node_goes_by_cores_not_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_share_of_a_node_counts_cores_not_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for cpu in range(8):
         folder = tmp_path / f"cpu{cpu}/topology"
@@ -221,5 +221,5 @@ def test_the_share_of_a_node_goes_by_cores_not_threads(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, 30.0), ("60", 60.0), ("0", 1.0), ("1e9", 600.0), ("often", 30.0)])
-def test_the_interval_may_be_set_within_reason(text: str | None, seconds: float) -> None:
+def test_the_interval_can_be_set_within_bounds(text: str | None, seconds: float) -> None:
     assert interval_of(text) == seconds

@@ -61,14 +61,14 @@ def test_stages_of_one_job_share_its_energy_by_time_and_add_up() -> None:
     assert energies == pytest.approx([2.25, 0.75])
 
 
-def test_shared_nodes_and_unknown_ones_give_none() -> None:
+def test_shared_and_unknown_nodes_have_no_energy() -> None:
     for accounted, site in ((run(3.0 * KWH, cpus=48), SITE), (run(3.0 * KWH), SITE._replace(node=None))):
         assert all("shared" in (figure.missing or "") for figure in by_slurm(accounted, site))
     whole = SITE._replace(node=Node(gpus=4, always_whole=True))
     assert by_slurm(run(3.0 * KWH, cpus=48), whole)[0].it_energy_kwh is not None
 
 
-def test_without_accounts_it_says_so_and_elsewhere_than_under_slurm_it_is_left_out() -> None:
+def test_without_accounts_it_says_so_and_outside_slurm_it_is_left_out() -> None:
     assert {figure.missing for figure in by_slurm(None)} == {"sacct was not read"}
     assert {figure.missing for figure in by_slurm(run(None))} == {"Slurm recorded no energy"}
     assert by_slurm(run(None, source="local executor")) == []
@@ -78,7 +78,7 @@ def test_without_accounts_it_says_so_and_elsewhere_than_under_slurm_it_is_left_o
     ("nodes", "gpus", "cpus", "whole"),
     [(1, 4, 96, True), (2, 8, 192, True), (1, 4, 192, True), (1, 1, 24, False), (2, 4, 96, False), (1, 0, 96, None)],
 )
-def test_an_allocation_is_exclusive_if_it_holds_all_of_its_nodes(
+def test_an_allocation_that_holds_all_of_its_nodes_is_exclusive(
     nodes: int, gpus: int, cpus: int, whole: bool | None
 ) -> None:
     assert Node(gpus=4, cores=96).is_exclusive(nodes, gpus, cpus) is whole

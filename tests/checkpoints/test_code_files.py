@@ -45,7 +45,7 @@ def checkout(package: Path) -> Path:
 COMMITTED = ["__init__.py", "jobs/py.typed", "launch/cli.py", "page.html"]
 
 
-def test_what_is_tracked_is_code_and_the_doors_are_part_of_the_package(checkout: Path) -> None:
+def test_tracked_files_of_the_package_with_launch_and_jobs_are_code(checkout: Path) -> None:
     assert places(checkout) == COMMITTED
     assert code_files(checkout).files[Path("launch/cli.py")] == checkout / "launch/cli.py"
 
@@ -57,13 +57,13 @@ def test_a_new_module_is_code(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["launch/.env", "src/detour/.env", "src/detour/notes.txt", "jobs/local.py"])
-def test_what_git_does_not_track_is_left_out_and_named(name: str, checkout: Path) -> None:
+def test_untracked_files_are_left_out_and_named(name: str, checkout: Path) -> None:
     write(checkout, {name: SECRET})
     assert places(checkout) == COMMITTED
     assert code_files(checkout).left_out == (name,)
 
 
-def test_bytecode_is_left_out_without_a_word(checkout: Path) -> None:
+def test_bytecode_is_left_out_silently(checkout: Path) -> None:
     write(checkout, {"launch/__pycache__/cli.cpython-311.pyc": ""})
     assert places(checkout) == COMMITTED
     assert code_files(checkout).left_out == ()
@@ -83,27 +83,27 @@ def test_a_hook_of_another_repository_changes_nothing(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
-def test_a_checkout_of_another_user_is_asked_too(checkout: Path) -> None:
+def test_a_checkout_of_another_user_is_read_too(checkout: Path) -> None:
     write(checkout, {"jobs/local.py": SECRET})
     for path in (checkout, *checkout.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     assert places(checkout) == COMMITTED
 
 
-def test_without_git_its_kinds_of_file_are_code(package: Path) -> None:
+def test_without_git_files_are_code_by_their_suffix(package: Path) -> None:
     write(package, {"src/detour/.env": SECRET, "launch/token": SECRET})
     assert places(package) == COMMITTED
     assert code_files(package).left_out == ("src/detour/.env", "src/detour/launch/token")
 
 
-def test_an_installed_package_is_taken_without_what_else_lies_there(tmp_path: Path) -> None:
+def test_an_installed_package_is_code_without_other_files_in_its_folder(tmp_path: Path) -> None:
     write(tmp_path, {"detour/__init__.py": "", "detour/launch/cli.py": "", "detour/.env": SECRET, "other/a.py": ""})
     write(tmp_path, {"detour/configs/recipes/own.yaml": "", "detour/__pycache__/a.pyc": ""})
     assert places(tmp_path) == ["__init__.py", "launch/cli.py"]
     assert code_files(tmp_path).left_out == ("detour/.env",)
 
 
-def test_with_and_without_git_this_package_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_package_is_the_same_with_and_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a kind of file is missing in `KINDS`."""
     tracked = code_files(CODE_ROOT).files
     monkeypatch.setitem(os.environ, "PATH", "")

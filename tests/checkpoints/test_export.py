@@ -82,7 +82,7 @@ def run(promoted: Path, tokenizer: Path, output: Path, dtype: str = "bfloat16") 
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-4), ("bfloat16", 5e-2)])
-def test_the_folder_is_the_trained_model_in_the_recipes_dtype(
+def test_the_folder_is_the_trained_model_in_the_dtype_of_the_recipe(
     promoted: Path, tokenizer: Path, tmp_path: Path, dtype: str, rounding: float
 ) -> None:
     record = run(promoted, tokenizer, tmp_path / "output", dtype)
@@ -99,7 +99,7 @@ def test_the_folder_is_the_trained_model_in_the_recipes_dtype(
 
 
 @pytest.mark.parametrize("pooling", [None, "mean"])
-def test_a_classifier_built_on_the_folder_reads_what_the_recipe_says(
+def test_a_classifier_loaded_from_the_folder_has_the_settings_of_the_recipe(
     promoted: Path, tokenizer: Path, tmp_path: Path, pooling: str | None
 ) -> None:
     output, rows = tmp_path / "output", documents(tokenizer)
@@ -108,7 +108,7 @@ def test_a_classifier_built_on_the_folder_reads_what_the_recipe_says(
     assert AutoConfig.from_pretrained(output).classifier_pooling == (pooling or own)
 
 
-def test_the_config_says_what_the_folder_is(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_the_config_describes_the_folder(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
     run(promoted, tokenizer, tmp_path / "output")
     config = json.loads((tmp_path / "output" / "config.json").read_text())
     assert config["architectures"] == ["ModernBertForMaskedLM"]
@@ -118,7 +118,7 @@ def test_the_config_says_what_the_folder_is(promoted: Path, tokenizer: Path, tmp
     assert AutoTokenizer.from_pretrained(tmp_path / "output").model_max_length == config["max_position_embeddings"]
 
 
-def test_older_releases_find_what_they_look_for(tokenizer: Path, tmp_path: Path) -> None:
+def test_older_releases_of_transformers_find_their_keys(tokenizer: Path, tmp_path: Path) -> None:
     config = tiny_model(vocabulary=VOCABULARY).config.to_dict() | {"layer_types": None, "rope_parameters": None}
     config |= {"global_attn_every_n_layers": 2, "global_rope_theta": 50000.0, "local_rope_theta": 20000.0}
     ModernBertForMaskedLM(ModernBertConfig(**config)).save_pretrained(tmp_path / "promoted")
@@ -133,7 +133,7 @@ def test_older_releases_find_what_they_look_for(tokenizer: Path, tmp_path: Path)
     assert tokenizer_config["model_input_names"] == ["input_ids", "attention_mask"]
 
 
-def test_a_masked_word_is_filled_as_the_model_card_shows(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_the_mask_example_of_the_model_card_works(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
     run(promoted, tokenizer, tmp_path / "output")
     model_id = tmp_path / "output"
     encode = AutoTokenizer.from_pretrained(model_id)
@@ -148,7 +148,7 @@ def test_a_masked_word_is_filled_as_the_model_card_shows(promoted: Path, tokeniz
     assert outputs.logits.shape == (1, inputs["input_ids"].shape[1], VOCABULARY)
 
 
-def test_the_encoder_alone_is_used_as_the_model_card_shows(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_the_encoder_example_of_the_model_card_works(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
     run(promoted, tokenizer, tmp_path / "output")
     model_id = tmp_path / "output"
     encode = AutoTokenizer.from_pretrained(model_id)
@@ -161,7 +161,7 @@ def test_the_encoder_alone_is_used_as_the_model_card_shows(promoted: Path, token
     assert torch.isfinite(outputs.last_hidden_state).all()
 
 
-def test_logits_that_are_not_numbers_are_refused(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
+def test_logits_with_nan_are_refused(promoted: Path, tokenizer: Path, tmp_path: Path) -> None:
     weights = load_file(promoted / "model.safetensors")
     weights["model.layers.1.mlp.Wo.weight"][:] = 1e38
     save_file(weights, promoted / "model.safetensors", metadata={"format": "pt"})
@@ -231,7 +231,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tokenizer: Path, tmp_path:
         run(tmp_path / "promoted", tokenizer, tmp_path / "output")
 
 
-def test_a_tokenizer_with_a_hole_in_its_ids_needs_rows_up_to_the_largest(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_with_gaps_in_its_ids_needs_rows_up_to_the_largest(tokenizer: Path, tmp_path: Path) -> None:
     file = tokenizer / "tokenizer.json"
     written = json.loads(file.read_text())
     written["model"]["vocab"]["Ġpatient"] = VOCABULARY
@@ -244,7 +244,7 @@ def test_a_tokenizer_with_a_hole_in_its_ids_needs_rows_up_to_the_largest(tokeniz
         run(tmp_path / "promoted", holed, tmp_path / "output")
 
 
-def test_the_folder_puts_texts_between_the_tokens_that_the_corpus_was_made_with(
+def test_the_folder_encloses_texts_in_the_special_tokens_of_the_corpus(
     promoted: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"
@@ -290,7 +290,7 @@ PHASES: list[dict[str, Any]] = [
 ]
 
 
-def test_the_card_states_the_facts_and_its_snippet_runs(
+def test_the_card_states_the_facts_and_its_example_runs(
     promoted: Path,
     tokenizer: Path,
     tmp_path: Path,

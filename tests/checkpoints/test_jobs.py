@@ -102,7 +102,7 @@ def promoted(
     return prepared
 
 
-def test_two_phases_are_promoted_one_upon_the_other(corpus: Path, tmp_path: Path) -> None:
+def test_two_phases_are_promoted_in_turn(corpus: Path, tmp_path: Path) -> None:
     first = promoted(corpus, tmp_path / "clm", OBJECTIVES["causal"])
     second = promoted(corpus, tmp_path / "mlm", OBJECTIVES["masked"], parent=first.output_dir)
 
@@ -119,7 +119,7 @@ def test_two_phases_are_promoted_one_upon_the_other(corpus: Path, tmp_path: Path
     assert read_optimizer(second.output_dir) is not None
 
 
-def test_a_gate_that_is_not_reached_says_by_how_much(corpus: Path, tmp_path: Path) -> None:
+def test_a_missed_gate_says_by_how_much(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match=r"not promoted: validation loss .* more than 5 is asked"):
         promoted(corpus, tmp_path, OBJECTIVES["causal"], drop=5.0)
 
@@ -133,7 +133,7 @@ def test_real_documents_are_compared(corpus: Path) -> None:
     assert all(tokenizer.decode(document, skip_special_tokens=True).strip() for document in documents)
 
 
-def test_export_leaves_a_proven_model_and_its_card(corpus: Path, tmp_path: Path) -> None:
+def test_an_export_writes_a_verified_model_and_its_card(corpus: Path, tmp_path: Path) -> None:
     promotion = tmp_path / "promotion"
     promotion.mkdir()
     write_promoted(promotion, tiny_model(vocabulary=VOCABULARY), None)

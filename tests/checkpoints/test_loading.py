@@ -29,7 +29,7 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_weights_that_fit_are_loaded_as_they_are(published: Path) -> None:
+def test_matching_weights_are_loaded_unchanged(published: Path) -> None:
     loaded, saved = load_masked_lm(published).state_dict(), load_file(published / WEIGHTS)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in saved.items())
 
@@ -40,7 +40,7 @@ def test_weights_in_several_files_are_loaded(published: Path, tmp_path: Path) ->
     assert torch.equal(load_masked_lm(tmp_path).decoder.weight, load_masked_lm(published).decoder.weight)
 
 
-def test_keys_under_another_prefix_are_refused_with_the_way_out(folder: Path) -> None:
+def test_keys_under_another_prefix_are_refused_with_the_remedy(folder: Path) -> None:
     rewrite(folder, lambda weights: {f"module.{name}": tensor for name, tensor in weights.items()})
     message = refusal(folder)
     assert "missing: decoder.bias" in message
@@ -53,12 +53,12 @@ def test_a_missing_layer_is_named(folder: Path) -> None:
     assert "missing: model.layers.3.mlp.Wo.weight" in refusal(folder)
 
 
-def test_a_key_too_many_is_named(folder: Path) -> None:
+def test_an_additional_key_is_named(folder: Path) -> None:
     rewrite(folder, lambda weights: {**weights, "classifier.weight": torch.zeros(2, 32)})
     assert "unexpected: classifier.weight" in refusal(folder)
 
 
-def test_a_tensor_of_another_shape_is_named_with_both(folder: Path) -> None:
+def test_a_tensor_of_another_shape_is_named_with_both_shapes(folder: Path) -> None:
     rewrite(folder, lambda weights: {**weights, NORM: torch.zeros(31)})
     assert f"{NORM} is [31], not [32]" in refusal(folder)
 
@@ -68,17 +68,17 @@ def test_a_tensor_that_is_not_finite_is_named(folder: Path) -> None:
     assert f"not finite: {NORM}" in refusal(folder)
 
 
-def test_an_output_matrix_that_is_not_the_tied_one_is_refused(folder: Path) -> None:
+def test_an_output_matrix_that_differs_from_the_tied_one_is_refused(folder: Path) -> None:
     rewrite(folder, lambda weights: {**weights, "decoder.weight": torch.zeros(97, 32)})
     assert "decoder.weight differs from the embeddings" in refusal(folder)
 
 
-def test_whole_numbers_are_no_weights(folder: Path) -> None:
+def test_integer_tensors_are_no_weights(folder: Path) -> None:
     rewrite(folder, lambda weights: {**weights, NORM: weights[NORM].to(torch.int8)})
     assert f"tensor {NORM} is I8" in refusal(folder)
 
 
-def test_a_file_cut_short_is_named_with_its_sizes(folder: Path) -> None:
+def test_a_truncated_file_is_named_with_its_sizes(folder: Path) -> None:
     path = folder / WEIGHTS
     whole = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-1000])
@@ -95,7 +95,7 @@ def test_a_file_cut_short_is_named_with_its_sizes(folder: Path) -> None:
     ],
     ids=["empty", "short header", "no JSON", "pointer"],
 )
-def test_what_is_no_weights_file_is_named_with_the_reason(folder: Path, content: bytes, reason: str) -> None:
+def test_a_file_without_weights_is_named_with_the_reason(folder: Path, content: bytes, reason: str) -> None:
     (folder / WEIGHTS).write_bytes(content)
     assert f"{folder / WEIGHTS}: {reason}" in refusal(folder)
 
@@ -105,20 +105,20 @@ def test_a_config_that_is_a_pointer_is_named(folder: Path) -> None:
     assert f"{folder / 'config.json'}: a Git LFS pointer" in refusal(folder)
 
 
-def test_a_config_that_describes_another_model_is_refused(folder: Path) -> None:
+def test_a_config_of_another_model_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_bytes())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     assert "is a bert, only ModernBERT" in refusal(folder)
 
 
-def test_an_encoder_alone_is_refused_and_the_choice_named(folder: Path) -> None:
+def test_an_encoder_without_a_head_is_refused_with_the_options(folder: Path) -> None:
     ModernBertForMaskedLM.from_pretrained(folder).model.save_pretrained(folder)
     message = refusal(folder)
     assert "missing: decoder.bias, head.dense.weight, head.norm.weight" in message
     assert "`model.head: new`" in message
 
 
-def test_a_new_head_is_drawn_from_the_seed_and_leaves_the_encoder(folder: Path) -> None:
+def test_a_new_head_depends_on_the_seed_and_leaves_the_encoder_unchanged(folder: Path) -> None:
     encoder = ModernBertForMaskedLM.from_pretrained(folder).model
     encoder.save_pretrained(folder)
     first, second, other = (load_masked_lm(folder, new_head_seed=seed) for seed in (1, 1, 2))
@@ -127,7 +127,7 @@ def test_a_new_head_is_drawn_from_the_seed_and_leaves_the_encoder(folder: Path) 
     assert torch.equal(first.model.final_norm.weight, encoder.final_norm.weight)
 
 
-def test_a_new_head_excuses_no_missing_layer(folder: Path) -> None:
+def test_a_new_head_does_not_excuse_a_missing_layer(folder: Path) -> None:
     rewrite(folder, lambda weights: {name: t for name, t in weights.items() if "layers.3.mlp.Wo" not in name})
     with pytest.raises(PermanentFailure, match=r"missing: model\.layers\.3"):
         load_masked_lm(folder, new_head_seed=1)

@@ -18,7 +18,7 @@ def output(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_finished_output_is_good(output: Path) -> None:
+def test_a_finished_output_is_valid(output: Path) -> None:
     manifest = write_manifest(output, {"stage": "export"})
     assert verify_manifest(output) == []
     assert list(manifest["files"]) == ["model/weights.bin", "result.json"]
@@ -27,7 +27,7 @@ def test_a_finished_output_is_good(output: Path) -> None:
     assert manifest["provenance"] == {"stage": "export"}
 
 
-def test_equal_outputs_have_equal_digests_by_any_user(output: Path) -> None:
+def test_equal_outputs_have_equal_digests_for_any_user(output: Path) -> None:
     first = write_manifest(output, {"attempt": 1})
     assert write_manifest(output, {"attempt": 2})["sha256"] == first["sha256"]
     (output / "result.json").write_text("[]")
@@ -52,7 +52,7 @@ def test_damage_is_named(output: Path, damage: Callable[[Path], None], problem: 
     assert problem in found
 
 
-def test_a_manifest_edited_to_fit_a_changed_file_is_noticed(output: Path) -> None:
+def test_a_manifest_edited_to_match_a_changed_file_is_detected(output: Path) -> None:
     manifest = write_manifest(output, {})
     manifest["files"]["result.json"]["size_bytes"] = 3
     (output / "manifest.json").write_text(json.dumps(manifest))

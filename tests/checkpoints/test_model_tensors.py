@@ -51,20 +51,20 @@ def of_the_job(folder: Path, *, with_head: bool) -> str | None:
 
 @pytest.mark.parametrize("with_head", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_plan_says_what_the_job_would_say(change: str, with_head: bool, folder: Path) -> None:
+def test_the_check_at_planning_agrees_with_that_of_the_job(change: str, with_head: bool, folder: Path) -> None:
     save_file(CHANGES[change](load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
     assert tensors_problem(folder, with_head=with_head) == of_the_job(folder, with_head=with_head)
 
 
 @pytest.mark.parametrize("change", CONFIGS)
-def test_every_model_that_transformers_makes_is_expected_so(change: str, published: Path) -> None:
+def test_the_expected_shapes_equal_those_of_transformers(change: str, published: Path) -> None:
     config = ModernBertConfig.from_pretrained(published, **CONFIGS[change])
     model = ModernBertForMaskedLM(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     assert expected_shapes(config.to_dict()) == shapes
 
 
-def test_what_a_config_leaves_out_is_transformers_default() -> None:
+def test_keys_missing_in_a_config_have_the_defaults_of_transformers() -> None:
     made = ModernBertConfig().to_dict()
     assert {key: made[key] for key in DEFAULTS} == DEFAULTS
 
@@ -87,11 +87,11 @@ def test_weights_in_several_files_are_judged_together(published: Path, tmp_path:
         ('{"model_type": "modernbert", "hidden_size": null}', "cannot be loaded"),
     ],
 )
-def test_a_config_that_is_none_is_named_with_the_reason(content: str, says: str, folder: Path) -> None:
+def test_an_invalid_config_is_named_with_the_reason(content: str, says: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)
     assert says in str(tensors_problem(folder, with_head=True))
 
 
-def test_a_folder_without_a_config_says_so(folder: Path) -> None:
+def test_a_folder_without_a_config_is_reported(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert tensors_problem(folder, with_head=True) == f"{folder}: has no config.json"

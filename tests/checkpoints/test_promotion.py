@@ -47,11 +47,11 @@ def test_a_good_checkpoint_passes_all_gates() -> None:
 @pytest.mark.parametrize(
     ("step", "tokens"), [(STEPS - 1, TOKENS - 128), (STEPS + 1, TOKENS + 128), (STEPS, TOKENS - 1)]
 )
-def test_fewer_or_more_tokens_than_planned_do_not_pass(step: int, tokens: int) -> None:
+def test_fewer_or_more_tokens_than_planned_are_refused(step: int, tokens: int) -> None:
     assert failed(Found(step, tokens, None, validation_loss=2.0, parent_validation_loss=3.0)) == ["tokens"]
 
 
-def test_a_weight_that_is_not_finite_does_not_pass() -> None:
+def test_a_weight_that_is_not_finite_is_refused() -> None:
     assert failed(Found(STEPS, TOKENS, "head.dense.weight", validation_loss=2.0, parent_validation_loss=3.0)) == [
         "finite"
     ]
@@ -70,14 +70,14 @@ def test_a_weight_that_is_not_finite_does_not_pass() -> None:
         (2.0, math.nan, 0.0, False),
     ],
 )
-def test_the_validation_loss_must_fall_by_more_than_the_recipe_asks(
+def test_the_validation_loss_must_fall_by_more_than_the_recipe_requires(
     loss: float, parent: float, asked: float, passes: bool
 ) -> None:
     found = Found(STEPS, TOKENS, None, validation_loss=loss, parent_validation_loss=parent)
     assert (failed(found, Expected(STEPS, TOKENS, Gate(validation_loss_drop=asked))) == []) is passes
 
 
-def test_the_arithmetic_is_said_in_one_sentence() -> None:
+def test_the_arithmetic_is_one_sentence() -> None:
     sentence = judged(GOOD)[2].arithmetic
     assert sentence == "validation loss 3.0000 - 2.0000 = a drop of 1.0000 nats, more than 0.1 is asked"
 
@@ -162,7 +162,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "does not load" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
 
 
-def test_a_config_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_config_with_another_vocabulary_is_refused(tmp_path: Path) -> None:
     pretrained = pretrain_output(tmp_path / "pretrain", tiny_model())
     tiny_model(vocabulary=50).config.save_pretrained(pretrained)
     assert "vocab_size = 50, the phase started with 97" in refused(tmp_path, pretrained, Losses(2.0, 3.0))
@@ -177,7 +177,7 @@ ASKED: dict[str, tuple[dict[str, Any], dict[str, Any], float | None]] = {
 
 
 @pytest.mark.parametrize(("gate", "measured", "short_by"), ASKED.values(), ids=ASKED)
-def test_a_gate_of_the_recipe_says_by_how_much_it_was_missed(
+def test_a_missed_gate_of_the_recipe_says_by_how_much(
     gate: dict[str, Any], measured: dict[str, Any], short_by: float
 ) -> None:
     expected = replace(EXPECTED, gate=Gate.model_validate(gate))
@@ -196,19 +196,19 @@ def test_a_gate_of_the_recipe_says_by_how_much_it_was_missed(
         ({"probe": {"task": "chapters", "least": 0.4}}, {"probe": 0.4}),
     ],
 )
-def test_a_gate_of_the_recipe_is_passed(gate: dict[str, Any], measured: dict[str, Any]) -> None:
+def test_a_gate_of_the_recipe_can_be_passed(gate: dict[str, Any], measured: dict[str, Any]) -> None:
     assert failed(replace(GOOD, **measured), replace(EXPECTED, gate=Gate.model_validate(gate))) == []
 
 
 @pytest.mark.parametrize("perplexity", [{"least": 8.0}, {"most": 7.0}])
 @pytest.mark.parametrize("loss", [2.0, math.nan])
-def test_a_perplexity_outside_its_band_does_not_pass(perplexity: dict[str, float], loss: float) -> None:
+def test_a_perplexity_outside_its_range_is_refused(perplexity: dict[str, float], loss: float) -> None:
     expected = replace(EXPECTED, gate=Gate.model_validate({"perplexity": perplexity}))
     assert "perplexity" in failed(replace(GOOD, validation_loss=loss), expected)
 
 
 @pytest.mark.parametrize("norms", [None, [1.0]])
-def test_a_history_that_was_not_kept_is_not_taken_for_a_good_one(norms: list[float | None] | None) -> None:
+def test_a_missing_history_does_not_pass(norms: list[float | None] | None) -> None:
     expected = replace(EXPECTED, gate=Gate.model_validate({"gradient_norm": {"most": 2.0}}))
     (verdict,) = (one for one in judged(replace(GOOD, gradient_norms=norms), expected) if not one.passed)
     assert verdict.arithmetic.endswith("of 4 steps were kept, and all are needed to judge them")
@@ -230,7 +230,7 @@ def test_a_person_can_accept_a_poor_checkpoint_and_never_a_wrong_one() -> None:
     assert [verdict.passes for verdict in said] == [True, False]
 
 
-def test_all_gates_that_were_missed_together_are_named() -> None:
+def test_all_missed_gates_are_named_together() -> None:
     with pytest.raises(PermanentFailure, match=r"first \(gate a, missed by 1\); second \(gate b\)"):
         Gatekeeper().require(
             [Verdict("a", False, "first", 1.0), Verdict("c", True, "fine"), Verdict("b", False, "second")]

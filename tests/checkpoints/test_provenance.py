@@ -59,7 +59,7 @@ def test_the_diff_recreates_the_tree(repository: Path, tmp_path: Path) -> None:
     assert (tmp_path / "copy" / PACKAGE / "new.py").read_text() == "y = 3\n"
 
 
-def test_the_diff_holds_only_code(repository: Path) -> None:
+def test_the_diff_contains_only_code(repository: Path) -> None:
     """It goes with every checkpoint."""
     (repository / "notes.py").write_text("PASSWORD = 'beside the package'\n")
     (repository / PACKAGE / ".env").write_text("TOKEN=untracked\n")
@@ -79,14 +79,14 @@ def test_a_folder_inside_a_repository_is_not_that_repository(repository: Path) -
     assert code_version(inside)["git_commit"] is None
 
 
-def test_a_snapshot_says_what_it_was_taken_from(tmp_path: Path) -> None:
+def test_a_snapshot_names_its_source(tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_text(json.dumps({"digest": "abc"}))
     (tmp_path / "changes.patch").write_bytes(b"+x = 2\n")
     assert code_version(tmp_path)["snapshot"] == {"digest": "abc"}
     assert uncommitted_changes(tmp_path) == b"+x = 2\n"
 
 
-def test_packages_name_what_is_installed() -> None:
+def test_packages_are_those_installed() -> None:
     assert packages()["orjson"] == orjson.__version__
 
 

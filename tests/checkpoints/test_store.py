@@ -43,7 +43,7 @@ def only_skipped(skipped: list[Skipped]) -> Skipped:
     return skipped[0]
 
 
-def test_what_was_saved_last_comes_back(tmp_path: Path) -> None:
+def test_the_last_saved_state_is_returned(tmp_path: Path) -> None:
     save(CheckpointStore(tmp_path), 100, 20, 3000)
     checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
     assert checkpoint is not None
@@ -54,7 +54,7 @@ def test_what_was_saved_last_comes_back(tmp_path: Path) -> None:
     assert skipped == []
 
 
-def test_an_empty_or_absent_folder_means_a_start_from_the_beginning(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_means_a_start_from_the_beginning(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path / "absent").newest_good(loads) == (None, [])
 
 
@@ -81,7 +81,7 @@ def test_a_figure_that_is_not_a_number_is_stored_as_unknown(tmp_path: Path) -> N
         (lambda folder: (folder / "manifest.json").write_text("{}"), "does not have the digest"),
     ],
 )
-def test_a_damaged_newest_is_set_aside_and_the_one_before_is_used(
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_previous_one_used(
     tmp_path: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     older, newest = save(CheckpointStore(tmp_path), 1, 2)
@@ -103,18 +103,18 @@ def test_a_checkpoint_of_another_training_is_set_aside(tmp_path: Path) -> None:
     assert only_skipped(skipped).reason == "it is a checkpoint of pretrain-2"
 
 
-def test_a_checkpoint_whose_training_was_not_written_down_is_resumed_from(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_record_of_its_training_is_resumed(tmp_path: Path) -> None:
     (older,) = save(CheckpointStore(tmp_path), 1)
     assert CheckpointStore(tmp_path, "pretrain-1").newest_good(loads) == (older, [])
 
 
-def test_a_deleted_newest_leaves_the_one_before(tmp_path: Path) -> None:
+def test_if_the_newest_is_deleted_the_previous_one_is_used(tmp_path: Path) -> None:
     older, newest = save(CheckpointStore(tmp_path), 1, 2)
     shutil.rmtree(newest.path.parent)
     assert CheckpointStore(tmp_path).newest_good(loads) == (older, [])
 
 
-def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
+def test_a_checkpoint_rejected_by_the_caller_is_skipped(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     older, _ = save(store, 1, 2)
     checkpoint, skipped = store.newest_good(lambda path: "holds NaN" if path.read_bytes() == content(2) else None)
@@ -125,7 +125,7 @@ def test_the_check_of_the_caller_decides_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
 @settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True))
-def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, name: str, place: float) -> None:
+def test_truncation_at_any_byte_is_detected(tmp_path_factory: pytest.TempPathFactory, name: str, place: float) -> None:
     folder = tmp_path_factory.mktemp("store")
     older, newest = save(CheckpointStore(folder), 1, 2)
     damaged = newest.path.with_name(name)
@@ -140,7 +140,7 @@ def test_truncation_at_any_byte_is_noticed(tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
 @settings(max_examples=30, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_changed_bit_anywhere_is_noticed(
+def test_a_changed_bit_anywhere_is_detected(
     tmp_path_factory: pytest.TempPathFactory, name: str, place: float, bit: int
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -166,14 +166,14 @@ def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [older.path.parent]
 
 
-def test_prune_keeps_the_newest_good_ones(tmp_path: Path) -> None:
+def test_prune_keeps_the_newest_good_checkpoints(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     saved = save(store, 1, 2, 3, 4)
     assert store.prune(2) == [saved[1].path.parent, saved[0].path.parent]
     assert sorted(tmp_path.iterdir()) == [saved[2].path.parent, saved[3].path.parent]
 
 
-def test_prune_never_removes_the_last_good_one(tmp_path: Path) -> None:
+def test_prune_never_removes_the_last_good_checkpoint(tmp_path: Path) -> None:
     older, middle, newest = save(CheckpointStore(tmp_path), 1, 2, 3)
     middle.path.write_bytes(content(9))
     (newest.path.parent / "manifest.json").unlink()
@@ -181,7 +181,7 @@ def test_prune_never_removes_the_last_good_one(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path).newest_good(loads)[0] == older
 
 
-def test_prune_notices_a_file_that_changed_after_it_was_verified(tmp_path: Path) -> None:
+def test_prune_detects_a_file_that_changed_after_it_was_verified(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     _, newest = save(store, 1, 2)
     newest.path.write_bytes(content(9))
@@ -193,7 +193,7 @@ def test_keeping_none_is_refused(tmp_path: Path) -> None:
         CheckpointStore(tmp_path).prune(0)
 
 
-def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     (good,) = save(CheckpointStore(tmp_path), 1)
     for leftover in (".writing-2-4711", ".removing-step-000000000000-abc"):
         (tmp_path / leftover).mkdir()
@@ -225,7 +225,7 @@ def test_a_writer_killed_at_random_instants_never_costs_a_committed_checkpoint(t
     assert cut_short > 0
 
 
-def test_who_may_write_in_the_folder_above_may_resume_and_prune_here(tmp_path: Path) -> None:
+def test_users_who_can_write_in_the_parent_folder_can_resume_and_prune(tmp_path: Path) -> None:
     tmp_path.chmod(0o2770)
     checkpoint = CheckpointStore(tmp_path / "checkpoints").save(1, 1, lambda path: path.touch(), {})
     for folder in (checkpoint.path.parent, tmp_path / "checkpoints"):

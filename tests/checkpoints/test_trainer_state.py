@@ -41,7 +41,7 @@ def saved(tmp_path: Path, content: Any) -> Path:
     return path
 
 
-def test_what_was_written_is_read(tmp_path: Path, state: TrainerState) -> None:
+def test_a_written_state_is_read_back(tmp_path: Path, state: TrainerState) -> None:
     read = read_trainer_state(written(tmp_path, state))
     assert (read.step, read.tokens) == (STEPS, TOKENS)
     torch.testing.assert_close(read.model, state.model, rtol=0, atol=0)
@@ -71,7 +71,7 @@ def test_a_moment_that_is_not_finite_is_named(tmp_path: Path, state: TrainerStat
     assert problem(written(tmp_path, state)) == "NaN or infinity in optimizer exp_avg_sq of head.dense.weight"
 
 
-def test_a_state_of_an_earlier_version_is_read_alike(tmp_path: Path, state: TrainerState) -> None:
+def test_a_state_of_an_earlier_version_is_read_the_same(tmp_path: Path, state: TrainerState) -> None:
     earlier = read_trainer_state(saved(tmp_path, {field.name: getattr(state, field.name) for field in fields(state)}))
     now = read_trainer_state(written(tmp_path, state))
     assert (earlier.step, earlier.tokens) == (now.step, now.tokens)
@@ -82,7 +82,7 @@ def test_a_state_of_an_earlier_version_is_read_alike(tmp_path: Path, state: Trai
     assert earlier.optimizer["param_groups"] == now.optimizer["param_groups"]
 
 
-def test_a_state_is_tensors_and_json_and_nothing_to_run(tmp_path: Path, state: TrainerState) -> None:
+def test_a_state_contains_tensors_and_json_and_nothing_executable(tmp_path: Path, state: TrainerState) -> None:
     with safe_open(written(tmp_path, state), framework="pt") as file:
         metadata = file.metadata()
         assert sorted(metadata) == ["format", "param_groups", "step", "tokens"]
@@ -90,7 +90,7 @@ def test_a_state_is_tensors_and_json_and_nothing_to_run(tmp_path: Path, state: T
         assert "model/head.dense.weight" in file.keys()  # noqa: SIM118
 
 
-def test_a_colleague_reads_a_state_that_others_can_write_to(tmp_path: Path, state: TrainerState) -> None:
+def test_a_state_that_others_can_write_is_read_by_a_colleague(tmp_path: Path, state: TrainerState) -> None:
     path = written(tmp_path, state)
     path.chmod(0o666)
     assert read_trainer_state(path).step == STEPS
@@ -103,7 +103,7 @@ def test_tied_weights_are_there_under_both_names(tmp_path: Path, state: TrainerS
 
 @pytest.mark.parametrize("name", ["state.pt", "state.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half an archive"])
-def test_what_cannot_be_read_does_not_load(tmp_path: Path, name: str, content: bytes) -> None:
+def test_an_unreadable_file_does_not_load(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     assert "does not load" in (problem(path) or "")
@@ -127,7 +127,7 @@ def test_half_a_state_does_not_load(tmp_path: Path, state: TrainerState) -> None
         {"format": FORMAT, "step": "1", "tokens": "1", "param_groups": "[1]"},
     ],
 )
-def test_other_safetensors_are_no_training_state(tmp_path: Path, metadata: dict[str, str]) -> None:
+def test_other_safetensors_files_are_no_training_state(tmp_path: Path, metadata: dict[str, str]) -> None:
     path = tmp_path / "state.safetensors"
     path.write_bytes(save({"model/weight": torch.ones(1)}, metadata))
     assert "is not a training state" in (problem(path) or "")
@@ -155,7 +155,7 @@ def test_code_in_a_checkpoint_never_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_unreadable_state_says_why(tmp_path: Path) -> None:
+def test_an_unreadable_state_gives_the_reason(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"x")
     with pytest.raises(UnusableState, match="does not load"):
         read_trainer_state(tmp_path / "state.pt")

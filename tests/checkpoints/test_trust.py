@@ -18,7 +18,7 @@ def state_in(folder: Path, mode: int) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
-def test_a_file_that_only_we_can_write_is_read(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_only_its_owner_can_write_is_read(tmp_path: Path, mode: int) -> None:
     with open_private(state_in(tmp_path, mode)) as file:
         assert file.read() == b"state"
 
@@ -30,7 +30,7 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> N
         open_private(path)
 
 
-def test_a_link_is_judged_by_what_it_points_to(tmp_path: Path) -> None:
+def test_a_link_is_judged_by_its_target(tmp_path: Path) -> None:
     link = tmp_path / "link.pt"
     link.symlink_to(state_in(tmp_path, 0o666))
     with pytest.raises(UserError, match="others may write to it"):

@@ -13,20 +13,20 @@ from detour.errors import UserError
 from tests.config.bad_recipes import CASES, GOOD, Bad
 
 
-def test_the_recipe_that_the_cases_spoil_is_good(recipes: Path) -> None:
+def test_the_recipe_that_the_cases_modify_is_valid(recipes: Path) -> None:
     recipe = load_recipe(recipes / "good.yaml")
     assert recipe.benchmark is not None
     assert recipe.benchmark.tasks[0].data is not None
     assert recipe.benchmark.tasks[0].data.path == str(recipes.parent / "benchmarks" / "labels.csv")
 
 
-def test_there_are_sixty_cases_and_no_two_alike() -> None:
+def test_there_are_at_least_sixty_different_cases() -> None:
     assert len(CASES) >= 60
     assert len({case.id for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_one_message_at_its_line(case: Bad, recipes: Path) -> None:
+def test_a_mistake_is_one_message_at_its_line(case: Bad, recipes: Path) -> None:
     (recipes / "bad.yaml").write_bytes(case.content)
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipes / "bad.yaml")
@@ -47,13 +47,13 @@ def test_one_message_at_its_line(case: Bad, recipes: Path) -> None:
     ("name", "says"),
     [("nowhere.yaml", "no such file"), ("", "is a folder"), ("good.yaml/x.yaml", "cannot be read: Not a directory")],
 )
-def test_what_is_no_file(name: str, says: str, recipes: Path) -> None:
+def test_a_path_that_is_no_file_is_refused(name: str, says: str, recipes: Path) -> None:
     with pytest.raises(RecipeError, match=says) as caught:
         load_recipe(recipes / name)
     assert len(caught.value.problems) == 1
 
 
-def test_unreadable_file(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_refused(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -62,7 +62,7 @@ def test_unreadable_file(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None
         load_recipe(recipes / "good.yaml")
 
 
-def test_all_problems_of_a_file_at_once_in_order(recipes: Path) -> None:
+def test_all_problems_of_a_file_are_listed_in_order(recipes: Path) -> None:
     text = GOOD.replace("lr: 1e-3", "lr: fast").replace("300k", "ten").replace("weight: 1", "wieght: 1")
     (recipes / "bad.yaml").write_text(text.replace("name: mlm", "name: mlm\n    name: again") + "spare: ${NO_WHERE}\n")
     with pytest.raises(RecipeError) as caught:
@@ -78,7 +78,7 @@ def test_all_problems_of_a_file_at_once_in_order(recipes: Path) -> None:
     ]
 
 
-def test_cyclic_extends_shows_the_way_round(recipes: Path) -> None:
+def test_a_cyclic_extends_shows_the_cycle(recipes: Path) -> None:
     for name, parent in (("a", "b"), ("b", "c"), ("c", "a")):
         (recipes / f"{name}.yaml").write_text(f"extends: {parent}.yaml\n")
     with pytest.raises(RecipeError) as caught:
@@ -87,7 +87,7 @@ def test_cyclic_extends_shows_the_way_round(recipes: Path) -> None:
     assert str(caught.value) == f"configs/recipes/c.yaml:1:1: extends: goes round in a circle: {way}"
 
 
-def test_extends_without_end_is_refused(recipes: Path) -> None:
+def test_an_endless_extends_is_refused(recipes: Path) -> None:
     for number in range(20):
         (recipes / f"r{number}.yaml").write_text(f"extends: r{number + 1}.yaml\n")
     with pytest.raises(RecipeError, match="more than 10 files extend one another"):
@@ -121,7 +121,7 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
         ("model.config.num_hidden_layers=!!int x", "does not fit its tag"),
     ],
 )
-def test_bad_override(override: str, says: str, recipes: Path) -> None:
+def test_a_bad_override_is_one_message(override: str, says: str, recipes: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipes / "good.yaml", [override])
     assert len(caught.value.problems) == 1, str(caught.value)
@@ -130,7 +130,7 @@ def test_bad_override(override: str, says: str, recipes: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokens-as-words", "tab", "binary", "extends-itself", "weights-sum-to-zero"])
-def test_through_the_real_command(name: str, recipes: Path) -> None:
+def test_the_command_prints_the_message_and_ends_with_2(name: str, recipes: Path) -> None:
     case = next(case for case in CASES if case.id == name)
     (recipes / "bad.yaml").write_bytes(case.content)
     done = subprocess.run(

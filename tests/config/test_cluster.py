@@ -15,7 +15,7 @@ def throughput(cluster: Cluster, model: str, objective: str | None) -> Throughpu
     return next(t for t in cluster.throughput if t.model == model and t.objective == objective)
 
 
-def test_jean_zay_asks_as_the_site_wants() -> None:
+def test_jobs_on_jean_zay_request_gpus_as_documented() -> None:
     jean_zay = load_cluster("jean-zay")
     assert jean_zay.gpu is not None
     assert jean_zay.gpu.selector == "gres"
@@ -35,14 +35,14 @@ def test_jean_zay_asks_as_the_site_wants() -> None:
     assert jean_zay.billing.rule == "cores-share"
 
 
-def test_the_account_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_account_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOUR_ACCOUNT", "abc")
     jean_zay = load_cluster("jean-zay")
     assert (jean_zay.full_account("gpu"), jean_zay.full_account("cpu")) == ("abc@h100", "abc@cpu")
     assert load_cluster("local").full_account("gpu") is None
 
 
-def test_the_card_convention_from_the_profile() -> None:
+def test_the_profile_has_the_constants_of_the_card_convention() -> None:
     """16 GPU-h x 0.700 kW x 1.2 x 34 g/kWh = 456.96 g, printed as 0.46 kg; large 0.91."""
     jean_zay = load_cluster("jean-zay")
     assert jean_zay.gpu is not None
@@ -54,7 +54,7 @@ def test_the_card_convention_from_the_profile() -> None:
     assert 16 * grams_per_hour == pytest.approx(456.96)
 
 
-def test_the_authors_throughputs_give_their_gpu_hours() -> None:
+def test_the_published_throughputs_give_the_published_gpu_hours() -> None:
     jean_zay = load_cluster("jean-zay")
     base, large = "almanach/moderncamembert-base", "almanach/moderncamembert-large"
 
@@ -67,7 +67,7 @@ def test_the_authors_throughputs_give_their_gpu_hours() -> None:
     assert gpu_hours(11e9, large, None) == pytest.approx(32, abs=0.05)
 
 
-def test_slurm_local_is_shaped_like_jean_zay_and_free_of_its_figures() -> None:
+def test_slurm_local_has_the_shape_of_jean_zay_without_its_figures() -> None:
     local, jean_zay = load_cluster("slurm-local"), load_cluster("jean-zay")
     assert local.full_account("gpu") == "abc@h100"
     assert local.gpu_partition == jean_zay.gpu_partition
@@ -78,7 +78,7 @@ def test_slurm_local_is_shaped_like_jean_zay_and_free_of_its_figures() -> None:
 
 
 @pytest.mark.parametrize("name", available_clusters())
-def test_every_profile_is_whole_and_sourced(name: str) -> None:
+def test_every_profile_is_complete_with_sources(name: str) -> None:
     cluster = load_cluster(name)
     assert cluster.description
     assert cluster.billing.source
@@ -91,7 +91,7 @@ def test_every_profile_is_whole_and_sourced(name: str) -> None:
         assert cluster.sources
 
 
-def test_two_dies_are_one_gpu_where_the_site_says_so() -> None:
+def test_two_dies_are_one_gpu_if_the_site_counts_so() -> None:
     lumi = load_cluster("lumi-g")
     assert lumi.gpu is not None
     assert lumi.gpu.per_node == 8
@@ -99,12 +99,12 @@ def test_two_dies_are_one_gpu_where_the_site_says_so() -> None:
     assert lumi.cores_per_gpu == 7
 
 
-def test_unknown_stays_unknown() -> None:
+def test_unknown_values_stay_unknown() -> None:
     assert load_cluster("leonardo").site.pue is None
     assert load_cluster("leonardo").default_qos("gpu") is None
 
 
-def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+def test_an_own_profile_is_found(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
     own.write_text(f"extends: {shipped}\nname: mine\naccount: own\nqos: {{qos_gpu_h100-dev: null}}\n")
@@ -160,7 +160,7 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
         ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
     ],
 )
-def test_bad_profiles(text: str, says: str, tmp_path: Path) -> None:
+def test_a_bad_profile_is_one_message(text: str, says: str, tmp_path: Path) -> None:
     shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
     own = tmp_path / "mine.yaml"
     own.write_text(f"extends: {shipped}\n{text}")
@@ -170,7 +170,7 @@ def test_bad_profiles(text: str, says: str, tmp_path: Path) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_no_such_profile() -> None:
+def test_an_unknown_profile_is_answered_with_the_known_ones() -> None:
     with pytest.raises(RecipeError, match=r"jean-zey: no such cluster profile; did you mean `jean-zay`\?"):
         load_cluster("jean-zey")
 
@@ -181,7 +181,7 @@ def test_a_figure_keeps_its_source() -> None:
 
 
 @pytest.mark.parametrize("speed", ["0", "1.0e-320"])
-def test_a_speed_of_nothing_is_refused_for_durations_are_divided_by_it(tmp_path: Path, speed: str) -> None:
+def test_a_speed_of_zero_is_refused(tmp_path: Path, speed: str) -> None:
     shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
     profile = tmp_path / "slow.yaml"
     profile.write_text(f"extends: {shipped}\nname: slow\ngpu: {{peak_tflops_bf16: {{value: {speed}, source: none}}}}\n")

@@ -39,7 +39,7 @@ def taken_for_numbers(model: type[Written], value: object) -> list[str]:
 
 
 @pytest.mark.parametrize("value", [True, [True], [True, True]])
-def test_true_is_no_number_anywhere(value: object) -> None:
+def test_true_is_never_a_number(value: object) -> None:
     known = list(models())
     assert set(FILES) <= set(known)
     wrong = {model.__name__: names for model in known if (names := taken_for_numbers(model, value))}

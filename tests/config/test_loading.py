@@ -18,7 +18,7 @@ def written(recipes: Path, text: str) -> Path:
     return path
 
 
-def test_yaml_1_2_scalars(recipes: Path) -> None:
+def test_scalars_follow_yaml_1_2(recipes: Path) -> None:
     """`no` is no boolean, `2e-4` is a number, `010` is ten."""
     text = GOOD.replace("name: tiny", "name: 'no'\ndescription: no").replace("1e-3", "2e-4").replace("10k", "010k")
     recipe = load_recipe(written(recipes, text))
@@ -28,7 +28,7 @@ def test_yaml_1_2_scalars(recipes: Path) -> None:
     assert recipe.data.validation_tokens == 10_000
 
 
-def test_a_byte_order_mark_and_windows_lines_are_no_mistake(recipes: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(recipes: Path) -> None:
     path = recipes / "own.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
     assert load_recipe(path) == load_recipe(recipes / "good.yaml")
@@ -55,7 +55,7 @@ phases:
     assert recipe.phases[1].masking_rate == 0.15
 
 
-def test_extends_by_name_edits_renames_and_removes(recipes: Path) -> None:
+def test_extends_can_edit_rename_and_remove_items_by_name(recipes: Path) -> None:
     text = """\
 extends: good
 phases:
@@ -70,7 +70,7 @@ data:
     assert [source.name for source in recipe.data.sources] == ["other"]
 
 
-def test_null_takes_back_to_the_default(recipes: Path) -> None:
+def test_null_restores_the_default(recipes: Path) -> None:
     recipe = load_recipe(written(recipes, "extends: good.yaml\ntraining: null\nbenchmark: null\n"))
     assert recipe.training.checkpoint_every == 100
     assert recipe.benchmark is None
@@ -85,7 +85,7 @@ def test_lists_of_plain_values_are_replaced(recipes: Path) -> None:
     assert recipe.optimizer.betas == (0.8, 0.9)
 
 
-def test_another_benchmark_replaces_it_whole(recipes: Path) -> None:
+def test_another_benchmark_replaces_the_whole_benchmark(recipes: Path) -> None:
     other = BENCHMARK.replace("name: bench", "name: other").replace("name: task", "name: second")
     (recipes.parent / "benchmarks" / "other.yaml").write_text(other)
     for path, overrides in (
@@ -98,7 +98,7 @@ def test_another_benchmark_replaces_it_whole(recipes: Path) -> None:
         assert [task.name for task in recipe.benchmark.tasks] == ["second"]
 
 
-def test_variables_are_filled_in_and_typed(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_substituted_and_typed(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOUR_TEST_TOKENS", "400k")
     monkeypatch.setenv("DETOUR_TEST_SEQUENCES", "4")
     monkeypatch.setenv("DETOUR_TEST_EMPTY", "")
@@ -115,7 +115,7 @@ def test_variables_are_filled_in_and_typed(recipes: Path, monkeypatch: pytest.Mo
     assert recipe.description == "${HOME} costs 5 $"
 
 
-def test_paths_belong_to_the_file_that_wrote_them(recipes: Path) -> None:
+def test_paths_are_relative_to_the_file_that_has_them(recipes: Path) -> None:
     (recipes / "deep").mkdir()
     child = recipes / "deep" / "own.yaml"
     child.write_text("extends: ../good.yaml\ndata: {sources: {second: {path: ../up/*.csv}, third: {path: /a/b.csv}}}\n")
@@ -129,7 +129,7 @@ def test_paths_belong_to_the_file_that_wrote_them(recipes: Path) -> None:
     }
 
 
-def test_a_path_in_a_package_stays_and_a_hub_id_is_no_path(recipes: Path) -> None:
+def test_package_paths_and_hub_ids_stay_as_they_are(recipes: Path) -> None:
     text = GOOD.replace("path: labels.csv", "path: data/labels.csv\n      package: edsnlp")
     text = text.replace("config: {hidden_size: 32, num_hidden_layers: 4}", "pretrained: almanach/base")
     recipe = load_recipe(written(recipes, text.replace("train: {vocabulary: 4096}", "pretrained: ./tokenizer")))
@@ -138,7 +138,7 @@ def test_a_path_in_a_package_stays_and_a_hub_id_is_no_path(recipes: Path) -> Non
     assert recipe.tokenizer.pretrained == str(recipes / "tokenizer")
 
 
-def test_overrides_by_name_by_index_and_by_yaml(recipes: Path) -> None:
+def test_an_override_can_be_by_name_by_index_and_in_yaml(recipes: Path) -> None:
     overrides = [
         "phases.mlm.tokens=2B",
         "phases.0.tokens=1M",
@@ -161,22 +161,22 @@ def test_overrides_by_name_by_index_and_by_yaml(recipes: Path) -> None:
     assert recipe.description == "a: b"
 
 
-def test_an_override_of_a_whole_list_item_and_its_removal(recipes: Path) -> None:
+def test_an_override_can_replace_or_remove_a_list_item(recipes: Path) -> None:
     recipe = load_recipe(recipes / "good.yaml", ["phases.clm=null"])
     assert [phase.name for phase in recipe.phases] == ["mlm"]
 
 
-def test_an_override_of_an_item_whose_name_holds_dots(recipes: Path) -> None:
+def test_an_override_can_name_an_item_with_dots_in_its_name(recipes: Path) -> None:
     (recipes / "dots.yaml").write_text(GOOD.replace("- name: mlm", "- name: mlm.v1.2"))
     recipe = load_recipe(recipes / "dots.yaml", ["phases.mlm.v1.2.tokens=90k", "phases.mlm.v1.2.gate.baseline=null"])
     assert [(phase.name, phase.tokens) for phase in recipe.phases] == [("clm", 300_000), ("mlm.v1.2", 90_000)]
 
 
-def test_the_last_override_counts(recipes: Path) -> None:
+def test_the_last_override_wins(recipes: Path) -> None:
     assert load_recipe(recipes / "good.yaml", ["name=a", "name=b"]).name == "b"
 
 
-def test_benchmarks_are_found_above_the_recipe_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmarks_are_searched_next_to_the_recipe_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     near = tmp_path / "project" / "configs"
     far = tmp_path / "configs"
     for root, seeds in ((near, "[1]"), (far, "[2]")):
@@ -211,45 +211,45 @@ def test_shipped_recipes_and_sweeps_are_found_by_name_from_anywhere(
     assert recipe_path(Path(name)) == config_roots()[-1] / folder / f"{name}.yaml"
 
 
-def test_a_recipe_of_ones_own_hides_a_shipped_one(recipes: Path) -> None:
+def test_an_own_recipe_hides_a_shipped_one(recipes: Path) -> None:
     (recipes / "quickstart.yaml").write_text(GOOD)
     assert recipe_path(Path("quickstart")) == recipes / "quickstart.yaml"
 
 
 @pytest.mark.parametrize("written", ["quickstart.yaml", "recipes/quickstart", "~/quickstart.yml"])
-def test_what_looks_like_a_path_is_no_name(written: str, recipes: Path) -> None:
+def test_a_path_is_not_searched_as_a_name(written: str, recipes: Path) -> None:
     del recipes
     assert recipe_path(Path(written)) == Path(written)
 
 
-def test_a_file_without_suffix_comes_before_a_name(recipes: Path) -> None:
+def test_a_file_without_suffix_takes_precedence_over_a_name(recipes: Path) -> None:
     del recipes
     Path("quickstart").write_text(GOOD)
     assert recipe_path(Path("quickstart")) == Path("quickstart")
 
 
 @pytest.mark.parametrize(("name", "hint"), [("quickstrat", "did you mean `quickstart`"), ("x" * 5000, "available: ")])
-def test_an_unknown_name_is_answered_with_those_known(name: str, hint: str, recipes: Path) -> None:
+def test_an_unknown_name_is_answered_with_the_known_ones(name: str, hint: str, recipes: Path) -> None:
     del recipes
     with pytest.raises(RecipeError, match="no such recipe or sweep") as error:
         recipe_path(Path(name))
     assert hint in str(error.value)
 
 
-def test_a_benchmark_alone(recipes: Path) -> None:
+def test_a_benchmark_can_be_loaded_alone(recipes: Path) -> None:
     benchmark = load_benchmark(recipes.parent / "benchmarks" / "bench.yaml")
     assert benchmark.tasks[0].data is not None
     assert benchmark.tasks[0].data.path == str(recipes.parent / "benchmarks" / "labels.csv")
 
 
-def test_a_document_tells_the_place_of_what_is_found_wrong_later(recipes: Path) -> None:
+def test_a_document_locates_problems_found_later(recipes: Path) -> None:
     document = load_recipe_document(recipes / "good.yaml")
     problem = document.problem(("data", "sources", 0, "path"), "no such file")
     assert str(problem) == "configs/recipes/good.yaml:9:7: data.sources.labels.path: no such file"
     assert str(RecipeError([problem])) == str(problem)
 
 
-def test_loading_is_independent_of_key_order_and_folder(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_does_not_depend_on_key_order_or_folder(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = load_recipe(recipes / "good.yaml")
     monkeypatch.chdir(recipes)
     assert load_recipe(Path("good.yaml")) == here
@@ -257,7 +257,7 @@ def test_loading_is_independent_of_key_order_and_folder(recipes: Path, monkeypat
     assert load_recipe(written(recipes, "data:\n" + tail + head)) == here
 
 
-def test_a_changed_copy_of_a_model_has_a_digest_of_its_own() -> None:
+def test_a_changed_copy_of_a_model_has_its_own_digest() -> None:
     seeds = Seeds()
     assert seeds.model_copy(update={"training": 18}).digest == Seeds(training=18).digest != seeds.digest
 

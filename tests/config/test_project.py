@@ -10,7 +10,7 @@ from detour.config.problems import RecipeError
 from detour.config.project import load_project
 
 
-def test_it_is_found_beside_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_project_file_is_found_next_to_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_project() is None
     (tmp_path / "configs").mkdir()

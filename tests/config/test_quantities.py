@@ -31,13 +31,13 @@ SUFFIXES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "
         (7, 7),
     ],
 )
-def test_counts_as_people_write_them(written: object, value: int) -> None:
+def test_counts_are_read_as_people_write_them(written: object, value: int) -> None:
     assert parse_count(written) == value
     assert isinstance(parse_count(written), int)
 
 
 @pytest.mark.parametrize("written", ["", "ten", "10 Bn", "1.2.3", "-5", "+5", "0x10", "1e-3k", "1.5", "0.1k2", True])
-def test_what_is_no_count(written: object) -> None:
+def test_an_invalid_count_is_refused(written: object) -> None:
     with pytest.raises(ValueError, match=r"quantity|whole number"):
         parse_count(written)
 
@@ -53,24 +53,24 @@ def test_decimals_are_exact(number: Decimal, suffix: str) -> None:
 
 
 @given(st.integers(0, 10**15))
-def test_a_count_in_figures_comes_back(number: int) -> None:
+def test_a_count_in_digits_survives_the_round_trip(number: int) -> None:
     assert parse_count(f"{number:_}") == parse_count(f"{number:,}") == parse_count(str(number)) == number
 
 
 @given(st.integers(1, 999), st.sampled_from([1, 10**3, 10**6, 10**9, 10**12]))
-def test_printing_three_digits_and_reading_is_the_identity(digits: int, scale: int) -> None:
+def test_a_count_of_three_digits_survives_printing_and_reading(digits: int, scale: int) -> None:
     assert parse_count(format_count(digits * scale)) == digits * scale
 
 
 @given(st.integers(1, 10**15))
-def test_what_is_printed_is_near(number: int) -> None:
+def test_a_printed_count_is_close_to_the_count(number: int) -> None:
     read = parse_count(format_count(number))
     assert isinstance(read, int)
     assert abs(read - number) <= number * 0.005
 
 
 @given(st.integers(0, 99), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
-def test_durations_in_units_and_on_the_clock_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
+def test_durations_in_units_and_clock_form_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     assert parse_duration_s(f"{days}d {hours}h {minutes}m {seconds}s") == total
     assert parse_duration_s(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == total
@@ -91,7 +91,7 @@ def test_durations_in_units_and_on_the_clock_agree(days: int, hours: int, minute
         ("1h30m10s", 5410),
     ],
 )
-def test_durations_as_people_write_them(written: str, seconds: int) -> None:
+def test_durations_are_read_as_people_write_them(written: str, seconds: int) -> None:
     assert parse_duration_s(written) == seconds
 
 

@@ -17,12 +17,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 DATA = PAGE.with_name("data.md")
 
 
-def test_the_page_holds_the_reference() -> None:
+def test_the_page_contains_the_generated_reference() -> None:
     """Else: put what `detour schema --markdown` prints at its end."""
     assert PAGE.read_text().endswith(recipe_reference())
 
 
-def test_every_key_that_the_models_know_is_in_a_table() -> None:
+def test_every_key_of_the_models_is_in_a_table() -> None:
     reference = recipe_reference()
     for model in ("Recipe", "Source", "Phase", "Training", "Task", "OneMinusSqrt"):
         for key in field_meanings()[model]:
@@ -30,20 +30,20 @@ def test_every_key_that_the_models_know_is_in_a_table() -> None:
     assert len(re.findall(r"^### ", reference, re.MULTILINE)) == 26
 
 
-def test_the_example_is_a_recipe(tmp_path: Path) -> None:
+def test_the_example_is_a_valid_recipe(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(name: .*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "my-encoder.yaml").write_text(example)
     recipe = load_recipe(tmp_path / "my-encoder.yaml")
     assert [phase.tokens for phase in recipe.phases] == [10**10, 10**9]
 
 
-def test_the_benchmark_of_the_page_on_data_is_one() -> None:
+def test_the_benchmark_of_the_data_page_is_valid() -> None:
     (example,) = re.findall(r"```yaml\n(benchmark:.*?)```", DATA.read_text(), re.DOTALL)
     (task,) = Benchmark.model_validate(yaml.safe_load(example)["benchmark"]).tasks
     assert refusal(task) is None
 
 
-def test_the_page_on_data_names_keys_that_exist() -> None:
+def test_the_data_page_names_keys_that_exist() -> None:
     known = {key for keys in field_meanings().values() for key in keys}
     named = re.findall(r"`(?:model|data|export|training|phases\[\])\.(\w+)(?:: \w+)?`", DATA.read_text())
     assert set(named) - {"safetensors"} <= known

@@ -35,7 +35,7 @@ def test_every_recipe_loads_under_its_file_name(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_agrees_with_the_schema_it_names(path: Path) -> None:
+def test_every_recipe_is_valid_under_its_schema(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# yaml-language-server: $schema=../recipe.schema.json\n")
     jsonschema.Draft202012Validator(committed_schema()).validate(yaml.safe_load(text))
@@ -61,20 +61,20 @@ def test_the_committed_schema_is_current() -> None:
         ("0.15", "15"),
     ],
 )
-def test_the_schema_finds_mistakes_and_passes_the_good(old: str, new: str) -> None:
+def test_the_schema_accepts_valid_recipes_and_finds_mistakes(old: str, new: str) -> None:
     validator = jsonschema.Draft202012Validator(recipe_json_schema())
     assert validator.is_valid(yaml.safe_load(GOOD))
     assert not validator.is_valid(yaml.safe_load(GOOD.replace(old, new)))
 
 
-def test_the_schema_lets_an_extending_file_change_and_remove() -> None:
+def test_the_schema_lets_an_extending_file_change_and_remove_items() -> None:
     validator = jsonschema.Draft202012Validator(recipe_json_schema())
     good = {"extends": "a.yaml", "phases": {"clm": {"tokens": "2B"}, "mlm": None}, "benchmark": None}
     assert validator.is_valid(good)
     assert not validator.is_valid(good | {"phases": {"clm": {"tokns": "2B"}}})
 
 
-def test_steps_of_the_base_recipe() -> None:
+def test_the_base_recipe_has_the_published_steps() -> None:
     base = recipe("moderncamembert-bio-base")
     steps = phase_steps(base)
     assert base.step_tokens == 3_145_728
@@ -82,7 +82,7 @@ def test_steps_of_the_base_recipe() -> None:
     assert steps["clm"].warmup_steps == math.ceil(100e6 / 3_145_728) == 32
 
 
-def test_published_values_of_the_base_recipe() -> None:
+def test_the_base_recipe_has_the_published_values() -> None:
     base = recipe("moderncamembert-bio-base")
     clm, mlm = base.phases
     assert base.model.pretrained == "almanach/moderncamembert-base"
@@ -111,7 +111,7 @@ def test_published_values_of_the_base_recipe() -> None:
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "quickstart"])
-def test_the_twin_differs_in_the_objective_of_phase_1_alone(family: str) -> None:
+def test_the_twin_differs_only_in_the_objective_of_phase_1(family: str) -> None:
     ours, twin = recipe(family), recipe(f"{family}-mlm-baseline")
     assert (twin.phases[0].objective, twin.phases[0].masking_rate) == ("masked", 0.30)
     changed = {"name", "description", "phases"}
@@ -121,7 +121,7 @@ def test_the_twin_differs_in_the_objective_of_phase_1_alone(family: str) -> None
     assert ours.phases[1] == twin.phases[1]
 
 
-def test_the_sizes_share_everything_but_the_model_and_its_memory() -> None:
+def test_the_sizes_differ_only_in_the_model_and_its_memory() -> None:
     for language in ("moderncamembert-bio", "modernbert-bio"):
         base, large = recipe(f"{language}-base"), recipe(f"{language}-large")
         assert base.data == large.data
@@ -136,7 +136,7 @@ def test_corpora_follow_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe("moderncamembert-bio-base").data.sources[0].path == "/data/corpora/mc-bio/*.jsonl.zst"
 
 
-def test_the_quickstart_names_columns_that_the_package_has() -> None:
+def test_the_quickstart_names_existing_columns_of_its_package() -> None:
     source = recipe("quickstart").data.sources[0]
     assert source.package == "edsnlp"
     package = find_spec(source.package)

@@ -64,7 +64,7 @@ axes:
     assert recipes[2].phases[0].tokens == 300_000
 
 
-def test_a_chain_is_what_the_same_overrides_make_of_the_recipe(write: Write) -> None:
+def test_a_chain_equals_the_recipe_with_the_same_overrides(write: Write) -> None:
     path = write(
         f"{HEAD}axes:\n  lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}\n  b: {{key: benchmark, values: [other]}}\n"
     )
@@ -76,7 +76,7 @@ def test_a_chain_is_what_the_same_overrides_make_of_the_recipe(write: Write) -> 
     assert second.name == "s-0.002-other"
 
 
-def test_chains_share_the_objects_of_what_they_have_in_common(write: Write) -> None:
+def test_chains_share_the_objects_they_have_in_common(write: Write) -> None:
     path = write(f"{HEAD}axes:\n  decay: {{key: phases.mlm.tokens, values: [30k, 60k]}}\nseeds: [1, 2]\n")
     recipes = load_chains(path)
     assert [recipe.seeds.training for recipe in recipes] == [1, 2, 1, 2]
@@ -102,13 +102,13 @@ zip: [[a, b]]
     ]
 
 
-def test_of_axes_that_advance_together_one_may_repeat_a_value(write: Write) -> None:
+def test_of_zipped_axes_one_can_repeat_a_value(write: Write) -> None:
     axes = "{a: {key: optimizer.lr, values: [1, 1]}, b: {key: optimizer.eps, values: [1, 2]}}"
     recipes = load_chains(write(f"{HEAD}axes: {axes}\nzip: [[a, b]]\n"))
     assert [recipe.name for recipe in recipes] == ["s-1-1", "s-1-2"]
 
 
-def test_exclude_leaves_out_what_matches_all_it_names(write: Write) -> None:
+def test_exclude_removes_chains_that_match_all_its_values(write: Write) -> None:
     path = write(f"""{HEAD}axes:
   {ARMS}
   decay: {{key: phases.mlm.tokens, values: [20k, 30k, 40k], labels: [s, m, l]}}
@@ -119,7 +119,7 @@ exclude:
     assert [recipe.name for recipe in load_chains(path)] == ["s-clm-s", "s-clm-m", "s-mlm-m"]
 
 
-def test_cases_may_choose_the_recipe_and_remove(write: Write) -> None:
+def test_cases_can_choose_the_recipe_and_remove_keys(write: Write) -> None:
     Path("configs/recipes/wide.yaml").write_text("extends: tiny.yaml\nname: wide\nbatch: {sequences: 16}\n")
     path = write("""name: s
 names: "{m}-{b}"
@@ -140,7 +140,7 @@ def test_paths_in_a_sweep_are_relative_to_it(write: Write) -> None:
     assert recipe.data.sources[0].path == str(Path.cwd() / "configs" / "own.csv")
 
 
-def test_a_sweep_may_extend_one_that_lies_elsewhere(write: Write, tmp_path: Path) -> None:
+def test_a_sweep_can_extend_one_in_another_folder(write: Write, tmp_path: Path) -> None:
     base = write(HEAD + "axes: {decay: {key: phases.mlm.tokens, values: [30k, 60k]}}\n")
     more, both = tmp_path / "more.yaml", tmp_path / "both.yaml"
     more.write_text(f"extends: {base}\nname: more\nseeds: [1, 2]\n")
@@ -149,12 +149,12 @@ def test_a_sweep_may_extend_one_that_lies_elsewhere(write: Write, tmp_path: Path
     assert len(load_chains(both)) == 6
 
 
-def test_overrides_of_the_command_line_reach_every_chain(write: Write) -> None:
+def test_overrides_from_the_command_line_reach_every_chain(write: Write) -> None:
     path = write(f"{HEAD}axes:\n  {ARMS}\n")
     assert {recipe.training.compile for recipe in load_chains(path, ["training.compile=true"])} == {True}
 
 
-def test_sweeps_of_sweeps_and_chains_that_are_in_both(write: Write) -> None:
+def test_a_sweep_of_sweeps_lists_shared_chains_once(write: Write) -> None:
     names = "names: '{recipe}-{lr}'\n"
     write(f"{HEAD}{names}axes: {{lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}}}\n", "one")
     two = f"{HEAD}{names}axes: {{lr: {{key: optimizer.lr, values: [2e-3, 3e-3]}}}}\n"
@@ -223,7 +223,7 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ("seeds: [true]", 3, "seeds.0: expected a number, found true"),
     ],
 )
-def test_bad_sweeps(text: str, line: int, says: str, write: Write) -> None:
+def test_a_bad_sweep_is_one_message(text: str, line: int, says: str, write: Write) -> None:
     with pytest.raises(RecipeError) as caught:
         load_chains(write(HEAD + text + "\n"))
     assert caught.value.problems[0].position.line == line, str(caught.value)
@@ -232,7 +232,7 @@ def test_bad_sweeps(text: str, line: int, says: str, write: Write) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_a_sweep_without_a_recipe(write: Write) -> None:
+def test_a_sweep_without_a_recipe_is_refused(write: Write) -> None:
     with pytest.raises(RecipeError, match="recipe: is missing"):
         load_chains(write("name: s\naxes: {lr: {key: optimizer.lr, values: [1]}}\n"))
 
@@ -244,7 +244,7 @@ def test_a_mistake_in_the_recipe_is_shown_there(write: Write) -> None:
     assert str(caught.value).startswith("configs/recipes/tiny.yaml:20:5: phases.clm.tokens")
 
 
-def test_as_many_chains_as_the_axes_multiply_to_and_not_without_end(write: Write) -> None:
+def test_there_are_as_many_chains_as_the_axes_multiply_to_up_to_a_limit(write: Write) -> None:
     values = ", ".join(str(20_000 + n) for n in range(400))
     axes = f"  a: {{key: phases.mlm.tokens, values: [{values}]}}\n  b: {{key: phases.clm.tokens, values: [{values}]}}\n"
     with pytest.raises(RecipeError, match="multiply to 160,000 chains"):
@@ -273,7 +273,7 @@ def test_every_shipped_sweep_expands_under_its_file_name(path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [SweepFile, Axis, Budget, Scope, Period])
-def test_the_page_on_sweeps_and_budgets_tells_every_key(model: type[BaseModel]) -> None:
+def test_the_page_on_sweeps_and_budgets_lists_every_key(model: type[BaseModel]) -> None:
     page = (CONFIGS.parent / "docs" / "sweeps-and-budgets.md").read_text()
     rows = [row for row in page.splitlines() if row.startswith("| `")]
     shown = {part for row in rows for key in quoted(row) for part in key.split(".")}
@@ -285,7 +285,7 @@ def quoted(row: str) -> list[str]:
     return row.split("|")[1].split("`")[1::2]
 
 
-def test_the_paper() -> None:
+def test_the_paper_sweep_has_the_published_experiments() -> None:
     recipes = {recipe.name: recipe for recipe in load_chains(CONFIGS / "sweeps" / "paper.yaml")}
     assert len(recipes) == 8 + 10 + 4
     experiments = {recipe.model_dump_json(exclude={"name", "description"}) for recipe in recipes.values()}

@@ -13,7 +13,7 @@ def progress(done: int, **figures: float | None) -> ProgressMade:
     return ProgressMade(done=done, total=1000, unit="tokens", figures=figures)
 
 
-def test_progress_is_said_with_its_figures_and_not_all_too_often() -> None:
+def test_progress_is_logged_with_its_figures_but_not_too_often() -> None:
     said: list[str] = []
     now_s = [0.0]
     narrator = Narrator(said.append, lambda: now_s[0])
@@ -28,13 +28,13 @@ def test_progress_is_said_with_its_figures_and_not_all_too_often() -> None:
     assert 80 < len(said) < 120
 
 
-def test_a_checkpoint_is_said_at_once() -> None:
+def test_a_checkpoint_is_logged_at_once() -> None:
     said: list[str] = []
     Narrator(said.append).heard(CheckpointSaved(step=1200, tokens=9_000_000))
     assert said == ["checkpoint saved at step 1,200, 9M tokens"]
 
 
-def test_an_attempt_begins_with_where_it_runs_and_ends_with_what_it_left(tmp_path: Path) -> None:
+def test_an_attempt_logs_first_where_it_runs_and_last_what_it_wrote(tmp_path: Path) -> None:
     first = begin_line("pretrain-1", "pretrain clm", Rank(1, 8, 1, 4, 0, "n1", 1), "7", 2)
     assert first.startswith("begins: pretrain-1 (pretrain clm): attempt 2, rank 1 of 8, host ")
     assert ", job 7, process " in first

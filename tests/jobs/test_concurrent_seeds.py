@@ -20,12 +20,12 @@ from detour.jobs.concurrent_seeds import joint_exit_code, processes_for, run_at_
 ONE_GPU = {"CUDA_VISIBLE_DEVICES": "0"}
 
 
-def test_a_gpu_is_shared_by_as_many_seeds_as_there_are_cores_for_and_by_three_at_most() -> None:
+def test_a_gpu_runs_as_many_seeds_as_it_has_cores_and_at_most_three() -> None:
     assert [processes_for(9, cores, ONE_GPU) for cores in (1, 4, 8, 12, 24)] == [1, 1, 2, 3, 3]
     assert processes_for(2, 24, ONE_GPU) == 2
 
 
-def test_with_several_gpus_one_process_runs_all() -> None:
+def test_with_several_gpus_one_process_runs_all_seeds() -> None:
     assert processes_for(9, 24, {"CUDA_VISIBLE_DEVICES": "0,1"}) == 1
 
 
@@ -41,22 +41,22 @@ def test_without_a_gpu_as_many_seeds_run_at_once_as_there_are_cores(variables: d
 @pytest.mark.parametrize(
     ("threads", "processes"), [("1", 8), ("2", 4), ("4", 2), ("8", 1), ("16", 1), ("0", 8), ("", 8)]
 )
-def test_without_a_gpu_each_seed_has_the_threads_that_the_user_asks_for(threads: str, processes: int) -> None:
+def test_without_a_gpu_each_seed_has_the_requested_threads(threads: str, processes: int) -> None:
     assert processes_for(16, 8, {"OMP_NUM_THREADS": threads}, many) == processes
 
 
-def test_beside_a_gpu_that_nothing_says_is_held_one_process_runs_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_to_a_gpu_that_may_not_be_ours_one_process_runs_all_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "present_gpus", lambda: 1)
     assert processes_for(3, 8, {}, many) == 1
     assert processes_for(3, 8, {"CUDA_VISIBLE_DEVICES": ""}, many) == 3
 
 
 @pytest.mark.parametrize(("fitting", "processes"), [(0, 1), (1, 1), (2, 2), (5, 3)])
-def test_without_a_gpu_no_more_seeds_run_at_once_than_there_is_memory_for(fitting: int, processes: int) -> None:
+def test_without_a_gpu_memory_limits_the_seeds_at_once(fitting: int, processes: int) -> None:
     assert processes_for(3, 8, {}, lambda: fitting) == processes
 
 
-def test_the_number_can_be_given_and_must_be_one() -> None:
+def test_the_number_can_be_given_and_must_be_positive() -> None:
     assert processes_for(9, 1, {"DETOUR_SEEDS_AT_ONCE": "5"}) == 5
     assert processes_for(3, 1, {"DETOUR_SEEDS_AT_ONCE": "5"}) == 3
     for wrong in ("0", "-1", "many", ""):
@@ -65,7 +65,7 @@ def test_the_number_can_be_given_and_must_be_one() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 8))
-def test_each_stage_is_in_one_share_and_shares_differ_by_one_at_most(count: int, processes: int) -> None:
+def test_each_seed_is_in_one_share_and_shares_differ_by_at_most_one(count: int, processes: int) -> None:
     stages = [str(number) for number in range(count)]
     parts = shares(stages, min(count, processes))
     assert sorted(stage for part in parts for stage in part) == sorted(stages)
@@ -76,11 +76,11 @@ def test_each_stage_is_in_one_share_and_shares_differ_by_one_at_most(count: int,
     ("codes", "joint"),
     [([0, 0], 0), ([0, 86, 85], 85), ([1, 86], 86), ([0, 87, 1], 87), ([0, 1], 1), ([-9, 0], 137)],
 )
-def test_what_was_interrupted_goes_on_before_anything_fails_for_good(codes: list[int], joint: int) -> None:
+def test_an_interruption_outranks_a_permanent_failure_in_the_joint_exit_code(codes: list[int], joint: int) -> None:
     assert joint_exit_code(codes) == joint
 
 
-def test_a_signal_reaches_every_process_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+def test_a_signal_reaches_every_process_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
     program = (
         "import pathlib, signal, sys\n"
         "place = pathlib.Path(sys.argv[1])\n"

@@ -34,7 +34,7 @@ def decisive(expected: dict[str, Any]) -> list[str]:
     return differences(expected, HERE)[0]
 
 
-def test_this_environment_is_its_own() -> None:
+def test_the_environment_matches_itself() -> None:
     assert decisive(planned()) == []
     assert differences(planned(), planned()) == ([], [])
 
@@ -53,31 +53,31 @@ def test_this_environment_is_its_own() -> None:
         ),
     ],
 )
-def test_what_decides_the_result_must_be_the_same(expected: dict[str, Any], says: list[str]) -> None:
+def test_packages_that_affect_the_result_must_be_the_same(expected: dict[str, Any], says: list[str]) -> None:
     assert decisive(expected) == says
 
 
-def test_builds_and_patch_releases_may_differ() -> None:
+def test_builds_and_patch_releases_can_differ() -> None:
     torch = str(HERE["packages"]["torch"]).partition("+")[0]
     python = ".".join([*HERE["python"].split(".")[:2], "99"])
     assert decisive(planned(python=python, torch=f"{torch}+cu130")) == []
 
 
-def test_what_was_not_there_at_submission_is_not_asked_for() -> None:
+def test_packages_missing_at_submission_are_not_required() -> None:
     assert decisive(planned(torch=None)) == []
 
 
-def test_lesser_packages_are_only_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_less_important_packages_are_only_named(caplog: pytest.LogCaptureFixture) -> None:
     require_environment("prepare", {VARIABLE: json.dumps(planned(submitit="0.1"))})
     assert "submitit 1.5.4 instead of 0.1" in caplog.text
 
 
-def test_a_package_that_is_gone_is_missing() -> None:
+def test_a_removed_package_is_missing() -> None:
     found = planned(torch=None)
     assert differences(planned(torch="2.13.0"), found) == (["torch missing instead of 2.13.0"], [])
 
 
-def test_nothing_is_asked_where_nothing_was_recorded(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_record_nothing_is_compared(caplog: pytest.LogCaptureFixture) -> None:
     require_environment("pretrain", {"SLURM_GPUS_ON_NODE": "4"})
     assert caplog.text == ""
 
@@ -94,7 +94,7 @@ def test_nothing_is_asked_where_nothing_was_recorded(caplog: pytest.LogCaptureFi
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 0),
     ],
 )
-def test_the_gpus_that_a_process_should_see(environment: dict[str, str], held: int) -> None:
+def test_the_gpus_of_a_process_follow_its_environment(environment: dict[str, str], held: int) -> None:
     assert gpus_held(environment) == held
 
 
@@ -132,14 +132,14 @@ def test_a_job_in_another_environment_fails_for_good(
 
 
 @pytest.mark.parametrize(("cluster", "cuda"), [("slurm-local", False), ("jean-zay", True), ("local", False)])
-def test_a_submission_says_what_it_was_made_with(cluster: str, cuda: bool, tmp_path: Path) -> None:
+def test_a_submission_records_its_environment(cluster: str, cuda: bool, tmp_path: Path) -> None:
     environment = script_style(Workspace(tmp_path), load_cluster(cluster), None).environment
     assert environment is not None
     assert json.loads(environment[VARIABLE]) == planned(cuda=cuda)
     require_environment("prepare", environment)
 
 
-def test_asking_imports_no_torch() -> None:
+def test_recording_imports_no_torch() -> None:
     code = f"""
 import sys
 from detour.jobs.log import LOGGER

@@ -20,7 +20,7 @@ def wait_for(*places: Path) -> None:
         time.sleep(0.02)
 
 
-def test_what_was_read_before_is_known_to_each_process(tmp_path: Path) -> None:
+def test_data_read_before_the_fork_is_shared_by_all_processes(tmp_path: Path) -> None:
     known: list[str] = []
 
     def run(share: Sequence[str]) -> int:
@@ -34,11 +34,11 @@ def test_what_was_read_before_is_known_to_each_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("codes", "joint"), [([0, 0], 0), ([86, 85], 85), ([0, 87], 87)])
-def test_the_ends_of_all_are_one_exit_code(codes: list[int], joint: int) -> None:
+def test_the_exit_codes_of_all_are_joined(codes: list[int], joint: int) -> None:
     assert run_forked(lambda share: int(share[0]), [[str(code)] for code in codes], lambda: None) == joint
 
 
-def test_one_that_ends_badly_leaves_the_others_running(tmp_path: Path) -> None:
+def test_a_failing_process_leaves_the_others_running(tmp_path: Path) -> None:
     def run(share: Sequence[str]) -> int:
         if share[0] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +52,7 @@ def test_one_that_ends_badly_leaves_the_others_running(tmp_path: Path) -> None:
     assert (tmp_path / "right").exists()
 
 
-def test_what_cannot_be_read_before_is_left_to_each() -> None:
+def test_data_that_cannot_be_read_before_the_fork_is_read_by_each_process() -> None:
     def read() -> None:
         raise FileNotFoundError("labels.csv")
 
@@ -77,7 +77,7 @@ def test_a_signal_reaches_each_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_while_reading_ends_what_begins_as_an_interrupted_job(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_while_reading_ends_the_processes_as_interrupted(number: signal.Signals, tmp_path: Path) -> None:
     def run(_: Sequence[str]) -> int:
         time.sleep(10)
         (tmp_path / "ran").touch()

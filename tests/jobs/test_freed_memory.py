@@ -30,5 +30,5 @@ def faults(*, kept: bool) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_memory_is_cleared_by_the_kernel_once_and_not_in_every_step() -> None:
+def test_memory_is_not_returned_to_the_kernel_in_every_step() -> None:
     assert faults(kept=True) < faults(kept=False) / 4

@@ -93,9 +93,7 @@ def test_a_finished_stage_has_output_manifest_and_events(workspace: Workspace, s
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
 
 
-def test_stages_of_one_job_hold_its_time_one_after_the_other(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stages_of_one_job_share_its_time_in_sequence(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [write(workspace, prepare_stage(seed)) for seed in range(2)]
     monkeypatch.setattr(work, "stage_function", lambda _kind: good)
     monkeypatch.setenv("SLURM_JOB_START_TIME", "1700000000")
@@ -105,7 +103,7 @@ def test_stages_of_one_job_hold_its_time_one_after_the_other(
     assert time.time() - second < 60
 
 
-def test_an_attempts_energy_is_read_at_its_start_its_checkpoints_and_its_end(
+def test_the_energy_of_an_attempt_is_read_at_its_start_checkpoints_and_end(
     workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     def behaviour(context: StageContext[Any]) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def test_an_attempts_energy_is_read_at_its_start_its_checkpoints_and_its_end(
     assert readings[0]["elapsed_s"] < readings[-1]["elapsed_s"]
 
 
-def test_of_the_work_only_what_users_loggers_wrote_stays(workspace: Workspace, stage: Stage, attempt: Run) -> None:
+def test_of_the_work_folder_only_files_of_user_loggers_stay(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     def behaviour(context: StageContext[Any]) -> dict[str, Any]:
         for name in ("logs", "checkpoints"):
             (context.work_dir / name).mkdir()
@@ -139,7 +137,7 @@ def test_a_second_start_does_nothing_and_ends_well(workspace: Workspace, stage: 
 
 
 @pytest.mark.parametrize("error", [PermanentFailure("the data hold no text"), UserError("the data hold no text")])
-def test_what_no_retry_cures_is_marked_and_not_tried_again(
+def test_a_permanent_failure_is_marked_and_not_tried_again(
     workspace: Workspace, stage: Stage, attempt: Run, error: Exception
 ) -> None:
     def fail(_context: StageContext[Any]) -> dict[str, Any]:
@@ -154,22 +152,18 @@ def test_what_no_retry_cures_is_marked_and_not_tried_again(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}"])
-def test_a_damaged_marker_of_a_failure_is_one_all_the_same(
-    workspace: Workspace, stage: Stage, attempt: Run, content: str
-) -> None:
+def test_a_damaged_failure_marker_still_counts(workspace: Workspace, stage: Stage, attempt: Run, content: str) -> None:
     workspace.failure(stage.id).write_text(content)
     assert attempt(stage, good) == 86
 
 
-def test_foreign_files_among_the_attempts_are_passed_over(workspace: Workspace, stage: Stage, attempt: Run) -> None:
+def test_other_files_among_the_attempts_are_ignored(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     (workspace.stage(stage.id) / "attempts").mkdir()
     (workspace.stage(stage.id) / "attempts" / "notes.json").write_text("{}")
     assert [attempt(stage, crash), attempt(stage, good)] == [1, 0]
 
 
-def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
-    workspace: Workspace, stage: Stage, attempt: Run
-) -> None:
+def test_an_interrupted_attempt_keeps_its_work_for_the_next(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     def half(context: StageContext[Any]) -> dict[str, Any]:
         (context.work_dir / "half").write_text("done")
         raise Interrupted("signal USR2")
@@ -184,15 +178,13 @@ def test_an_interrupted_attempt_keeps_its_work_and_the_next_goes_on(
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["interrupted", "done"]
 
 
-def test_a_crash_may_be_retried_but_not_forever(workspace: Workspace, stage: Stage, attempt: Run) -> None:
+def test_crashes_are_retried_up_to_a_limit(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     codes = [attempt(stage, crash) for _ in range(FRUITLESS_ATTEMPTS)]
     assert codes == [1] * (FRUITLESS_ATTEMPTS - 1) + [86]
     assert "made no progress" in json.loads(workspace.failure(stage.id).read_text())["reason"]
 
 
-def test_a_failure_that_only_a_change_can_mend_ends_the_stage_at_once(
-    workspace: Workspace, stage: Stage, attempt: Run
-) -> None:
+def test_a_failure_that_needs_a_change_ends_the_stage_at_once(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     def fail(_context: StageContext[Any]) -> dict[str, Any]:
         raise FileNotFoundError(2, "No such file or directory", "/data/train.jsonl")
 
@@ -203,7 +195,7 @@ def test_a_failure_that_only_a_change_can_mend_ends_the_stage_at_once(
     assert (verdict["cause"], verdict["retry"]) == ("missing_input", "after-change")
 
 
-def test_the_log_of_a_killed_attempt_says_why_and_a_nodes_failure_does_not_count(
+def test_the_log_of_a_killed_attempt_gives_the_reason_and_node_failures_do_not_count(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -224,14 +216,14 @@ def test_the_log_of_a_killed_attempt_says_why_and_a_nodes_failure_does_not_count
     assert [(one["cause"], one["nodes"]) for one in verdicts] == [("node_failure", ["n3"])] * FRUITLESS_ATTEMPTS
 
 
-def test_crashes_with_progress_in_between_do_not_end_the_chain(stage: Stage, attempt: Run) -> None:
+def test_crashes_with_progress_between_them_do_not_end_the_chain(stage: Stage, attempt: Run) -> None:
     assert [attempt(stage, crash_with_progress) for _ in range(FRUITLESS_ATTEMPTS + 2)] == [1] * (
         FRUITLESS_ATTEMPTS + 2
     )
 
 
 @pytest.mark.parametrize("reason", ["signal SIGUSR2", "signal SIGTERM"])
-def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_not(
+def test_a_time_limit_too_short_for_progress_ends_the_chain_and_preemption_does_not(
     stage: Stage, attempt: Run, reason: str
 ) -> None:
     def cut(context: StageContext[Any]) -> dict[str, Any]:
@@ -244,7 +236,7 @@ def test_a_limit_too_short_for_any_progress_ends_the_chain_and_preemption_does_n
     assert [attempt(stage, cut) for _ in range(FRUITLESS_ATTEMPTS)] == [85] * (FRUITLESS_ATTEMPTS - 1) + [last]
 
 
-def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_starts_from_zero(
+def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_from_zero(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -264,7 +256,7 @@ def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_starts_from_zero(
     assert attempt(stage, good) == 0
 
 
-def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Run) -> None:
+def test_a_late_input_is_no_failure_of_the_stage(workspace: Workspace, stage: Stage, attempt: Run) -> None:
     follower = write(workspace, export_stage({"corpus": stage.id}))
     assert [attempt(follower, good) for _ in range(FRUITLESS_ATTEMPTS + 1)] == [87] * (FRUITLESS_ATTEMPTS + 1)
     attempt(stage, good)
@@ -272,7 +264,7 @@ def test_an_input_that_is_late_is_no_failure_of_the_stage(workspace: Workspace, 
     assert attempt(follower, good) == 0
 
 
-def test_an_attempt_gives_a_sign_of_life_while_it_works(
+def test_a_working_attempt_refreshes_its_claim(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(context: StageContext[Any]) -> dict[str, Any]:
@@ -311,7 +303,7 @@ def test_an_edited_stage_is_refused(workspace: Workspace, stage: Stage, attempt:
         attempt(stage, good)
 
 
-def test_signals_and_the_wall_limit_ask_for_a_stop(stage: Stage, attempt: Run) -> None:
+def test_signals_and_the_time_limit_request_a_stop(stage: Stage, attempt: Run) -> None:
     reasons: list[str] = []
 
     def until_asked(context: StageContext[Any]) -> dict[str, Any]:
@@ -342,7 +334,7 @@ def no_room(times: int) -> Behaviour:
     return behaviour
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(
+def test_a_temporarily_full_disk_costs_nothing(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "ROOM_POLL_S", 0.01)
@@ -362,7 +354,7 @@ def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
 
 
 @pytest.mark.parametrize("function", ["unlink", "rmdir"])
-def test_once_the_output_is_there_nothing_makes_the_stage_fail(
+def test_once_the_output_exists_nothing_makes_the_stage_fail(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     """As if another node held a checkpoint open: EBUSY for what is removed after the rename."""
@@ -383,7 +375,7 @@ def test_once_the_output_is_there_nothing_makes_the_stage_fail(
     assert [data["outcome"] for data in events(workspace, "attempt.ended")] == ["done"]
 
 
-def test_a_link_in_place_of_the_work_folder_leads_no_removal_elsewhere(
+def test_a_link_in_place_of_the_work_folder_is_never_followed_by_a_removal(
     stage: Stage, attempt: Run, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "a victim's"
@@ -412,7 +404,7 @@ def test_a_link_in_place_of_a_folder_of_the_stage_is_refused_before_anything_is_
     assert list(elsewhere.iterdir()) == []
 
 
-def test_in_a_groups_workspace_files_are_to_read_and_folders_to_write_in(
+def test_in_a_group_workspace_files_are_readable_and_folders_writable_by_the_group(
     workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     def half(context: StageContext[Any]) -> dict[str, Any]:
@@ -431,7 +423,7 @@ def test_in_a_groups_workspace_files_are_to_read_and_folders_to_write_in(
     assert {stat.S_IMODE(modes[path]) for path in made if path.is_file()} == {0o640}
 
 
-def test_an_output_without_its_manifest_gives_way_to_a_complete_one(
+def test_an_output_without_its_manifest_is_replaced_by_a_complete_one(
     workspace: Workspace, stage: Stage, attempt: Run
 ) -> None:
     assert attempt(stage, good) == 0
@@ -460,7 +452,7 @@ def test_a_half_written_output_never_counts(workspace: Workspace, stage: Stage, 
     assert not list(workspace.stage(stage.id).glob("output.*"))
 
 
-def test_the_job_command_says_what_is_wrong_without_a_traceback(workspace: Workspace) -> None:
+def test_the_job_command_reports_errors_without_a_traceback(workspace: Workspace) -> None:
     command = [sys.executable, "-m", "detour.jobs", "--workspace", str(workspace.root), "prepare-0000"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2

@@ -23,7 +23,7 @@ def write_attempt(workspace: Workspace, number: int, restart: str) -> None:
     (folder / f"{number:04d}.json").write_text(json.dumps({"job": "7", "restart": restart, "node": "n1", "pid": 1}))
 
 
-def test_the_first_rank_of_another_node_records_under_the_attempt_of_this_start(
+def test_the_first_rank_of_another_node_records_under_the_current_attempt(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -39,7 +39,7 @@ def test_the_first_rank_of_another_node_records_under_the_attempt_of_this_start(
     assert this_start("7") == {"job": "7", "restart": "1"}
 
 
-def test_other_ranks_and_the_first_node_leave_it_to_the_first(workspace: Workspace) -> None:
+def test_other_ranks_and_the_first_node_record_nothing(workspace: Workspace) -> None:
     for rank in (replace(SECOND_NODE, local_rank=1), replace(SECOND_NODE, node_rank=0)):
         with node_energy(workspace, STAGE, rank, "7") as sampler:
             assert sampler is None

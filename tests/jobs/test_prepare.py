@@ -51,7 +51,7 @@ def done(quickstart: PrepareStage, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "output", run(context(quickstart, folder))
 
 
-def test_the_quickstart_has_its_corpus(done: tuple[Path, Mapping[str, Any]]) -> None:
+def test_the_quickstart_gets_its_corpus(done: tuple[Path, Mapping[str, Any]]) -> None:
     output, result = done
     index = read_index(output)
     assert result["documents"] == len(icd10_labels()) == index.documents
@@ -63,7 +63,7 @@ def test_the_quickstart_has_its_corpus(done: tuple[Path, Mapping[str, Any]]) -> 
     assert len(PackedRows(output, "validation", 512, 42, check_digests=True)) == 20
 
 
-def test_its_rows_read_as_french_labels(done: tuple[Path, Mapping[str, Any]]) -> None:
+def test_its_rows_decode_to_french_labels(done: tuple[Path, Mapping[str, Any]]) -> None:
     output, _ = done
     tokenizer = load_tokenizer(str(output / "tokenizer"))
     row = PackedRows(output, "train", 512, 42).row(3)
@@ -73,7 +73,7 @@ def test_its_rows_read_as_french_labels(done: tuple[Path, Mapping[str, Any]]) ->
     assert tokenizer.decode(ids[1:-1]) in icd10_labels()
 
 
-def test_stopped_and_run_again_elsewhere_it_is_the_same_to_the_byte(
+def test_a_stopped_preparation_resumed_elsewhere_is_identical_to_the_byte(
     quickstart: PrepareStage, done: tuple[Path, Mapping[str, Any]], tmp_path: Path
 ) -> None:
     stopped = Attempt()
@@ -95,7 +95,7 @@ def stage_of(tmp_path: Path, text: str, **changes: Any) -> PrepareStage:
 CSV = "text\n" + "".join(f'"{label}"\n' for label in icd10_labels()[:300])
 
 
-def test_a_published_tokenizer_is_taken_from_its_folder(done: tuple[Path, Mapping[str, Any]], tmp_path: Path) -> None:
+def test_a_published_tokenizer_is_copied_from_its_folder(done: tuple[Path, Mapping[str, Any]], tmp_path: Path) -> None:
     published = done[0] / "tokenizer"
     stage = stage_of(tmp_path, CSV, tokenizer={"pretrained": str(published)})
     result = run(context(stage, tmp_path))
@@ -103,21 +103,21 @@ def test_a_published_tokenizer_is_taken_from_its_folder(done: tuple[Path, Mappin
     assert digests(tmp_path / "output/tokenizer") == digests(published)
 
 
-def test_files_that_changed_after_the_plan_are_refused(tmp_path: Path) -> None:
+def test_files_changed_after_planning_are_refused(tmp_path: Path) -> None:
     stage = stage_of(tmp_path, CSV)
     (tmp_path / "labels.csv").write_text(CSV + '"autre"\n')
     with pytest.raises(SourceError, match=r"labels\.csv: its content changed after the chain was planned"):
         run(context(stage, tmp_path))
 
 
-def test_an_edit_of_equal_length_anywhere_in_a_large_file_is_another_corpus(tmp_path: Path) -> None:
+def test_an_edit_of_equal_length_in_a_large_file_is_another_corpus(tmp_path: Path) -> None:
     text = "text\n" + "Le patient Martin est revu ce jour.\n" * 150_000
     place = text.index("Martin", len(text) // 3)
     edited = text[:place] + "XXXXXX" + text[place + 6 :]
     assert stage_of(tmp_path, text).key != stage_of(tmp_path, edited).key
 
 
-def test_a_tokenizer_folder_that_changed_after_the_plan_is_refused(
+def test_a_tokenizer_folder_changed_after_planning_is_refused(
     done: tuple[Path, Mapping[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "published"

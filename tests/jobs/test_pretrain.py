@@ -66,7 +66,7 @@ def planned_recipe() -> dict[str, Any]:
     }
 
 
-def test_weights_that_changed_after_the_plan_start_no_training(tmp_path: Path) -> None:
+def test_weights_changed_after_planning_start_no_training(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().save_pretrained(folder)
     recipe = planned_recipe() | {"model": {"pretrained": str(folder)}}
@@ -94,7 +94,7 @@ def plan() -> Plan:
     return planned()
 
 
-def test_settings_become_a_job(tmp_path: Path, plan: Plan) -> None:
+def test_settings_become_a_training_job(tmp_path: Path, plan: Plan) -> None:
     first, second = (stage for stage in plan.stages if isinstance(stage, PretrainStage))
     clm = pretrain.pretrain_job(context(tmp_path, first, {"corpus": tmp_path}))
     assert clm.steps == STEPS["clm"]
@@ -113,7 +113,7 @@ def test_settings_become_a_job(tmp_path: Path, plan: Plan) -> None:
     assert mlm.phase.masking_rate == 0.3
 
 
-def test_a_chain_trains_promotes_and_trains_on(tmp_path: Path, plan: Plan) -> None:
+def test_a_chain_trains_promotes_and_continues_training(tmp_path: Path, plan: Plan) -> None:
     outputs = {plan.stages[0].id: write_corpus(tmp_path / "corpus")}
     write_manifest(outputs[plan.stages[0].id], {})
     results = []
@@ -138,7 +138,7 @@ CACHES = (
 )
 
 
-def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compile_cache_is_private_to_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CACHES:
         monkeypatch.delenv(name, raising=False)
     for _ in range(2):
@@ -148,7 +148,7 @@ def test_what_was_compiled_is_kept_for_its_user_alone(tmp_path: Path, monkeypatc
     assert kept.stat().st_mode & 0o077 == 0
 
 
-def test_a_cache_that_the_environment_names_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_set_in_the_environment_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CACHES:
         monkeypatch.setenv(name, "/elsewhere")
     keep_compiled(tmp_path)

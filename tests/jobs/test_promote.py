@@ -334,7 +334,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changed", "reason"), BAD_CONFIGS.values(), ids=BAD_CONFIGS)
-def test_a_config_that_the_phase_did_not_start_with_is_refused_for_good(
+def test_a_config_other_than_that_of_the_phase_is_refused_for_good(
     attempts: Attempts, changed: dict[str, Any], reason: str
 ) -> None:
     attempts.leave()
@@ -430,7 +430,7 @@ BAD_MANIFESTS: dict[str, tuple[Callable[[Attempts], object], str]] = {
 
 
 @pytest.mark.parametrize(("damage", "reason"), BAD_MANIFESTS.values(), ids=BAD_MANIFESTS)
-def test_an_output_that_is_not_this_stages_is_refused_for_good(
+def test_an_output_of_another_stage_is_refused_for_good(
     attempts: Attempts, damage: Callable[[Attempts], object], reason: str
 ) -> None:
     attempts.leave()
@@ -441,7 +441,7 @@ def test_an_output_that_is_not_this_stages_is_refused_for_good(
 
 
 @pytest.mark.parametrize("damage", [emptied, cut, without_checkpoint, config_cut])
-def test_a_file_that_changed_after_its_manifest_says_what_to_do(
+def test_a_file_changed_after_its_manifest_is_refused_with_the_remedy(
     attempts: Attempts, damage: Callable[[Path], None]
 ) -> None:
     attempts.leave()
@@ -481,7 +481,7 @@ def test_a_good_checkpoint_is_promoted(
     assert set(optimizer["state"]) == set(optimizer["param_groups"][0]["params"])
 
 
-def test_moments_of_frozen_weights_only_are_refused_where_nothing_is_frozen(attempts: Attempts) -> None:
+def test_moments_of_frozen_weights_only_are_refused_if_nothing_is_frozen(attempts: Attempts) -> None:
     attempts.leave("held")
     code, shown = attempts.promote()
     assert code == PermanentFailure.exit_code
@@ -516,7 +516,7 @@ def test_a_refusal_names_the_gate_and_stops_the_chain(attempts: Attempts) -> Non
     assert judged(attempts)["baseline"].short_by == pytest.approx(6.4, abs=0.5)
 
 
-def test_an_accepted_refusal_is_passed_over_and_kept_with_the_checkpoint(attempts: Attempts) -> None:
+def test_an_accepted_refusal_is_overridden_and_recorded_with_the_checkpoint(attempts: Attempts) -> None:
     attempts.leave()
     gate = asked(baseline={"validation_loss": 0.5, "source": "twin"})
     attempts.promote(gate=gate)
@@ -529,7 +529,7 @@ def test_an_accepted_refusal_is_passed_over_and_kept_with_the_checkpoint(attempt
     assert judged(attempts)["baseline"].overridden == "the twin saw the test set"
 
 
-def test_a_probe_fine_tunes_the_checkpoint_before_anything_builds_on_it(attempts: Attempts, tmp_path: Path) -> None:
+def test_a_probe_fine_tunes_the_checkpoint_before_dependents_use_it(attempts: Attempts, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     rows = [f"{'fracture du bras' if n % 2 else 'tumeur du foie'} {n},{n % 2}" for n in range(60)]
     table.write_text("\n".join(["text,label", *rows]))
@@ -583,7 +583,7 @@ print(json.dumps([attempt(None), workspace.is_done(stage), True, verify_manifest
 """
 
 
-def test_killed_at_any_instant_a_promotion_is_there_whole_or_not_at_all(attempts: Attempts) -> None:
+def test_a_promotion_killed_at_any_instant_is_complete_or_absent(attempts: Attempts) -> None:
     attempts.leave()
     attempts.describe()
     attempts.plan()

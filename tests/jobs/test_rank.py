@@ -18,11 +18,11 @@ from detour.jobs.rank import first_host, forget_leftovers, read_rank
         ("a1,b2", "a1"),
     ],
 )
-def test_first_host_of_a_compressed_list(node_list: str, host: str) -> None:
+def test_the_first_host_of_a_compressed_list_is_found(node_list: str, host: str) -> None:
     assert first_host(node_list) == host
 
 
-def test_slurm_ranks_on_two_nodes() -> None:
+def test_slurm_ranks_on_two_nodes_are_read() -> None:
     environment = {
         "SLURM_PROCID": "5",
         "SLURM_NTASKS": "8",
@@ -45,7 +45,7 @@ def test_slurm_ranks_on_two_nodes() -> None:
     assert exported["MASTER_PORT"] == str(read_rank({**environment, "SLURM_PROCID": "0"}).main_port)
 
 
-def test_a_port_is_one_attempts_alone() -> None:
+def test_each_attempt_has_its_own_port() -> None:
     job = {"SLURM_PROCID": "0", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "detour:1:w:pretrain-1:1:s"}
     others: tuple[dict[str, str], ...] = (
         {},
@@ -58,7 +58,7 @@ def test_a_port_is_one_attempts_alone() -> None:
     assert all(10_000 <= port < 20_000 for port in ports)
 
 
-def test_alone_without_a_launcher() -> None:
+def test_without_a_launcher_the_process_is_alone() -> None:
     assert (read_rank({}).rank, read_rank({}).world_size) == (0, 1)
 
 
@@ -96,11 +96,11 @@ def test_a_process_started_by_hand_in_an_allocation_is_alone_and_in_no_job() -> 
     assert environment == {}
 
 
-def test_a_job_of_slurm_submitted_from_a_local_job_is_slurms() -> None:
+def test_a_slurm_job_submitted_from_a_local_job_belongs_to_slurm() -> None:
     environment = left({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "slurm"})
     assert (read_rank(environment).world_size, job_id(environment)) == (2, "6_1")
     assert not any(name.startswith("SUBMITIT_LOCAL_") for name in environment)
 
 
-def test_where_slurm_is_stays_known() -> None:
+def test_the_location_of_slurm_is_kept() -> None:
     assert left({"SLURM_CONF": "/etc/slurm.conf"}) == {"SLURM_CONF": "/etc/slurm.conf"}

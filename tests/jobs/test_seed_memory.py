@@ -37,18 +37,18 @@ def machine(root: Path, available_kb: int, limits: dict[str, str]) -> Path:
         ({"memory/memory.limit_in_bytes": "2000000\n"}, 2e6),
     ],
 )
-def test_memory_is_what_is_free_and_no_more_than_the_container_has(
+def test_available_memory_is_the_free_memory_up_to_the_limit_of_the_container(
     tmp_path: Path, limits: dict[str, str], free: float
 ) -> None:
     assert free_bytes(machine(tmp_path, 8_000_000, limits), {"SLURM_JOB_ID": "1"}) == free
 
 
-def test_memory_is_no_more_than_the_job_was_given(tmp_path: Path) -> None:
+def test_available_memory_is_at_most_that_of_the_job(tmp_path: Path) -> None:
     assert free_bytes(machine(tmp_path, 8_000_000, {}), SLURM) == 2 * 2**30
     assert free_bytes(tmp_path / "nothing", {"SLURM_JOB_ID": "1"}) is None
 
 
-def test_a_fine_tuning_needs_five_copies_of_its_weights_and_what_its_layers_keep() -> None:
+def test_a_fine_tuning_needs_five_copies_of_its_weights_and_its_activations() -> None:
     weights = seed_bytes(BASE, 300_000_000, task(batch_sequences=1, max_length=1))
     assert weights == pytest.approx(5 * 2 * 300_000_000, rel=0.01)
     long = seed_bytes(BASE, 0, task(batch_sequences=32))
@@ -56,7 +56,7 @@ def test_a_fine_tuning_needs_five_copies_of_its_weights_and_what_its_layers_keep
 
 
 @pytest.mark.parametrize("config", [{}, {**BASE, "hidden_size": None}, {**BASE, "num_hidden_layers": "many"}])
-def test_where_an_export_does_not_say_how_large_it_is_one_fits(
+def test_an_export_of_unknown_size_allows_one_seed(
     config: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seed_memory, "free_bytes", lambda: 2**50)

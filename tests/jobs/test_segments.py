@@ -7,7 +7,7 @@ from detour.scheduler.tags import Tag
 from tests.scheduler.fake_slurm import FakeSlurm
 
 
-def test_only_ones_own_later_segments_of_the_unit_are_cancelled() -> None:
+def test_only_own_later_segments_of_the_unit_are_cancelled() -> None:
     fake = FakeSlurm()
 
     def add(user: str, unit: str, segment: int) -> str:
@@ -26,7 +26,7 @@ def test_only_ones_own_later_segments_of_the_unit_are_cancelled() -> None:
     assert fake.denials == []
 
 
-def test_where_the_site_rewrites_names_they_are_found_by_their_scripts() -> None:
+def test_segments_with_rewritten_names_are_found_by_their_scripts() -> None:
     fake = FakeSlurm(rewrites=True)
     tags = [
         Tag("w", unit, segment, f"s{unit[-1]}{segment}") for unit in ("pretrain-1", "pretrain-2") for segment in (1, 2)

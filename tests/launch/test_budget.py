@@ -59,7 +59,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(budget.command, [str(one) for one in arguments])
 
 
-def test_a_fast_use_is_shown_with_the_day_it_ends(past: Workspace, tmp_path: Path) -> None:
+def test_fast_spending_is_shown_with_the_day_the_budget_ends(past: Workspace, tmp_path: Path) -> None:
     file = write_budget(tmp_path, 2000.0, more="co2_kg: {hard: 300}\n")
     text = run(file, "-w", past.root).output
     assert "1,440 spent + 30.0 reserved of 2,000 (soft 1,800)" in text
@@ -89,7 +89,7 @@ def test_a_fast_use_is_shown_with_the_day_it_ends(past: Workspace, tmp_path: Pat
     assert measures["co2_kg"]["unknown"] == 1, "the reservation says nothing of CO2"
 
 
-def test_a_slow_use_is_reported_with_what_lapses(past: Workspace, tmp_path: Path) -> None:
+def test_slow_spending_is_shown_with_what_will_expire(past: Workspace, tmp_path: Path) -> None:
     file = write_budget(tmp_path, 10_000.0)
     assert "will lapse unused" in run(file, "-w", past.root).output
     hours = json.loads(run(file, "-w", past.root, "--json").output)[0]["measures"]["gpu_hours"]
@@ -106,7 +106,7 @@ def test_a_reservation_that_will_not_be_used_can_be_released(past: Workspace, tm
     assert "no submission 'nobody'" in str(wrong.exception)
 
 
-def test_other_periods_and_empty_places_are_no_error(tmp_path: Path, past: Workspace) -> None:
+def test_other_periods_and_empty_workspaces_are_no_error(tmp_path: Path, past: Workspace) -> None:
     file = tmp_path / "old.yaml"
     file.write_text("name: old\nperiod: {start: 2020-01-01, end: 2020-12-31}\ngpu_hours: {hard: 5}\n")
     assert "old: outside its period" in run(file, "-w", past.root).output
@@ -115,7 +115,7 @@ def test_other_periods_and_empty_places_are_no_error(tmp_path: Path, past: Works
     assert "0 spent + 0 reserved of 100" in empty.output
 
 
-def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
+def test_an_exceeded_cap_is_shown_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
     text = run(write_budget(tmp_path, 1000.0), "-w", past.root).output
     assert "used up: 440 over the cap" in text
     assert "used up on" not in text
@@ -131,7 +131,9 @@ def test_what_is_past_its_cap_says_so_instead_of_a_day(past: Workspace, tmp_path
         ((2, 2, 2), "used up on 1970-01-03"),
     ],
 )
-def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], says: str) -> None:
+def test_the_day_of_exhaustion_is_worded_for_each_known_rate(
+    days: tuple[int | None, int | None, int | None], says: str
+) -> None:
     early_s, expected_s, late_s = (None if day is None else day * DAY_S for day in days)
     assert exhaustion(early_s, expected_s, late_s) == says
 
@@ -146,5 +148,7 @@ def test_days_of_exhaustion(days: tuple[int | None, int | None, int | None], say
         (0, 0, 100, "·" * 39 + "│"),
     ],
 )
-def test_bars(spent: float, reserved: float, pace: float | None, drawn: str) -> None:
+def test_a_bar_shows_spent_and_reserved_shares_and_the_pace(
+    spent: float, reserved: float, pace: float | None, drawn: str
+) -> None:
     assert bar(spent, reserved, pace, 100.0, 40) == drawn

@@ -22,12 +22,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up").root
 
 
-def test_a_chain_alone_writes_its_hub_folder_and_verifies(workspace: Path) -> None:
+def test_a_card_is_written_with_its_model_and_can_be_verified(workspace: Path) -> None:
     assert call("made-up", "-w", workspace).output == f"Card and model written to {workspace}/hub/made-up\n"
     assert call("verify", workspace / "hub" / "made-up", "-w", workspace).exit_code == 0
 
 
-def test_a_card_can_be_looked_at_before_it_is_written(workspace: Path, tmp_path: Path) -> None:
+def test_a_card_can_be_printed_before_it_is_written(workspace: Path, tmp_path: Path) -> None:
     about = tmp_path / "about.yaml"
     about.write_text("title: A Title\ncompare_with: [not-run-yet]\n")
     shown = call("made-up", "-w", workspace, "--about", about, "--method", "card", "--print").output
@@ -36,7 +36,7 @@ def test_a_card_can_be_looked_at_before_it_is_written(workspace: Path, tmp_path:
     assert "- not compared with not-run-yet: " in shown
 
 
-def test_a_card_with_a_wrong_figure_is_listed_and_ends_with_exit_code_2(tmp_path: Path) -> None:
+def test_wrong_figures_of_a_card_are_listed_with_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "card.md").write_text(CARD)
     result = call("verify", tmp_path / "card.md", "-w", tmp_path)
     assert "✗ average of Older: stated 61, its 6 scores give 60.00" in result.output
@@ -49,7 +49,7 @@ def test_a_card_with_a_wrong_figure_is_listed_and_ends_with_exit_code_2(tmp_path
 @pytest.mark.parametrize(
     ("option", "value"), [("--power", "nan"), ("--power", "0"), ("--pue", "0.9"), ("--pue", "inf"), ("--factor", "-1")]
 )
-def test_what_no_constant_can_be_is_refused(option: str, value: str, tmp_path: Path) -> None:
+def test_an_impossible_constant_is_refused(option: str, value: str, tmp_path: Path) -> None:
     (tmp_path / "card.md").write_text(CARD)
     result = call("verify", tmp_path / "card.md", "-w", tmp_path, option, value)
     assert (result.exit_code, f"Invalid value for '{option}'" in result.output) == (2, True)

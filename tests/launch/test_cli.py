@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_says_of_itself_what_the_list_says(verb: str) -> None:
+def test_the_help_of_each_verb_begins_with_its_line_in_the_list(verb: str) -> None:
     command = import_module(f"detour.launch.{verb}").command
     assert command.help is not None
     assert command.help.splitlines()[0] == VERBS[verb]
 
 
-def test_help_lists_every_verb_on_eighty_columns() -> None:
+def test_help_lists_every_verb_in_80_columns() -> None:
     shown = CliRunner().invoke(detour, ["--help"]).output
     listed = [
         line.split()[0] for line in shown.partition("describes a verb")[2].splitlines()[1:] if line.startswith("  ")
@@ -35,7 +35,7 @@ def test_help_lists_every_verb_on_eighty_columns() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_verb_fits_eighty_columns(verb: str) -> None:
+def test_the_help_of_each_verb_fits_80_columns(verb: str) -> None:
     shown = CliRunner().invoke(detour, [verb, "--help"]).output
     assert [line for line in shown.splitlines() if len(line) > 80] == []
 
@@ -49,7 +49,7 @@ def test_the_help_of_each_verb_fits_eighty_columns(verb: str) -> None:
         *[("energy", "--pue", number) for number in ("0.9", "nan", "inf")],
     ],
 )
-def test_a_number_that_cannot_be_meant_is_refused(verb: str, option: str, number: str) -> None:
+def test_an_impossible_number_is_refused(verb: str, option: str, number: str) -> None:
     result = CliRunner().invoke(detour, [verb, "quickstart", option, number])
     assert (result.exit_code, f"Invalid value for '{option}'" in result.output) == (2, True)
 
@@ -61,7 +61,7 @@ def test_help_lists_every_option_of_the_command() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "nowhere"]])
-def test_what_people_type_most_imports_neither_torch_nor_pydantic(arguments: list[str]) -> None:
+def test_the_most_frequent_commands_import_neither_torch_nor_pydantic(arguments: list[str]) -> None:
     code = f"import sys; sys.argv[1:] = {arguments!r}; import atexit; from detour.launch.cli import main\n"
     code += (
         "atexit.register(lambda: print(sorted({'torch', 'pydantic', 'numpy', 'submitit'} & set(sys.modules))))\nmain()"
@@ -109,7 +109,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: st
         ("xyzzy", "`detour --help` lists them"),
     ],
 )
-def test_a_mistyped_verb_is_answered_with_the_nearest(typed: str, says: str) -> None:
+def test_a_mistyped_verb_is_answered_with_the_nearest_one(typed: str, says: str) -> None:
     result = CliRunner().invoke(detour, [typed])
     assert result.exit_code == 2
     assert says in result.output

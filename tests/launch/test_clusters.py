@@ -44,7 +44,7 @@ def test_all_shipped_profiles_fit_the_screen(columns: int, monkeypatch: pytest.M
     assert jean_zay.split()[1:6] == ["4", "x", "h100", "100h", "xyz@h100"]
 
 
-def test_ones_own_are_listed_with_their_folder_and_a_broken_one_harms_no_other(own: Path) -> None:
+def test_own_profiles_are_listed_with_their_folder_and_a_broken_one_does_not_affect_others(own: Path) -> None:
     text = call().stdout
     assert text.index("configs/clusters:") < text.index("mine ") < text.index(f"{SHIPPED}:") < text.index("jean-zay ")
     assert "broken" in text[: text.index(f"{SHIPPED}:")]
@@ -57,7 +57,7 @@ def test_ones_own_are_listed_with_their_folder_and_a_broken_one_harms_no_other(o
 
 
 @pytest.mark.parametrize("name", available_clusters())
-def test_a_profile_is_shown_whole_with_its_sources(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_is_shown_completely_with_its_sources(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     cluster = load_cluster(name)
     text = call(name).stdout
@@ -75,31 +75,31 @@ def test_a_profile_is_shown_whole_with_its_sources(name: str, monkeypatch: pytes
     assert [qos.name for qos in cluster.qos if qos.name not in words] == []
 
 
-def test_unknown_is_said() -> None:
+def test_unknown_figures_are_shown_as_unknown() -> None:
     assert "PUE                   unknown" in call("leonardo").stdout
 
 
-def test_a_narrower_page_is_as_whole() -> None:
+def test_a_narrow_page_is_as_complete() -> None:
     wide, narrow = (page(load_cluster("jean-zay"), "x", width) for width in (200, 60))
     assert wide.split() == narrow.split()
     assert max(map(len, narrow.splitlines())) <= 60
 
 
-def test_a_file_may_be_named_and_json_holds_everything(own: Path) -> None:
+def test_a_profile_can_be_given_as_a_file_and_json_holds_everything(own: Path) -> None:
     data = json.loads(call(str(own / "mine.yaml"), "--json").stdout)
     assert data.pop("file") == str(own / "mine.yaml")
     assert data == load_cluster("mine").model_dump(mode="json")
     assert call("mine").stdout.startswith("mine: mine [31m\n  file                  configs/clusters/mine.yaml\n")
 
 
-def test_no_such_profile_is_one_message() -> None:
+def test_an_unknown_profile_is_one_message() -> None:
     error = call("jean-zey").exception
     assert isinstance(error, DetourError)
     assert error.exit_code == 2
     assert "did you mean `jean-zay`" in str(error)
 
 
-def test_the_example_of_the_docs_is_a_profile(tmp_path: Path) -> None:
+def test_the_example_of_the_docs_is_a_valid_profile(tmp_path: Path) -> None:
     text = (SHIPPED.parents[1] / "docs" / "clusters.md").read_text()
     example = text.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "mine.yaml").write_text(example.replace("/path/to/detour/configs/clusters", str(SHIPPED)))

@@ -28,7 +28,7 @@ def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(w
     assert "no test over tasks: it takes 5 of them or more, there is 1" in said
 
 
-def test_a_chain_and_a_file_stand_in_one_table(workspace: Path, tmp_path: Path) -> None:
+def test_a_chain_and_a_file_share_one_table(workspace: Path, tmp_path: Path) -> None:
     others = tmp_path / "others.csv"
     others.write_text("model,icd10-chapters\npublished,70.0\n")
     shown = call("quickstart", others, "-w", workspace, "--format", "markdown").output
@@ -74,20 +74,20 @@ def test_mistakes_are_one_message(workspace: Path, arguments: list[str], message
     assert message in str(error)
 
 
-def test_missing_scores_are_in_the_json_too(tmp_path: Path) -> None:
+def test_missing_scores_are_in_the_json(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("model,task,seed,value\na,t,1,0.5\na,t,2,0.6\nb,t,1,0.7\n")
     shown = json.loads(call(tmp_path / "s.csv", "--json", "-w", tmp_path).stdout)
     assert shown["gaps"] == [{"model": "b", "task": "t", "seeds": [2]}]
 
 
-def test_a_result_of_another_shape_is_named(tmp_path: Path) -> None:
+def test_a_malformed_result_is_named(tmp_path: Path) -> None:
     root = make_twins(Workspace(tmp_path / "twins")).workspace.root
     result = next(root.rglob("result.json"))
     result.write_text(json.dumps(json.loads(result.read_bytes()) | {"primary_metric": ["micro_f1"]}))
     assert "has no metric" in str(call("quickstart*", "-w", root).exception)
 
 
-def test_long_names_stay_apart_in_the_table(tmp_path: Path) -> None:
+def test_long_names_stay_distinguishable_in_the_table(tmp_path: Path) -> None:
     models = [f"a-very-long-name-of-a-chain-that-fits-no-column-{letter}" for letter in "ab"]
     scores = {model: {f"a-task-of-many-letters-{task}": 60 + task for task in range(2)} for model in models}
     (tmp_path / "scores.json").write_text(json.dumps(scores))

@@ -66,12 +66,12 @@ def test_recipes_are_completed_by_name(workspace: Workspace) -> None:
     assert {"quickstart", "quickstart-sweep"} <= set(in_bash(workspace, "detour plan quicks"))
 
 
-def test_a_workspace_that_is_not_there_offers_nothing(workspace: Workspace) -> None:
+def test_a_missing_workspace_has_no_completions(workspace: Workspace) -> None:
     assert in_bash(Workspace(workspace.root / "nowhere"), "detour hold ") == []
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_each_script_says_how_to_install_it_and_is_one_that_the_shell_can_read(shell: str, tmp_path: Path) -> None:
+def test_each_script_is_valid_and_begins_with_how_to_install_it(shell: str, tmp_path: Path) -> None:
     text = script(shell)
     assert f"detour completion {shell} > " in "\n".join(text.splitlines()[:3])
     file = tmp_path / "script"
@@ -79,7 +79,7 @@ def test_each_script_says_how_to_install_it_and_is_one_that_the_shell_can_read(s
     subprocess.run([shell, "-n", str(file)], check=True)
 
 
-def test_fish_shows_what_each_word_is(workspace: Workspace, tmp_path: Path) -> None:
+def test_fish_shows_a_description_of_each_word(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "detour.fish"
     file.write_text(script("fish"))
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "DETOUR_WORKSPACE": str(workspace.root)}

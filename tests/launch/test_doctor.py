@@ -89,7 +89,7 @@ def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None
     ("mode", "verdict"),
     [(0o700, "ok"), (0o2770, "ok"), (0o770, "warning"), (0o755, "warning"), (0o777, "problem")],
 )
-def test_strangers_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: str, tmp_path: Path) -> None:
+def test_others_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: str, tmp_path: Path) -> None:
     tmp_path.chmod(mode)
     findings = {finding.subject: finding for finding in folder_findings(look_at(tmp_path, MOUNTS))}
     assert findings["privacy"].verdict == verdict
@@ -97,12 +97,14 @@ def test_strangers_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict
 
 
 @pytest.mark.parametrize(("free_bytes", "verdict"), [(10**12, "ok"), (5 * 10**9, "warning"), (10**8, "problem")])
-def test_room_for_checkpoints(free_bytes: int, verdict: str, tmp_path: Path) -> None:
+def test_too_little_space_for_checkpoints_is_a_warning_or_a_problem(
+    free_bytes: int, verdict: str, tmp_path: Path
+) -> None:
     place = replace(look_at(tmp_path, MOUNTS), free_bytes=free_bytes)
     assert next(finding for finding in folder_findings(place) if finding.subject == "disk space").verdict == verdict
 
 
-def test_few_files_left_and_a_clock_that_is_off(tmp_path: Path) -> None:
+def test_few_files_left_and_a_wrong_clock_are_warnings(tmp_path: Path) -> None:
     place = replace(look_at(tmp_path, MOUNTS), free_files=12, clock_offset_s=-40.0)
     shown = {finding.subject: (finding.verdict, finding.site) for finding in folder_findings(place)}
     assert shown["files"] == ("warning", "12 left")
@@ -121,7 +123,7 @@ def test_few_files_left_and_a_clock_that_is_off(tmp_path: Path) -> None:
         ("/tmp", "tmpfs"),
     ],
 )
-def test_the_file_system_of_a_folder(path: str, kind: str) -> None:
+def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) -> None:
     assert filesystem(Path(path), MOUNTS) == kind
     assert filesystem(Path(path), "") is None
 
@@ -137,7 +139,7 @@ def test_nodes_must_see_the_workspace_and_python() -> None:
         assert list(sharing_findings(load_cluster(name), Path("/tmp"), Path("/etc"), MOUNTS)) == []
 
 
-def test_packages_are_held_against_their_pins() -> None:
+def test_installed_packages_are_compared_with_their_pins() -> None:
     wanted = [Requirement(text) for text in ("torch==2.13.0", "click==8.5.1", "rich>=15,<16", "numpy==2.2.6", "x")]
     found = {"torch": "2.13.0+cpu", "click": "8.4.0", "rich": "15.1", "numpy": None, "x": "1"}
     shown = {finding.subject: finding.verdict for finding in package_findings(wanted, found)}
@@ -146,7 +148,7 @@ def test_packages_are_held_against_their_pins() -> None:
     assert other["package torch"] == "problem"
 
 
-def test_what_is_declared_is_the_checkouts_and_else_the_installations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_packages_come_from_the_checkout_or_else_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     python, checkout = declared()
     assert {"torch", "click", "mosaicml"} <= {requirement.name for requirement in checkout}
     assert "pytest" not in {requirement.name for requirement in checkout}
@@ -157,12 +159,12 @@ def test_what_is_declared_is_the_checkouts_and_else_the_installations(monkeypatc
     assert "pytest" not in {requirement.name for requirement in installation}
 
 
-def test_python() -> None:
+def test_an_unsupported_python_is_a_problem() -> None:
     assert python_finding(SpecifierSet(">=3.11,<3.12"), "3.11.9").verdict == "ok"
     assert python_finding(SpecifierSet(">=3.11,<3.12"), "3.12.1").verdict == "problem"
 
 
-def test_a_torch_for_cpus_is_found_before_the_job_finds_it() -> None:
+def test_a_torch_for_cpus_is_found_before_a_job_finds_it() -> None:
     (finding,) = build_findings(load_cluster("jean-zay"), "2.13.0+cpu")
     assert finding.verdict == "problem"
     assert list(build_findings(load_cluster("jean-zay"), "2.13.0+cu130")) == []
@@ -170,13 +172,13 @@ def test_a_torch_for_cpus_is_found_before_the_job_finds_it() -> None:
     assert list(build_findings(load_cluster("local"), "2.13.0+cpu")) == []
 
 
-def test_the_whole_environment_imports_no_torch(tmp_path: Path) -> None:
+def test_checking_the_environment_imports_no_torch(tmp_path: Path) -> None:
     subjects = [finding.subject for finding in environment_findings(load_cluster("local"), tmp_path)]
     assert subjects[0] == "Python"
     assert "disk space" in subjects
 
 
-def test_variables_that_no_client_gets_are_named() -> None:
+def test_variables_kept_from_clients_are_named() -> None:
     (finding,) = variable_findings(["SLURM_CLUSTERS", "SQUEUE_STATES"])
     assert (finding.verdict, finding.site) == ("warning", "SLURM_CLUSTERS, SQUEUE_STATES")
     (finding,) = variable_findings([])

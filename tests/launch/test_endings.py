@@ -48,7 +48,7 @@ def command(*arguments: str, code: str = MAIN, cwd: Path | None = None, **enviro
         (Withdrawn("x"), 130),
     ],
 )
-def test_an_error_of_ours_keeps_its_words_and_its_code(error: Exception, exit_code: int) -> None:
+def test_an_error_of_detour_keeps_its_message_and_its_code(error: Exception, exit_code: int) -> None:
     assert ending(error) == ("x", exit_code)
 
 
@@ -70,13 +70,13 @@ def test_ctrl_c_ends_with_130() -> None:
         (MemoryError(), "out of memory"),
     ],
 )
-def test_what_the_machine_refuses_is_said_with_the_file(error: BaseException, says: str) -> None:
+def test_an_error_of_the_system_is_reported_with_its_file(error: BaseException, says: str) -> None:
     message, exit_code = ending(error)
     assert says in message
     assert exit_code == 2
 
 
-def test_a_deleted_working_directory_is_named_as_such(tmp_path: Path) -> None:
+def test_a_deleted_working_directory_is_named(tmp_path: Path) -> None:
     code = f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r})\n{MAIN}"
     exit_code, out, error = command("status", code=code)
     assert (exit_code, out) == (2, "")
@@ -91,7 +91,7 @@ def test_a_bug_is_one_line_with_its_place() -> None:
     assert len(error.splitlines()) == 1
 
 
-def test_the_traceback_of_a_bug_is_there_for_those_who_ask() -> None:
+def test_the_traceback_of_a_bug_is_shown_on_request() -> None:
     assert "Traceback" in command("schema", code=BUG, DETOUR_DEBUG="1")[2]
 
 
@@ -101,13 +101,13 @@ def test_a_mistyped_option_is_bad_input() -> None:
     assert "--offline" in error
 
 
-def test_a_locale_without_the_letters_shows_ascii_in_their_place() -> None:
+def test_in_a_limited_locale_ascii_replaces_missing_letters() -> None:
     exit_code, out, error = command("plan", "quickstart", PYTHONIOENCODING="latin-1")
     assert (exit_code, error) == (0, "")
     assert "|- prepare" in out
 
 
-def test_names_of_files_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
+def test_file_names_are_utf8_in_any_locale(tmp_path: Path) -> None:
     """In another encoding, jobs and libraries that know only UTF-8 would see different names."""
     made = subprocess.run(
         ["localedef", "-i", "fr_FR", "-f", "ISO-8859-1", tmp_path / "fr_FR.ISO-8859-1"],
@@ -131,7 +131,7 @@ if sys.flags.utf8_mode:
     assert (done.stdout, done.stderr) == ("None iso8859-1 é\n".encode("latin-1"), b"")
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+def test_a_reader_that_closes_the_pipe_is_no_failure() -> None:
     reader = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -c '{MAIN}' schema | head -1"],
         capture_output=True,
@@ -155,14 +155,14 @@ def test_a_full_disk_under_the_output_is_one_message(arguments: list[str], tmp_p
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
-def test_a_closed_output_is_as_dev_null(closed: str, tmp_path: Path) -> None:
+def test_a_closed_output_acts_like_dev_null(closed: str, tmp_path: Path) -> None:
     for verb in ("status", "list --json"):
         command_line = f"{sys.executable} -c '{MAIN}' {verb} {closed}"
         done = subprocess.run(["bash", "-c", command_line], capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_reader_that_leaves_changes_no_exit_code() -> None:
+def test_a_reader_that_closes_the_pipe_changes_no_exit_code() -> None:
     """A failed order must not look successful because `head` had seen its first line."""
     code = """
 import detour.launch.cli as cli
@@ -180,7 +180,7 @@ cli.main()
     assert (reader.returncode, reader.stdout, reader.stderr) == (3, "line\n", "detour: it failed\n")
 
 
-def test_a_warning_that_cannot_be_said_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("wb", buffering=0) as device:
         full = io.TextIOWrapper(device, write_through=True)
         monkeypatch.setattr(sys, "stderr", full)

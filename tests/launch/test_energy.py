@@ -49,7 +49,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_every_method_stands_with_band_and_coverage_in_80_columns(workspace: Workspace) -> None:
+def test_every_method_is_shown_with_range_and_coverage_in_80_columns(workspace: Workspace) -> None:
     lines = call("-w", workspace.root).splitlines()
     assert lines[0].startswith("base on jean-zay: ")
     methods = [line[2:18].strip() for line in lines[2:] if line[2:18].strip() in METHODS]
@@ -74,7 +74,7 @@ def test_json_has_what_the_screen_has_and_the_inputs(workspace: Workspace) -> No
     assert [stage["label"] for stage in chain["stages"]] == [CHAIN[1].label]
 
 
-def test_a_file_is_shown_by_itself_and_cleaned(tmp_path: Path) -> None:
+def test_a_file_is_shown_alone_and_cleaned(tmp_path: Path) -> None:
     file = tmp_path / "emissions.csv"
     file.write_text(CSV)
     output = call(file, "-w", tmp_path)
@@ -84,7 +84,7 @@ def test_a_file_is_shown_by_itself_and_cleaned(tmp_path: Path) -> None:
     assert json.loads(call(file, "-w", tmp_path, "--json"))["files"][0]["co2_g"] == {"codecarbon": 100.0}
 
 
-def test_an_unknown_chain_is_answered_with_the_nearest(workspace: Workspace) -> None:
+def test_an_unknown_chain_is_answered_with_the_nearest_name(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="no chain named 'bas'"):
         call("bas", "-w", workspace.root)
 
@@ -93,13 +93,13 @@ def test_a_chain_without_attempts_says_so(tmp_path: Path) -> None:
     assert call("-w", make_workspace(tmp_path).root) == "base: no attempt yet, so no energy\n"
 
 
-def test_an_attempt_under_a_profile_that_is_not_known_has_the_plans_constants(tmp_path: Path) -> None:
+def test_an_attempt_under_an_unknown_profile_has_the_constants_of_the_plan(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     end(start(workspace, CHAIN[0], cluster="of-my-own"))
     assert "base on here: " in call("-w", workspace.root)
 
 
-def test_jobs_that_a_sites_file_knows_too_stand_beside_ours(tmp_path: Path) -> None:
+def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, CHAIN[1], job="101", cluster="jean-zay", gpus=1, cpus=24)
     attempt.event(EnergyRead(why="end", node="n1", began_s=1.8e9, elapsed_s=3600.0, gpus={"GPU-1": GPU}))
@@ -116,7 +116,7 @@ def test_jobs_that_a_sites_file_knows_too_stand_beside_ours(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("gpu_hours", "kg"), [(16, 0.45696), (383, 10.93848), (564, 16.10784), (5_537, 158.13672), (2, 0.05712)]
 )
-def test_the_cards_convention_gives_the_published_figures_with_the_other_methods_beside_it(
+def test_the_card_convention_gives_the_published_figures_next_to_the_other_methods(
     tmp_path: Path, gpu_hours: int, kg: float
 ) -> None:
     """Four H100 for a quarter of the hours each, according to sacct."""
@@ -138,7 +138,7 @@ def test_the_cards_convention_gives_the_published_figures_with_the_other_methods
     assert site["quoted"] == "M2 estimated"
 
 
-def test_a_file_may_be_a_pipe(tmp_path: Path) -> None:
+def test_a_file_can_be_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=(CSV,))

@@ -60,7 +60,7 @@ def training(workspace: Workspace) -> str:
     return stage
 
 
-def test_status_report_json_and_csv_show_the_hours_worked_out_by_hand(
+def test_status_report_json_and_csv_show_the_documented_hours(
     workspace: Workspace, training: str, tmp_path: Path
 ) -> None:
     expected = {fate: float(seconds) for fate, seconds in re.findall(r"^\| ([a-z]+) \| (\d+) \|", PAGE, re.MULTILINE)}

@@ -63,7 +63,7 @@ def test_the_outcomes_can_be_counted_independently(dump: Path, tmp_path: Path) -
     assert sum(within) / len(within) == pytest.approx(score["coverage_p90"])
 
 
-def test_a_dump_without_a_header_is_read_by_the_columns_that_are_named(dump: Path, tmp_path: Path) -> None:
+def test_a_dump_without_a_header_is_read_by_the_given_columns(dump: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.txt"
     bare.write_text(dump.read_text().partition("\n")[2])
     named = ["--columns", HEADER.replace("|", ","), "--json"]
@@ -87,7 +87,7 @@ def test_a_short_history_is_no_error(tmp_path: Path) -> None:
     ]
 
 
-def test_where_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown_too(tmp_path: Path) -> None:
+def test_if_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown_too(tmp_path: Path) -> None:
     path = tmp_path / "jobs.txt"
     starts = [Wait(str(day), "a", shape_of(*SHAPES[0]), day * 86_400.0, day * 86_400.0) for day in range(40)]
     path.write_text("\n".join([HEADER, *map(line, starts), ""]))
@@ -97,7 +97,7 @@ def test_where_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_a_long_warning_is_folded_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_warning_is_wrapped_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     said = f"sacct failed ({'Connection refused; ' * 12}): without past jobs there is no forecast"
     say_warnings(Forecasts(0.0, (), History(0.0, (), said), None, (said, said)))
     shown = capsys.readouterr().err

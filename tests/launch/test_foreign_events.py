@@ -44,14 +44,14 @@ def workspace(workspace: Workspace) -> Workspace:
         ["submit", QUICKSTART, "--cluster", "slurm-local", "--dry-run", "--json"],
     ],
 )
-def test_every_verb_does_its_work_and_names_them(workspace: Workspace, arguments: list[str]) -> None:
+def test_every_verb_works_and_names_foreign_events(workspace: Workspace, arguments: list[str]) -> None:
     result = CliRunner().invoke(detour, [*arguments, "-w", str(workspace.root)], catch_exceptions=False)
     assert result.exit_code == 0
     assert LEFT_OUT in result.output
     json.loads(result.stdout)
 
 
-def test_an_order_carries_the_warning(workspace: Workspace) -> None:
+def test_the_warning_comes_with_an_order(workspace: Workspace) -> None:
     order = make_order(workspace, "base", [Plan("base", make_stages())], load_cluster("slurm-local"), JobOptions())
     assert len(order.warnings) == 1
     assert LEFT_OUT in order.warnings[0]

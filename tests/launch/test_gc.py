@@ -35,7 +35,7 @@ def test_a_dry_run_shows_bytes_and_inodes_and_removes_nothing(workspace: Workspa
     assert workspace.is_done("pretrain-old")
 
 
-def test_without_a_terminal_it_removes_only_with_yes(workspace: Workspace) -> None:
+def test_without_a_terminal_gc_only_removes_with_yes(workspace: Workspace) -> None:
     refused = called(workspace, "gc")
     assert "add --yes" in str(refused.exception)
     assert workspace.is_done("pretrain-old")
@@ -44,7 +44,7 @@ def test_without_a_terminal_it_removes_only_with_yes(workspace: Workspace) -> No
     assert not workspace.stage("pretrain-old").exists()
 
 
-def test_programs_get_each_item_and_remove_nothing_unasked(workspace: Workspace) -> None:
+def test_json_lists_each_item_and_removes_nothing_without_yes(workspace: Workspace) -> None:
     data = json.loads(called(workspace, "gc", "--dry-run", "--json").output)
     (item,) = data["removable"]
     assert (item["kind"], item["stage"], item["inodes"], item["removed"]) == ("stage", "pretrain-old", 5, False)
@@ -53,12 +53,12 @@ def test_programs_get_each_item_and_remove_nothing_unasked(workspace: Workspace)
     assert [one["removed"] for one in removed["removable"]] == [True]
 
 
-def test_nothing_to_remove_is_said(workspace: Workspace) -> None:
+def test_an_empty_removal_is_reported(workspace: Workspace) -> None:
     called(workspace, "gc", "--yes")
     assert called(workspace, "gc").output == f"Nothing can be removed from {workspace.root}.\n"
 
 
-def test_a_pin_keeps_a_stage_until_it_is_taken_away(workspace: Workspace) -> None:
+def test_a_pin_keeps_a_stage_until_it_is_removed(workspace: Workspace) -> None:
     assert called(workspace, "pin", "base", "--why", "the paper").output.startswith("2 stages pinned")
     (workspace.chain("base") / "plan.json").unlink()
     assert "pretrain-1" not in called(workspace, "gc", "--dry-run").output
@@ -66,5 +66,5 @@ def test_a_pin_keeps_a_stage_until_it_is_taken_away(workspace: Workspace) -> Non
     assert "pretrain-1" in called(workspace, "gc", "--dry-run").output
 
 
-def test_a_pin_of_an_unknown_name_names_the_nearest(workspace: Workspace) -> None:
+def test_pinning_an_unknown_name_suggests_the_nearest(workspace: Workspace) -> None:
     assert "base" in str(called(workspace, "pin", "bsae").exception)

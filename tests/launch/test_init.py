@@ -12,7 +12,7 @@ from detour.config.loading import load_cluster, load_recipe
 from detour.launch.init import command
 
 
-def test_it_writes_what_can_be_planned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_writes_a_recipe_that_can_be_planned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(command, ["--recipe", "bio"])
     assert result.exit_code == 0
@@ -25,7 +25,7 @@ def test_it_writes_what_can_be_planned_at_once(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("which", ["recipes/my-recipe.yaml", "clusters/my-cluster.yaml"])
-def test_what_is_there_is_left_as_it_is(tmp_path: Path, which: str) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path, which: str) -> None:
     mine = tmp_path / "configs" / which
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
@@ -37,21 +37,19 @@ def test_what_is_there_is_left_as_it_is(tmp_path: Path, which: str) -> None:
 
 @pytest.mark.parametrize("option", ["--recipe", "--cluster"])
 @pytest.mark.parametrize("name", ["../../evil", "MyRecipe", ".hidden", "a b", "x" * 65, ""])
-def test_a_name_that_leads_elsewhere_or_that_no_recipe_may_have_is_refused(
-    tmp_path: Path, option: str, name: str
-) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, option: str, name: str) -> None:
     result = CliRunner().invoke(command, [str(tmp_path), option, name])
     assert "expected a name" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["--recipe", "--cluster"])
-def test_a_name_that_yaml_takes_for_something_else_is_refused_and_nothing_stays(tmp_path: Path, option: str) -> None:
+def test_a_name_that_yaml_reads_as_another_type_is_refused_and_nothing_written(tmp_path: Path, option: str) -> None:
     result = CliRunner().invoke(command, [str(tmp_path), option, "true"])
     assert "expected text" in str(result.exception)
     assert list(tmp_path.rglob("*.yaml")) == []
 
 
-def test_another_folder_is_named_in_what_comes_next_as_a_shell_takes_it(tmp_path: Path) -> None:
+def test_the_next_command_quotes_another_folder_for_the_shell(tmp_path: Path) -> None:
     assert f"cd {tmp_path}\n" in CliRunner().invoke(command, [str(tmp_path)]).output
     assert f"cd '{tmp_path}/my project'\n" in CliRunner().invoke(command, [str(tmp_path / "my project")]).output

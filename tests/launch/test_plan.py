@@ -48,7 +48,7 @@ def write_sweep(path: Path, axes: str, seeds: int = 0) -> Path:
 DECAYS = "  decay: {key: phases.mlm.tokens, values: [30k, 60k, 90k]}\n"
 
 
-def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(workspace: Workspace) -> None:
+def test_the_base_recipe_has_the_published_steps_and_a_separate_price(workspace: Workspace) -> None:
     text = run(CONFIGS / "recipes" / "moderncamembert-bio-base.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "10B tokens = 3,179 steps, 32 warm-up" in text
     assert "1B tokens = 318 steps" in text
@@ -59,7 +59,7 @@ def test_the_base_recipe_has_the_published_steps_and_its_price_stands_apart(work
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_paper_tells_what_sharing_spares(workspace: Workspace) -> None:
+def test_the_paper_sweep_shows_what_sharing_saves(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "what differs is not cut off"
     assert "masked 15%, layers 0-7 frozen, 1B tokens" in text
@@ -75,7 +75,7 @@ def test_paper_tells_what_sharing_spares(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("name", ["paper", "quickstart", "moderncamembert-bio-base"])
-def test_a_narrow_terminal_has_every_figure_of_the_price_and_no_line_too_long(
+def test_a_narrow_terminal_has_every_figure_of_the_price_and_no_long_line(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     figures = {}
@@ -88,7 +88,7 @@ def test_a_narrow_terminal_has_every_figure_of_the_price_and_no_line_too_long(
     assert figures["80"] == figures["120"]
 
 
-def test_a_narrow_terminal_shows_what_stages_do_and_leaves_their_ids_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_shows_what_stages_do_and_omits_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = run(QUICKSTART)
     assert "causal, 300k tokens = 74 steps, 8 warm-up\n" in text
@@ -105,7 +105,7 @@ def test_the_json_of_a_sweep_holds_every_stage_once_and_every_chain(workspace: W
     assert data["price"]["parts"]["pretraining"]["stages"] == 12
 
 
-def test_six_chains_read_as_a_tree(workspace: Workspace, tmp_path: Path) -> None:
+def test_six_chains_are_shown_as_a_tree(workspace: Workspace, tmp_path: Path) -> None:
     arms = "  arm: {cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}\n"
     text = run(write_sweep(tmp_path / "s.yaml", arms + DECAYS), "-w", workspace.root)
     tree = [line for line in text.splitlines() if "─" in line]
@@ -117,7 +117,7 @@ def test_six_chains_read_as_a_tree(workspace: Workspace, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("seeds", [20, 330])
-def test_many_chains_are_folded_by_what_they_differ_in(workspace: Workspace, tmp_path: Path, seeds: int) -> None:
+def test_many_chains_are_folded_by_their_differences(workspace: Workspace, tmp_path: Path, seeds: int) -> None:
     text = run(write_sweep(tmp_path / "s.yaml", DECAYS, seeds), "-w", workspace.root)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
@@ -129,14 +129,14 @@ def test_many_chains_are_folded_by_what_they_differ_in(workspace: Workspace, tmp
         assert sum("seeds.training" in line for line in tree) == seeds
 
 
-def test_what_cannot_be_folded_is_cut_and_said(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_tree_that_cannot_be_folded_is_cut_and_says_so(workspace: Workspace, tmp_path: Path) -> None:
     values = ", ".join(f"{number}k" for number in range(30, 230))
     axis = f"  decay: {{key: phases.mlm.tokens, values: [{values}]}}\n"
     text = run(write_sweep(tmp_path / "s.yaml", axis), "-w", workspace.root)
     assert "... and 112 more lines; --json has them all" in text
 
 
-def test_done_failed_and_in_flight_are_reported(workspace: Workspace) -> None:
+def test_done_failed_and_in_flight_stages_are_reported(workspace: Workspace) -> None:
     stages = as_json(QUICKSTART, "-w", workspace.root)["stages"]
     ids = [f"{stage['kind']}-{stage['key']}" for stage in stages]
     for stage_id in ids[:2]:
@@ -162,7 +162,7 @@ def test_done_failed_and_in_flight_are_reported(workspace: Workspace) -> None:
     )
 
 
-def test_what_is_left_to_pay_is_reported_where_something_is_done(workspace: Workspace) -> None:
+def test_the_remaining_cost_is_reported_once_something_is_done(workspace: Workspace) -> None:
     recipe = CONFIGS / "recipes" / "moderncamembert-bio-base.yaml"
     data = as_json(recipe, "-w", workspace.root)
     training = f"pretrain-{data['stages'][1]['key']}"
@@ -174,9 +174,7 @@ def test_what_is_left_to_pay_is_reported_where_something_is_done(workspace: Work
     assert float(left.split()[4]) < 7, "of 20.6"
 
 
-def test_every_file_is_looked_at_once_however_many_chains_name_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_file_is_read_once_for_any_number_of_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
 
     def look(entry: File | str) -> Content | None:
@@ -189,13 +187,13 @@ def test_every_file_is_looked_at_once_however_many_chains_name_it(
     assert looked == ["resources/cim10.csv.gz"]
 
 
-def test_an_unknown_place_is_no_price_but_a_plan(workspace: Workspace) -> None:
+def test_an_unknown_cluster_gives_a_plan_without_a_price(workspace: Workspace) -> None:
     text = run(QUICKSTART, "-w", workspace.root, "--cluster", "local")
     assert "unknown" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_budgets_that_apply_say_whether_it_would_fit(
+def test_applicable_budgets_state_whether_the_plan_would_fit(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "configs" / "budgets"
@@ -212,7 +210,7 @@ def test_budgets_that_apply_say_whether_it_would_fit(
     assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10.0: over the hard cap"]
 
 
-def test_where_there_is_no_gpu_hours_are_reported_and_what_is_unknown(workspace: Workspace) -> None:
+def test_without_gpus_hours_and_unknowns_are_reported(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "quickstart-sweep.yaml", "-w", workspace.root, "--cluster", "local")
     assert "GPU-h" not in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ")}
@@ -222,7 +220,7 @@ def test_where_there_is_no_gpu_hours_are_reported_and_what_is_unknown(workspace:
     assert "without queueing, and without prepare, pretrain clm," in text
 
 
-def test_the_grams_by_hour_fit_80_columns_and_are_the_same_in_json(workspace: Workspace, tmp_path: Path) -> None:
+def test_grams_by_hour_fit_80_columns_and_equal_those_in_json(workspace: Workspace, tmp_path: Path) -> None:
     first_s = time.time() // 3600 * 3600
     rows = (f"{datetime.fromtimestamp(first_s + 3600 * hour, UTC).isoformat()},{40 + hour % 24}" for hour in range(72))
     factors = tmp_path / "factors.csv"

@@ -57,7 +57,7 @@ def quote(stage: Stage, wall_s: float) -> dict[str, Price]:
     return {stage.id: Price(stage.kind, 0, 2, Band.around(wall_s, 0.05), Band(0, 0, 0), None, 0, 0, "by hand")}
 
 
-def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Workspace) -> None:
+def test_after_one_calibration_run_similar_trainings_are_priced_by_it(workspace: Workspace) -> None:
     """8,192 tokens took 10 s to start and 40 s to train, so 16,384 tokens take 90 s on the same machine."""
     past, cluster = Past(workspace), load_cluster("local")
     clm = stages_of()[1]
@@ -72,7 +72,7 @@ def test_after_one_calibration_run_like_trainings_are_priced_by_it(workspace: Wo
     assert "measured here" not in prices_of([longer], load_cluster("jean-zay"), elsewhere)[longer.id].source
 
 
-def test_before_a_stage_has_ended_a_benchmark_on_the_cluster_is_the_price(workspace: Workspace) -> None:
+def test_before_any_stage_has_ended_a_benchmark_on_the_cluster_sets_the_price(workspace: Workspace) -> None:
     """16,384 tokens at 1,024 a second are 16 s, plus the assumed start."""
     clm = stages_of(phases__clm__tokens=16384)[1]
     signature = work_signature(clm)
@@ -90,7 +90,7 @@ def test_before_a_stage_has_ended_a_benchmark_on_the_cluster_is_the_price(worksp
     assert price.wall_s.expected == pytest.approx(START_UP_S.expected + 16.0)
 
 
-def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(
+def test_every_finished_stage_is_compared_with_its_last_price_before_it_ran(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     past = Past(workspace)
@@ -121,7 +121,7 @@ def test_every_finished_stage_is_set_against_the_last_price_from_before_it_ran(
     )
 
 
-def test_errors_are_summed_up_by_kind(workspace: Workspace) -> None:
+def test_errors_are_summarized_by_kind(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, took_s in enumerate((90.0, 105.0, 150.0)):
         clm = stages_of(seeds__training=number)[1]
@@ -141,7 +141,7 @@ def test_errors_are_summed_up_by_kind(workspace: Workspace) -> None:
     }
 
 
-def test_the_next_estimate_is_of_the_newest_stages_and_their_spread_is_its_band(workspace: Workspace) -> None:
+def test_the_next_estimate_comes_from_the_newest_stages_and_its_range_from_their_spread(workspace: Workspace) -> None:
     past, cluster = Past(workspace), load_cluster("local")
     for number, took_s in enumerate((1000.0, 90.0, 100.0, 110.0, 100.0, 100.0)):
         finish(workspace, past, stages_of(seeds__training=number)[1], took_s, START_S + 5000 * number)
@@ -169,7 +169,7 @@ def test_several_attempts_count_in_full_but_calibrate_nothing(workspace: Workspa
 
 
 @pytest.mark.parametrize("junk", [b"", b"{}", b"[1]", b'{"kind": "pretrain"}'])
-def test_a_stage_file_that_is_none_is_left_out(workspace: Workspace, junk: bytes) -> None:
+def test_an_invalid_stage_file_is_left_out(workspace: Workspace, junk: bytes) -> None:
     past = Past(workspace)
     clm = stages_of()[1]
     finish(workspace, past, clm, 40.0, START_S)
@@ -178,7 +178,7 @@ def test_a_stage_file_that_is_none_is_left_out(workspace: Workspace, junk: bytes
     assert "No stage has finished" in run(workspace)
 
 
-def test_prices_that_others_wrote_wrong_are_no_error(workspace: Workspace) -> None:
+def test_invalid_prices_written_by_others_are_no_error(workspace: Workspace) -> None:
     past = Past(workspace)
     clm = stages_of()[1]
     for prices_data in (None, [7], [{"stages": [clm.id], "wall_s": "long"}], [{"stages": [clm.id], "wall_s": [1]}]):
@@ -188,7 +188,7 @@ def test_prices_that_others_wrote_wrong_are_no_error(workspace: Workspace) -> No
     assert json.loads(run(workspace, "--json"))["stages"][0]["error"] is None
 
 
-def test_only_one_cluster_on_request(workspace: Workspace) -> None:
+def test_prices_can_be_limited_to_one_cluster(workspace: Workspace) -> None:
     past = Past(workspace)
     prepare, clm, *_ = stages_of()
     finish(workspace, past, prepare, 5.0, START_S)

@@ -43,7 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("workspace")
-def test_it_is_the_answer_that_click_gives(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_equals_that_of_click(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert answered(arguments)
     assert capsys.readouterr().out == CliRunner().invoke(verbs, arguments).output
 
@@ -56,12 +56,12 @@ def test_every_other_option_is_left_to_click(option: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["plan"], ["status", "-w"], ["status", "-w", "nowhere"], ["help"]])
-def test_what_is_incomplete_or_wrong_is_left_to_click(arguments: list[str]) -> None:
+def test_incomplete_and_wrong_arguments_are_left_to_click(arguments: list[str]) -> None:
     assert not answered(arguments)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status", "-w", "."]])
-def test_click_is_not_imported_for_it(arguments: list[str], tmp_path: Path) -> None:
+def test_click_is_not_imported(arguments: list[str], tmp_path: Path) -> None:
     code = f"import sys; sys.argv[1:] = {arguments!r}; from detour.launch.cli import main\n"
     code += "try: main()\nfinally: print('click' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

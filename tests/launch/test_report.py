@@ -25,7 +25,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
 
 
-def test_the_page_is_written_and_its_first_lines_said(workspace: Path, tmp_path: Path) -> None:
+def test_the_page_is_written_and_its_first_lines_printed(workspace: Path, tmp_path: Path) -> None:
     page = tmp_path / "deep" / "page.html"
     result = call("-w", workspace, "--out", page)
     assert result.exit_code == 0
@@ -46,7 +46,7 @@ def test_json_goes_to_standard_output_and_no_page_is_written(
     assert tracked["pue"]["value"] == 1.0
 
 
-def test_without_a_place_it_replaces_a_report_in_the_current_folder_and_no_other_programs_file(
+def test_by_default_a_report_replaces_only_a_report_in_the_current_folder(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,7 @@ def test_a_place_that_cannot_be_written_is_named(workspace: Path, tmp_path: Path
     assert "choose another place with --out" in str(error)
 
 
-def test_a_device_or_a_pipe_gets_the_page_and_stays_what_it_is(workspace: Path, tmp_path: Path) -> None:
+def test_a_device_or_a_pipe_gets_the_page_and_is_not_replaced(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/null")
     assert call("-w", workspace, "--out", tmp_path / "link").exit_code == 0
     assert (tmp_path / "link").is_char_device()
@@ -103,7 +103,7 @@ def test_a_folder_gets_every_format_of_a_pattern_of_chains(workspace: Path, tmp_
     assert (tmp_path / "out" / "tables" / "hours.csv").read_text().count("\n") == 4
 
 
-def test_a_period_in_which_nothing_ran_is_a_report_of_nothing(workspace: Path, tmp_path: Path) -> None:
+def test_a_period_in_which_nothing_ran_gives_an_empty_report(workspace: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     call("-w", workspace, "--period", "2020", "--out", page)
     content = json.loads(call("-w", workspace, "--period", "2020", "--json").stdout)
@@ -123,7 +123,7 @@ def test_a_recorded_name_is_never_opened_as_a_path(tmp_path: Path) -> None:
         assert (site.pue, site.grid_g_per_kwh) == (None, None)
 
 
-def test_the_report_needs_no_torch(workspace: Path) -> None:
+def test_the_report_imports_no_torch(workspace: Path) -> None:
     code = (
         "import sys; from detour.launch.report import command; "
         "command(['-w', sys.argv[1], '--json'], standalone_mode=False); "

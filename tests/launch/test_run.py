@@ -33,12 +33,12 @@ def test_every_stage_is_done_once_and_has_its_figures(quickstart: Path) -> None:
     assert all(stage["done"] == stage["total"] and stage["figures"]["loss"] for stage in trained)
 
 
-def test_nothing_is_booked_under_the_job_that_the_shell_is_in(quickstart: Path) -> None:
+def test_a_run_inside_a_slurm_job_records_nothing_under_that_job(quickstart: Path) -> None:
     attempts = [json.loads(path.read_text()) for path in quickstart.glob("stages/*/attempts/*.json")]
     assert not {"6_1", "7"}.intersection(attempt["job"] for attempt in attempts)
 
 
-def test_every_stage_left_what_the_plan_says(quickstart: Path) -> None:
+def test_every_stage_wrote_its_planned_outputs(quickstart: Path) -> None:
     plan = json.loads(detour("plan", *small(), "-w", quickstart, "--json").stdout)
     assert {f"{stage['kind']}-{stage['key']}" for stage in plan["stages"]} == set(plan["outputs"])
     for output in plan["outputs"].values():
@@ -54,14 +54,14 @@ def test_a_second_run_does_nothing_and_says_so(quickstart: Path) -> None:
     assert sorted(quickstart.rglob("*")) == before
 
 
-def test_the_exported_encoder_has_been_evaluated_seed_by_seed(quickstart: Path) -> None:
+def test_the_exported_encoder_was_evaluated_for_each_seed(quickstart: Path) -> None:
     results = [json.loads(path.read_text()) for path in quickstart.glob("stages/evaluate-*/output/result.json")]
     assert sorted(result["seed"] for result in results) == [1, 2]
     (summary,) = quickstart.glob("stages/summarize-*/output/summary.json")
     assert json.loads(summary.read_text())["missing"] == []
 
 
-def test_a_lost_result_is_the_only_thing_done_again(quickstart: Path) -> None:
+def test_only_a_lost_result_is_computed_again(quickstart: Path) -> None:
     (summary,) = quickstart.glob("stages/summarize-*/output")
     (summary / "manifest.json").unlink()
     for path in summary.iterdir():
@@ -71,7 +71,7 @@ def test_a_lost_result_is_the_only_thing_done_again(quickstart: Path) -> None:
     assert [line.split()[0] for line in said.splitlines() if line.endswith("started")] == ["summarize"]
 
 
-def test_the_twin_shares_the_corpus_and_the_report_sets_both_side_by_side(quickstart: Path, tmp_path: Path) -> None:
+def test_the_twin_shares_the_corpus_and_the_report_compares_both(quickstart: Path, tmp_path: Path) -> None:
     twin = small("quickstart-mlm-baseline")
     process = subprocess.Popen(
         [DETOUR, "run", *twin, "-w", str(quickstart), "--quiet"], cwd=ROOT, stdout=subprocess.PIPE
@@ -97,7 +97,7 @@ def test_the_twin_shares_the_corpus_and_the_report_sets_both_side_by_side(quicks
     assert [stage_id.partition("-")[0] for stage_id in first & second] == ["prepare"]
 
 
-def test_a_stage_that_fails_for_good_ends_the_run_with_its_reason(quickstart: Path) -> None:
+def test_a_permanently_failing_stage_ends_the_run_with_its_reason(quickstart: Path) -> None:
     impossible = ["name=impossible", "phases.mlm.gate.validation_loss_drop=99"]
     result = detour("run", *small(more=impossible), "-w", quickstart, "--quiet", check=False)
     assert result.returncode == 3
@@ -108,7 +108,7 @@ def test_a_stage_that_fails_for_good_ends_the_run_with_its_reason(quickstart: Pa
     assert status(quickstart, "impossible")["stages"][4]["status"] == "failed"
 
 
-def test_only_the_corpus_is_made_and_its_counts_are_reported(tmp_path: Path) -> None:
+def test_only_the_corpus_can_be_made_and_its_counts_are_reported(tmp_path: Path) -> None:
     done = detour("run", *small(), "-w", tmp_path, "--until", "prepare", "--quiet").stdout
     assert "quickstart: everything up to prepare is done." in done
     assert "icd10-labels: rows read 42,886, excluded " in done

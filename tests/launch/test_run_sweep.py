@@ -24,7 +24,7 @@ def write_sweep(folder: Path, lengths: str) -> Path:
     return path
 
 
-def test_a_sweep_takes_what_a_chain_has_done_and_a_further_chain_adds_only_itself(
+def test_a_sweep_reuses_finished_chains_and_a_new_chain_adds_only_its_own_stages(
     quickstart: Path, tmp_path: Path
 ) -> None:
     sweep, where = write_sweep(tmp_path, "8k"), ("-w", quickstart)
@@ -50,7 +50,7 @@ def test_a_sweep_takes_what_a_chain_has_done_and_a_further_chain_adds_only_itsel
     assert later["expected_s"]["expected"] > 0, "one decay prices the other"
 
 
-def test_a_budget_that_does_not_hold_a_run_stops_it_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_run_over_budget_is_stopped_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "configs" / "budgets").mkdir(parents=True)
     budget = tmp_path / "configs" / "budgets" / "mine.yaml"
     budget.write_text("name: mine\nscope: {cluster: local}\nenergy_kwh: {hard: 0.001}\n")

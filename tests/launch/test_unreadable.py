@@ -28,7 +28,7 @@ def call(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("folder", ["chains", "chains/theirs", "models", "pins"])
-def test_nothing_could_go_while_what_is_needed_cannot_be_read(workspace: Workspace, folder: str) -> None:
+def test_nothing_is_removable_while_a_needed_stage_cannot_be_read(workspace: Workspace, folder: str) -> None:
     (workspace.root / folder).mkdir(exist_ok=True)
     with unreadable(workspace.root / folder):
         said = call(workspace, "gc", "--dry-run")
@@ -37,7 +37,7 @@ def test_nothing_could_go_while_what_is_needed_cannot_be_read(workspace: Workspa
     assert workspace.is_done("pretrain-2")
 
 
-def test_nothing_could_go_while_a_journal_cannot_be_read_whose_jobs_may_run(workspace: Workspace) -> None:
+def test_nothing_is_removable_while_a_journal_cannot_be_read_whose_jobs_may_run(workspace: Workspace) -> None:
     with Journal.open(workspace, "command-1") as journal:
         journal.append(StageSubmitted(), stage="pretrain-2", job="7")
     with unreadable(next(workspace.ledger.glob("*/command-1*.jsonl"))):
@@ -47,7 +47,7 @@ def test_nothing_could_go_while_a_journal_cannot_be_read_whose_jobs_may_run(work
 
 
 @pytest.mark.parametrize("verb", [["status"], ["status", "mine"], ["list"], ["cancel", "mine"]])
-def test_chains_that_may_not_be_listed_are_not_taken_for_none(workspace: Workspace, verb: list[str]) -> None:
+def test_chains_that_cannot_be_listed_are_not_taken_for_none(workspace: Workspace, verb: list[str]) -> None:
     with unreadable(workspace.root / "chains"):
         said = call(workspace, *verb)
     assert said.returncode == 2
@@ -55,7 +55,7 @@ def test_chains_that_may_not_be_listed_are_not_taken_for_none(workspace: Workspa
 
 
 @pytest.mark.parametrize(("folder", "others"), [("stages/pretrain-2", ""), ("stages", ", nor those of 1 other stage")])
-def test_stages_whose_markers_may_not_be_read_are_unknown_and_said_to_be_unreadable(
+def test_stages_with_unreadable_markers_are_unknown_and_reported_as_unreadable(
     workspace: Workspace, folder: str, others: str
 ) -> None:
     call(workspace, "status")
@@ -68,7 +68,7 @@ def test_stages_whose_markers_may_not_be_read_are_unknown_and_said_to_be_unreada
 
 
 @pytest.mark.parametrize("verb", ["status", "list"])
-def test_the_other_chains_are_shown_beside_one_that_may_not_be_read(workspace: Workspace, verb: str) -> None:
+def test_readable_chains_are_shown_next_to_an_unreadable_one(workspace: Workspace, verb: str) -> None:
     with unreadable(workspace.root / "chains" / "theirs"):
         said = call(workspace, verb)
     assert said.returncode == 0
@@ -77,7 +77,7 @@ def test_the_other_chains_are_shown_beside_one_that_may_not_be_read(workspace: W
 
 
 @pytest.mark.parametrize("folder", ["submissions", "submissions/pretrain-2"])
-def test_a_log_in_a_folder_that_may_not_be_read_is_not_taken_for_none(workspace: Workspace, folder: str) -> None:
+def test_a_log_in_an_unreadable_folder_is_not_taken_for_none(workspace: Workspace, folder: str) -> None:
     with Journal.open(workspace, "command-1") as journal:
         journal.append(StageSubmitted(), stage="pretrain-2", job="7")
     (workspace.root / "submissions" / "pretrain-2").mkdir(parents=True)

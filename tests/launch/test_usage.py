@@ -46,7 +46,7 @@ def test_screen_json_and_csv_show_the_same_figures(dump: Path) -> None:
     assert "\x1b" not in shown
 
 
-def test_every_line_fits_eighty_columns(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_line_fits_80_columns(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, run(dump).stdout.splitlines())) <= 80
 
@@ -59,7 +59,7 @@ def test_standard_input_and_several_files_are_read(dump: Path) -> None:
     assert json.loads(piped.stdout)["total"]["jobs"] == 2
 
 
-def test_what_changes_the_figures_is_said_beside_them(dump: Path) -> None:
+def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> None:
     dump.write_text("".join(lines_of(JOB, JOB, job(JobID="18", JobIDRaw="18", State="ODD", AllocTRES="cpu=1"))))
     said = run(dump).stderr
     assert "1 row of attempts that were counted already" in said
@@ -88,7 +88,7 @@ def test_a_period_and_a_convention_can_be_chosen(dump: Path) -> None:
     assert json.loads(run(dump, *options, "--count", "start").stdout)["total"]["jobs"] == 0
 
 
-def test_other_centres_words_name_the_same_tables(dump: Path) -> None:
+def test_terms_of_other_centres_name_the_same_tables(dump: Path) -> None:
     ours = ("--by", "month+partition,account,gpus", "--only", "partition=gpu_p6", "--csv")
     theirs = ("--by", "month+queue,project,size", "--only", "queue=gpu_p6", "--csv")
     assert run(dump, *theirs).stdout == run(dump, *ours).stdout

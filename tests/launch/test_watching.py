@@ -59,7 +59,7 @@ def test_each_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(workspace: Worksp
     assert result.output
 
 
-def test_show_tells_of_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
+def test_show_lists_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
     shown = call(workspace, "show", TRAIN.id, "--offline").output
     assert f"pretrain clm ({TRAIN.id}): interrupted" in shown
     assert "next: `detour retry base` submits it again" in shown
@@ -81,12 +81,12 @@ def test_show_tells_of_segments_attempts_and_the_next_step(workspace: Workspace)
         (["--age", "1h"], True),
     ],
 )
-def test_status_is_filtered(workspace: Workspace, options: Sequence[str], found: bool) -> None:
+def test_status_can_be_filtered(workspace: Workspace, options: Sequence[str], found: bool) -> None:
     chains = json.loads(call(workspace, "status", "--json", "--offline", *options).output)["chains"]
     assert bool(chains) == found
 
 
-def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspace: Workspace) -> None:
+def test_a_filter_without_matches_does_not_claim_an_empty_workspace(workspace: Workspace) -> None:
     said = call(workspace, "status", "--offline", "--user", "stranger").output
     assert said.splitlines()[-1] == "None of 1 chain matches the options; without them, all are listed."
 
@@ -98,7 +98,7 @@ def test_a_filter_that_leaves_nothing_does_not_say_that_there_is_nothing(workspa
         (["base", "--timeout", "0s"], 3, "stages are left, and none of them is running or pending"),
     ],
 )
-def test_waiting_for_what_has_stopped_ends_with_3(
+def test_waiting_for_a_stopped_chain_ends_with_3(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str
 ) -> None:
     monkeypatch.setattr("detour.launch.wait.SURE_S", 0.0)
@@ -106,7 +106,7 @@ def test_waiting_for_what_has_stopped_ends_with_3(
     assert (result.exit_code, said in result.output) == (code, True)
 
 
-def test_waiting_ends_with_0_when_all_is_done_and_with_124_when_the_time_is_over(tmp_path: Path) -> None:
+def test_waiting_ends_with_0_when_all_is_done_and_with_124_at_the_timeout(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, stages=(PREPARE,))
     attempt = start(workspace, PREPARE)
     result = call(workspace, "wait", "--timeout", "0s")
@@ -116,21 +116,19 @@ def test_waiting_ends_with_0_when_all_is_done_and_with_124_when_the_time_is_over
     assert call(workspace, "wait").exit_code == 0
 
 
-def test_waiting_for_no_chain_at_all_is_a_mistake(tmp_path: Path) -> None:
+def test_waiting_without_any_chain_is_a_mistake(tmp_path: Path) -> None:
     error = call(Workspace(tmp_path), "wait").exception
     assert isinstance(error, UserError)
     assert "there is no chain yet" in str(error)
 
 
-def test_a_list_of_names_is_one_a_line(workspace: Workspace) -> None:
+def test_a_list_of_names_has_one_a_line(workspace: Workspace) -> None:
     assert call(workspace, "list", "--names").output == "base\n"
     assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
 
 
 @pytest.mark.parametrize(("option", "lines"), [("--json", 2), ("--offline", 20)])
-def test_watched_in_a_pipe_looks_follow_one_another_until_no_one_reads(
-    workspace: Workspace, option: str, lines: int
-) -> None:
+def test_watching_into_a_pipe_repeats_until_it_is_closed(workspace: Workspace, option: str, lines: int) -> None:
     watch = f"{DETOUR} status --watch {option} --every 0.2 -w {workspace.root} | head -n {lines}"
     shown = subprocess.run(["bash", "-c", watch], capture_output=True, text=True, check=True, timeout=30).stdout
     if option == "--json":
@@ -144,7 +142,7 @@ STEERED += [["status"], ["status", "base", "--json"], ["show", "base", "--json"]
 
 
 @pytest.mark.parametrize("words", STEERED, ids=" ".join)
-def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, words: list[str]) -> None:
+def test_text_of_others_cannot_control_the_terminal(workspace: Workspace, words: list[str]) -> None:
     """On a pseudo-terminal, where colours are on: the only escape sequences left are our own colours."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
@@ -167,7 +165,7 @@ def test_nothing_that_others_wrote_steers_the_terminal(workspace: Workspace, wor
 
 @pytest.mark.parametrize("verb", ["status", "show", "logs", "list", "wait", "cancel", "hold", "release", "retry"])
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc", "..", "base/../../x", "\x1b[2J", "%n", "$(id)"])
-def test_a_name_that_is_a_path_or_worse_names_nothing(workspace: Workspace, verb: str, name: str) -> None:
+def test_a_path_or_hostile_name_matches_nothing(workspace: Workspace, verb: str, name: str) -> None:
     result = call(workspace, verb, name)
     assert result.exit_code != 0
     assert "no chain, sweep or stage" in str(result.exception) or "has no stage" in str(result.exception)

@@ -33,7 +33,7 @@ def status(week: Workspace, *arguments: str, width: int = 100) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_fifty_chains_are_a_line_each_in_the_order_of_their_states(week: Workspace, width: int) -> None:
+def test_fifty_chains_have_a_line_each_in_the_order_of_their_states(week: Workspace, width: int) -> None:
     lines = status(week, width=width)
     chains = [line for line in lines if line[0] in SIGNS.values()]
     assert len(chains) == 50
@@ -44,7 +44,7 @@ def test_fifty_chains_are_a_line_each_in_the_order_of_their_states(week: Workspa
     assert order == sorted(order)
 
 
-def test_what_chains_share_is_counted_once_in_sums(week: Workspace) -> None:
+def test_shared_stages_are_counted_once_in_sums(week: Workspace) -> None:
     read = read_status(week)
     rows = {row.id: row for chain in read.chains for row in chain.stages}
     distinct = sum(row.gpu_hours or 0.0 for row in rows.values())
@@ -55,12 +55,12 @@ def test_what_chains_share_is_counted_once_in_sums(week: Workspace) -> None:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_a_sweep_is_its_chains(week: Workspace, sweep: str) -> None:
+def test_a_sweep_means_its_chains(week: Workspace, sweep: str) -> None:
     chains = [line for line in status(week, sweep) if line[0] in SIGNS.values()]
     assert len(chains) == SWEEPS[sweep]
 
 
-def test_a_chain_is_its_stages_with_the_seeds_of_a_task_on_one_line(week: Workspace) -> None:
+def test_a_chain_is_shown_by_stage_with_the_seeds_of_a_task_on_one_line(week: Workspace) -> None:
     lines = status(week, "clm-decay-15-30k", width=80)
     (evaluation,) = [line for line in lines if "evaluate" in line]
     assert "0/3 seeds" in evaluation
@@ -68,7 +68,7 @@ def test_a_chain_is_its_stages_with_the_seeds_of_a_task_on_one_line(week: Worksp
     assert any(line.strip().startswith("seed 1: the gradient was not finite") for line in lines)
 
 
-def test_watched_on_a_small_screen_the_worst_chains_are_a_line_each(week: Workspace) -> None:
+def test_a_small_screen_shows_the_worst_chains_on_a_line_each(week: Workspace) -> None:
     output = io.StringIO()
     Console(file=output, width=200).print(draw(read_status(week), width=80, height=24))
     lines = output.getvalue().splitlines()

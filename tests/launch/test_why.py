@@ -30,21 +30,21 @@ def answer(*arguments: object) -> str:
     return result.output
 
 
-def test_a_bundle_is_judged_on_eighty_columns(bundle: Path) -> None:
+def test_a_bundle_is_judged_in_80_columns(bundle: Path) -> None:
     shown = answer("--from", bundle).splitlines()
     assert shown[0] == "broken GPU [gpu_fault], confidence high"
     assert shown[1] == "  log line 1: [rank3]: RuntimeError: CUDA error: uncorrectable ECC error"
     assert max(map(len, shown)) <= 80
 
 
-def test_its_json_is_the_verdict(bundle: Path) -> None:
+def test_the_json_is_the_verdict(bundle: Path) -> None:
     said = json.loads(answer("--from", bundle, "--json"))
     assert (said["cause"], said["retry_helps"], said["nodes"]) == ("gpu_fault", True, ["n041"])
     assert [other["cause"] for other in said["others"]] == ["nccl_timeout", "crash"]
     assert said["others"][0]["explained_by"] == "gpu_fault"
 
 
-def test_terminal_escapes_in_a_log_are_inert(tmp_path: Path) -> None:
+def test_terminal_escapes_in_a_log_are_removed(tmp_path: Path) -> None:
     hostile: dict[str, Any] = {"log_tail": ["ValueError: \x1b]0;owned\x07\x1b[2J"], "sacct": [], "events": []}
     path = tmp_path / "ticket.json"
     path.write_text(json.dumps(hostile))
@@ -61,6 +61,6 @@ def test_a_file_that_is_no_bundle_is_named(content: str, tmp_path: Path) -> None
     assert "ticket.json" in str(result.exception)
 
 
-def test_a_bundle_without_an_end_is_refused() -> None:
+def test_a_truncated_bundle_is_refused() -> None:
     with pytest.raises(UserError, match="/dev/zero: larger than 64 MiB"):
         why_of_bundle(Path("/dev/zero"))

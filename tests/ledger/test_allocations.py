@@ -29,7 +29,7 @@ def held_by(runs: list[JobAccounted], *attempts: tuple[float, float]) -> list[tu
     return [None if one is None else (one.start_s - START_S, one.end_s - START_S) for one in held]
 
 
-def test_an_attempt_holds_the_run_from_before_its_first_word_to_after_its_last() -> None:
+def test_an_attempt_holds_its_run_from_before_its_first_event_to_after_its_last() -> None:
     assert spans([run(0, 100)], 8.5) == [(0, 100)]
 
 
@@ -37,30 +37,30 @@ def test_stages_of_one_job_share_its_run_without_a_gap() -> None:
     assert spans([run(0, 100)], 5, 40, 70) == [(0, 40), (40, 70), (70, 100)]
 
 
-def test_each_try_of_a_requeued_job_belongs_to_the_attempt_in_it() -> None:
+def test_each_run_of_a_requeued_job_belongs_to_its_attempt() -> None:
     assert spans([run(200, 50), run(0, 100, "PREEMPTED")], 5, 203) == [(0, 100), (200, 250)]
 
 
-def test_a_start_that_is_cut_to_the_second_may_lie_after_the_attempts() -> None:
+def test_a_start_truncated_to_seconds_can_precede_that_of_the_attempt() -> None:
     assert spans([run(5, 10)], 4.2) == [(5, 15)]
 
 
-def test_an_attempt_of_another_job_with_a_recycled_id_is_none_of_it() -> None:
+def test_an_attempt_of_another_job_with_a_recycled_id_gets_no_part() -> None:
     assert spans([run(0, 100)], 90_000) == [None]
     assert spans([run(0, 100)], -90_000) == [None]
 
 
-def test_of_a_run_that_was_suspended_only_its_time_on_nodes_is_divided() -> None:
+def test_of_a_suspended_run_only_the_time_on_nodes_is_divided() -> None:
     """Suspended for one of two hours, so the second stage began long after the time on nodes alone would have ended."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
     assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 2700), (2700, 3600)]
 
 
-def test_attempts_at_once_divide_what_they_held_by_how_long_each_ran() -> None:
+def test_concurrent_attempts_divide_their_run_by_duration() -> None:
     assert held_by([run(0, 90)], (5, 85), (5, 45), (45, 85)) == [(0, 45), (45, 67.5), (67.5, 90)]
 
 
-def test_what_follows_attempts_at_once_holds_only_what_comes_after_its_start() -> None:
+def test_an_attempt_after_concurrent_ones_holds_only_the_time_from_its_start() -> None:
     assert held_by([run(0, 100)], (0, 40), (1, 39), (60, 100)) == [
         (0, pytest.approx(30.77, abs=0.01)),
         (pytest.approx(30.77, abs=0.01), 60),
@@ -68,7 +68,7 @@ def test_what_follows_attempts_at_once_holds_only_what_comes_after_its_start() -
     ]
 
 
-def test_a_run_without_a_word_is_distinguished() -> None:
+def test_a_run_without_events_is_kept_apart() -> None:
     held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [Ran(START_S + 103, START_S + 103)])
     assert held[0] is not None
     assert [(one.start_s - START_S, one.end_s - START_S, event.state) for event, one in alone] == [(0, 30, "NODE_FAIL")]
@@ -99,7 +99,7 @@ def entry(sequence: int, event: Event, stage: str | None = None, attempt: int | 
     return Entry(sequence, "w", START_S + 5, 5.0, event, None, stage, "7", attempt)
 
 
-def test_the_fold_gives_an_attempt_its_part_whichever_came_first() -> None:
+def test_an_attempt_gets_its_part_whichever_record_comes_first() -> None:
     events = [
         entry(0, AttemptStarted(gpus=4), stage="pretrain-1", attempt=1),
         entry(1, run(0, 100)),
@@ -116,7 +116,7 @@ def test_the_fold_gives_an_attempt_its_part_whichever_came_first() -> None:
         assert stage.status == "running", "a run without a word decides nothing"
 
 
-def test_a_later_reading_of_a_run_replaces_the_earlier() -> None:
+def test_a_later_record_of_a_run_replaces_the_earlier_one() -> None:
     state = State()
     state.add([entry(0, run(0, 100)), entry(1, run(0, 120))])
     (alone,) = state.stages["pretrain-1"].runs

@@ -24,7 +24,7 @@ def progress_of(workspace: Workspace) -> list[dict[str, object]]:
     return [record["data"] for record in all_records(workspace) if record["kind"] == "progress"]
 
 
-def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
+def test_events_carry_their_attempt(workspace: Workspace) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, stage="pretrain-1", chain="c", job="7", number=3)
         attempt.event(CheckpointSaved(step=5, tokens=50))
@@ -36,7 +36,7 @@ def test_events_are_tied_to_the_attempt(workspace: Workspace) -> None:
     assert record["data"] == {"step": 5, "tokens": 50}
 
 
-def test_progress_thins_out_and_the_last_is_reported(workspace: Workspace, clock: Clock) -> None:
+def test_progress_is_thinned_and_the_last_value_reported(workspace: Workspace, clock: Clock) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, number=1)
         for step in range(10 * 3600 * 2):
@@ -51,7 +51,7 @@ def test_progress_thins_out_and_the_last_is_reported(workspace: Workspace, clock
     assert all_records(workspace)[-3]["kind"] == "checkpoint.saved"
 
 
-def test_a_rare_figure_and_another_unit_are_reported_at_once(workspace: Workspace, clock: Clock) -> None:
+def test_a_rare_figure_and_a_change_of_unit_are_reported_at_once(workspace: Workspace, clock: Clock) -> None:
     with Journal.open(workspace, "job") as journal:
         attempt = Attempt(journal, number=1)
         attempt.progress(1, 9, "documents")
@@ -65,7 +65,7 @@ def test_a_rare_figure_and_another_unit_are_reported_at_once(workspace: Workspac
     assert clock.now_s == 1000.0
 
 
-def test_the_first_reason_to_stop_stays() -> None:
+def test_the_first_stop_reason_is_kept() -> None:
     attempt = Attempt()
     assert attempt.stop_reason is None
     attempt.request_stop("time limit")

@@ -71,13 +71,13 @@ def cache_file(node: Path) -> Path:
 
 
 @given(journals())
-def test_any_state_survives(written: list[list[Entry[Any]]]) -> None:
+def test_any_state_survives_the_cache(written: list[list[Entry[Any]]]) -> None:
     state = State()
     state.add(entry for entries in written for entry in entries[::2])
     assert _state(_state_lines(state)) == state
 
 
-def test_a_state_of_many_stages_is_kept_in_several_lines_and_is_nothing_without_one(
+def test_a_state_in_several_lines_is_only_restored_if_all_are_there(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "BLOCK_STAGES", 2)
@@ -95,7 +95,7 @@ def test_a_state_of_many_stages_is_kept_in_several_lines_and_is_nothing_without_
         assert cache.restore(workspace) is None
 
 
-def test_only_what_is_new_is_read(workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_new_records_are_read(workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(workspace, "one")
     fresh = LedgerView(workspace).state
     assert stat.S_IMODE(cache_file(node).parent.stat().st_mode) == 0o700
@@ -110,7 +110,7 @@ def test_only_what_is_new_is_read(workspace: Workspace, node: Path, monkeypatch:
     assert state.stages["pretrain-1"].status == "failed"
 
 
-def test_a_torn_line_and_damage_are_remembered(workspace: Workspace) -> None:
+def test_torn_lines_and_damage_are_remembered(workspace: Workspace) -> None:
     write(workspace, "one")
     (journal,) = workspace.ledger.glob("*/*.jsonl")
     content = journal.read_bytes()
@@ -125,7 +125,7 @@ def test_a_torn_line_and_damage_are_remembered(workspace: Workspace) -> None:
     assert next(iter(view.state.writers.values())).closed
 
 
-def test_what_changed_under_it_drops_it(workspace: Workspace) -> None:
+def test_removed_and_compacted_journals_invalidate_the_cache(workspace: Workspace) -> None:
     write(workspace, "one")
     LedgerView(workspace)
     (journal,) = workspace.ledger.glob("*/*.jsonl")
@@ -139,14 +139,14 @@ def test_what_changed_under_it_drops_it(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1}', b"\xff", b'{"version":1,"workspace":1}'])
-def test_a_damaged_cache_is_no_cache(workspace: Workspace, node: Path, content: bytes) -> None:
+def test_a_damaged_cache_is_ignored(workspace: Workspace, node: Path, content: bytes) -> None:
     write(workspace, "one")
     LedgerView(workspace)
     cache_file(node).write_bytes(content)
     assert LedgerView(workspace).state == load_state(workspace)[0]
 
 
-def test_a_strangers_cache_is_not_read(workspace: Workspace, node: Path) -> None:
+def test_a_cache_of_another_user_is_ignored(workspace: Workspace, node: Path) -> None:
     write(workspace, "one")
     LedgerView(workspace)
     path = cache_file(node)
@@ -156,13 +156,13 @@ def test_a_strangers_cache_is_not_read(workspace: Workspace, node: Path) -> None
     assert state.stages["pretrain-1"].reason == "NaN"
 
 
-def test_without_a_place_for_it_all_works(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_works_without_a_place_for_the_cache(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/nonexistent")
     write(workspace, "one")
     assert LedgerView(workspace).state == load_state(workspace)[0]
 
 
-def test_a_journal_that_was_cut_and_went_on_otherwise_drops_it(workspace: Workspace) -> None:
+def test_a_journal_truncated_and_continued_differently_invalidates_the_cache(workspace: Workspace) -> None:
     write(workspace, "one")
     LedgerView(workspace)
     (journal,) = workspace.ledger.glob("*/*.jsonl")
@@ -177,7 +177,7 @@ def test_a_journal_that_was_cut_and_went_on_otherwise_drops_it(workspace: Worksp
     assert LedgerView(workspace).state == load_state(workspace)[0]
 
 
-def test_events_of_commands_are_cached_beside_the_state(
+def test_events_of_commands_are_cached_with_the_state(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(workspace, "one")
@@ -190,7 +190,7 @@ def test_events_of_commands_are_cached_beside_the_state(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"stamp": "another", "entries": []}'])
-def test_commands_that_do_not_belong_to_the_state_are_read_again(
+def test_cached_commands_that_do_not_belong_to_the_state_are_read_again(
     workspace: Workspace, node: Path, content: bytes | None
 ) -> None:
     write(workspace, "one")
@@ -211,14 +211,16 @@ def test_new_commands_join_the_cached_ones(workspace: Workspace, monkeypatch: py
     assert submissions == ["one", "two"]
 
 
-def test_another_table_of_events_drops_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_set_of_event_kinds_invalidates_the_cache(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(workspace, "one")
     LedgerView(workspace)
     monkeypatch.setitem(KINDS, "run.paused", BudgetCommitted)
     assert cache.restore(workspace) is None
 
 
-def test_foreign_records_stay_counted(workspace: Workspace) -> None:
+def test_foreign_records_are_counted_again_from_the_cache(workspace: Workspace) -> None:
     write(workspace, "one")
     (journal,) = workspace.ledger.glob("*/*.jsonl")
     with journal.open("ab") as file:
@@ -227,7 +229,7 @@ def test_foreign_records_stay_counted(workspace: Workspace) -> None:
         assert LedgerView(workspace).damage.foreign == {"of the unknown kind run.paused": 1}
 
 
-def test_a_journal_that_cannot_be_read_is_tried_again_and_costs_the_others_nothing(
+def test_an_unreadable_journal_is_tried_again_and_does_not_affect_the_others(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(workspace, "one")

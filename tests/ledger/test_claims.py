@@ -35,7 +35,7 @@ def claim_elsewhere(workspace: Workspace, age_s: float) -> Path:
     return path
 
 
-def test_one_holds_it_and_the_other_learns_who(workspace: Workspace) -> None:
+def test_one_claimant_gets_the_claim_and_the_other_learns_the_owner(workspace: Workspace) -> None:
     assert holder(workspace, NAME) is None
     with claim(workspace, NAME, "submit base") as held:
         with pytest.raises(ClaimHeld, match=rf"submit base, \S+ on \S+ \(process {os.getpid()}\) since 20") as refusal:
@@ -50,18 +50,18 @@ def test_one_holds_it_and_the_other_learns_who(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a" * 300, "a b"])
-def test_a_name_stays_inside_the_folder(workspace: Workspace, name: str) -> None:
+def test_a_name_that_leaves_the_folder_is_refused(workspace: Workspace, name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a claim"):
         claim(workspace, name, "owner")
 
 
-def test_the_group_may_read_it_where_the_workspace_says_so(workspace: Workspace) -> None:
+def test_the_group_can_read_a_claim_if_it_can_read_the_workspace(workspace: Workspace) -> None:
     workspace.root.chmod(0o770)
     claim(workspace, NAME, "owner")
     assert stat.S_IMODE((workspace.claims / f"{NAME}.json").stat().st_mode) == 0o640
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(workspace: Workspace) -> None:
+def test_a_dead_process_of_this_machine_holds_no_claim(workspace: Workspace) -> None:
     script = (
         "import sys, pathlib; from detour.ledger.claims import claim; from detour.ledger.workspace import Workspace;"
         f"claim(Workspace(pathlib.Path(sys.argv[1])), '{NAME}', 'killed'); print('held', flush=True); sys.stdin.read()"
@@ -79,7 +79,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(workspace: Workspace) -> N
         assert [path.name for path in workspace.claims.iterdir()] == [f"{NAME}.json"]
 
 
-def test_a_reused_process_number_is_another_process() -> None:
+def test_a_recycled_process_id_is_another_process() -> None:
     present = Process.current()
     assert present.is_alive() is True
     earlier = Process(present.host, present.pid, present.user, present.boot, (present.start_ticks or 0) - 1)
@@ -89,7 +89,7 @@ def test_a_reused_process_number_is_another_process() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "free"), [(STALE_AFTER_S - 60, False), (STALE_AFTER_S + 60, True)])
-def test_elsewhere_only_age_tells(workspace: Workspace, age_s: float, free: bool) -> None:
+def test_claims_of_other_machines_expire_only_by_age(workspace: Workspace, age_s: float, free: bool) -> None:
     claim_elsewhere(workspace, age_s)
     assert (holder(workspace, NAME) is None) == free
     if free:
@@ -100,7 +100,7 @@ def test_elsewhere_only_age_tells(workspace: Workspace, age_s: float, free: bool
 
 
 @pytest.mark.parametrize(("age_s", "free"), [(0, False), (UNFINISHED_AFTER_S + 60, True)])
-def test_a_claim_without_content_is_being_written_or_abandoned(workspace: Workspace, age_s: float, free: bool) -> None:
+def test_an_empty_claim_is_being_written_or_abandoned(workspace: Workspace, age_s: float, free: bool) -> None:
     path = workspace.claims / f"{NAME}.json"
     path.touch()
     make_old(path, age_s)
@@ -111,7 +111,7 @@ def test_a_claim_without_content_is_being_written_or_abandoned(workspace: Worksp
             claim(workspace, NAME, "next")
 
 
-def test_an_owner_that_was_taken_over_neither_refreshes_nor_releases(workspace: Workspace) -> None:
+def test_an_owner_whose_claim_was_taken_over_neither_refreshes_nor_releases_it(workspace: Workspace) -> None:
     late = claim(workspace, NAME, "slept for an hour")
     path = workspace.claims / f"{NAME}.json"
     data = orjson.loads(path.read_bytes())
@@ -126,7 +126,7 @@ def test_an_owner_that_was_taken_over_neither_refreshes_nor_releases(workspace: 
         assert present.owner == "next"
 
 
-def test_of_many_who_find_it_stale_one_wins(workspace: Workspace) -> None:
+def test_only_one_of_many_takes_over_a_stale_claim(workspace: Workspace) -> None:
     for _ in range(20):
         claim_elsewhere(workspace, 2 * STALE_AFTER_S)
         with ThreadPoolExecutor(8) as pool:
@@ -143,7 +143,7 @@ def attempt_claim(workspace: Workspace) -> claims.Claim | None:
         return None
 
 
-def test_a_taker_that_died_half_way_blocks_others_only_briefly(workspace: Workspace) -> None:
+def test_a_killed_takeover_blocks_others_only_briefly(workspace: Workspace) -> None:
     claim_elsewhere(workspace, 2 * STALE_AFTER_S)
     mark = workspace.claims / f"{NAME}.theirs.0"
     mark.touch()
@@ -172,7 +172,7 @@ for turn in range(60):
 """
 
 
-def test_never_two_at_once_between_processes(workspace: Workspace) -> None:
+def test_two_processes_never_hold_a_claim_at_once(workspace: Workspace) -> None:
     command = [sys.executable, "-c", CONTENDER, str(workspace.root)]
     contenders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for contender in contenders:
@@ -195,7 +195,7 @@ def full(tmp_path: Path) -> Iterator[Workspace]:
         yield made
 
 
-def test_on_a_full_disk_a_claim_is_empty_and_excludes_all_the_same(full: Workspace) -> None:
+def test_on_a_full_disk_a_claim_is_empty_and_still_excludes_others(full: Workspace) -> None:
     with pytest.raises(OSError, match="No space left"):
         claim(full, NAME, "submit base")
     with claim(full, NAME, "cancel base", without_room=True) as held:
@@ -207,7 +207,7 @@ def test_on_a_full_disk_a_claim_is_empty_and_excludes_all_the_same(full: Workspa
     assert list(full.claims.iterdir()) == []
 
 
-def test_an_empty_claim_stays_fresh_by_itself(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_claim_is_refreshed_by_its_owner(full: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "FRESH_EVERY_S", 0.01)
     path = full.claims / f"{NAME}.json"
     with claim(full, NAME, "cancel base", without_room=True):
@@ -216,7 +216,7 @@ def test_an_empty_claim_stays_fresh_by_itself(full: Workspace, monkeypatch: pyte
         assert holder(full, NAME) is not None
 
 
-def test_an_empty_claim_that_was_taken_over_is_not_released_by_its_late_owner(full: Workspace) -> None:
+def test_an_empty_claim_that_was_taken_over_is_not_released_by_its_former_owner(full: Workspace) -> None:
     late = claim(full, NAME, "cancel base", without_room=True)
     make_old(full.claims / f"{NAME}.json", 2 * UNFINISHED_AFTER_S)
     with claim(full, NAME, "cancel base", without_room=True) as held:

@@ -43,7 +43,7 @@ def month(workspace: Workspace) -> Path:
     return folder
 
 
-def test_one_segment_holds_what_many_journals_held(workspace: Workspace) -> None:
+def test_one_compacted_file_holds_the_records_of_many_journals(workspace: Workspace) -> None:
     write_journals(workspace)
     before, reader = load_state(workspace)
     (done,) = compact(workspace, now_s=NEXT_MONTH_S)
@@ -61,7 +61,7 @@ def test_one_segment_holds_what_many_journals_held(workspace: Workspace) -> None
     assert compact(workspace, now_s=NEXT_MONTH_S) == []
 
 
-def test_the_present_month_and_living_writers_are_left_alone(workspace: Workspace) -> None:
+def test_the_current_month_and_live_writers_are_left_alone(workspace: Workspace) -> None:
     write_journals(workspace, 2)
     assert compact(workspace) == []
     open_journal = Journal.open(workspace, "alive")
@@ -73,7 +73,7 @@ def test_the_present_month_and_living_writers_are_left_alone(workspace: Workspac
     assert state.stages["pretrain-0"].attempts[-1].checkpoint is not None
 
 
-def test_a_writer_that_is_long_gone_is_compacted_and_its_reserve_cleared(workspace: Workspace) -> None:
+def test_a_long_dead_writer_is_compacted_and_its_reserve_removed(workspace: Workspace) -> None:
     write_journals(workspace, 1)
     lost = Journal.open(workspace, "killed")
     lost.append(CheckpointSaved(step=3, tokens=3), stage="pretrain-0", attempt=9)
@@ -85,7 +85,7 @@ def test_a_writer_that_is_long_gone_is_compacted_and_its_reserve_cleared(workspa
     assert [path.name[:8] for path in month(workspace).iterdir()] == ["segment-"]
 
 
-def test_damage_is_still_reported(workspace: Workspace) -> None:
+def test_damage_is_still_reported_after_compaction(workspace: Workspace) -> None:
     write_journals(workspace, 3)
     damaged = next(iter(month(workspace).glob("w1.*.jsonl")))
     content = damaged.read_bytes().replace(b'"done":4', b'"done":5')
@@ -142,7 +142,9 @@ def test_a_crash_at_any_step_loses_nothing(workspace: Workspace, monkeypatch: py
     assert reader.damage.bad_lines == 0
 
 
-def test_few_journals_and_those_of_others_are_left_alone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_journals_and_those_of_others_are_left_alone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_journals(workspace)
     assert compact(workspace, now_s=NEXT_MONTH_S, fewest=6) == []
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -150,7 +152,7 @@ def test_few_journals_and_those_of_others_are_left_alone(workspace: Workspace, m
     assert len(list(month(workspace).iterdir())) == 5
 
 
-def test_what_goes_wrong_stops_no_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_compaction_stops_no_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -158,7 +160,7 @@ def test_what_goes_wrong_stops_no_command(workspace: Workspace, monkeypatch: pyt
     compaction.tidy(workspace)
 
 
-def test_two_do_not_compact_at_once(workspace: Workspace) -> None:
+def test_two_processes_do_not_compact_at_once(workspace: Workspace) -> None:
     write_journals(workspace)
     with claim(workspace, f"compact-{month(workspace).name}", "another"):
         assert compact(workspace, now_s=NEXT_MONTH_S) == []
@@ -175,7 +177,7 @@ compact(Workspace(Path(sys.argv[1])), now_s=time.time() + 32 * 86400)
 """
 
 
-def test_a_reader_beside_a_killed_compaction_sees_everything(workspace: Workspace) -> None:
+def test_a_reader_during_a_killed_compaction_sees_everything(workspace: Workspace) -> None:
     write_journals(workspace, 40)
     expected, _ = load_state(workspace)
     for delay_s in (0.0, 0.002, 0.005, 0.01, 0.02):

@@ -59,28 +59,28 @@ def strings(tree: ast.Module) -> set[str]:
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def test_every_kind_is_emitted_somewhere() -> None:
+def test_every_kind_is_written_somewhere() -> None:
     made = set[str]().union(*(calls(tree) for _, tree in sources()))
     assert {event.__name__ for event in KINDS.values()} - made == set()
 
 
-def test_no_kind_is_a_bare_string_outside_the_table() -> None:
+def test_no_kind_is_a_plain_string_outside_the_table() -> None:
     dotted = {kind for kind in KINDS if "." in kind}
     assert {str(path): dotted & strings(tree) for path, tree in sources() if dotted & strings(tree)} == {}
 
 
-def test_what_earlier_versions_wrote_is_here_kind_by_kind() -> None:
+def test_every_kind_has_a_payload_of_an_earlier_version() -> None:
     assert WRITTEN_BEFORE.keys() == KINDS.keys()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_record_of_an_earlier_version_is_read_whole_and_written_alike(kind: str) -> None:
+def test_a_record_of_an_earlier_version_is_read_completely_and_written_the_same(kind: str) -> None:
     event = event_of(kind, WRITTEN_BEFORE[kind])
     assert type(event) is KINDS[kind]
     assert orjson.dumps(event.to_json()) == orjson.dumps(WRITTEN_BEFORE[kind])
 
 
-def test_a_field_that_was_not_given_is_not_written() -> None:
+def test_an_omitted_field_is_not_written() -> None:
     held = JobIntended(tasks=[["a"]], dependency="", tags=["t"])
     assert held.to_json() == {"tasks": [["a"]], "dependency": "", "tags": ["t"]}
     assert held.gate == ""
@@ -89,7 +89,7 @@ def test_a_field_that_was_not_given_is_not_written() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @given(st.data())
 @settings(max_examples=25)
-def test_every_payload_survives_the_disk(kind: str, data: st.DataObject) -> None:
+def test_every_payload_survives_the_round_trip(kind: str, data: st.DataObject) -> None:
     event = KINDS[kind](**data.draw(payloads(kind)))
     line = encode(make_record(kind=kind, data=event.to_json()))
     entry = entry_of(orjson.loads(line[9:]))
@@ -102,19 +102,19 @@ def test_events_are_frozen() -> None:
         GradientSkipped(step=1, in_a_row=1).step = 2  # type: ignore[misc]
 
 
-def test_only_signs_of_life_are_given_up_by_a_full_disk() -> None:
+def test_only_progress_is_dropped_on_a_full_disk() -> None:
     assert {kind for kind, event in KINDS.items() if event.durability is Durability.DROPPABLE} == {
         "attempt.heartbeat",
         "progress",
     }
 
 
-def test_ends_have_the_reserve() -> None:
+def test_ends_use_the_reserve() -> None:
     ends = {kind for kind, event in KINDS.items() if event.durability is Durability.END}
     assert ends == {"attempt.ended", "stage.done", "stage.failed"}
 
 
-def test_what_submission_and_budgets_rest_on_is_synced() -> None:
+def test_events_of_submissions_and_budgets_are_synced() -> None:
     assert {event.durability for event in KINDS.values() if issubclass(event, JobEvent | BudgetEvent)} == {
         Durability.SYNCED
     }
@@ -157,7 +157,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
         ),
     ],
 )
-def test_what_another_version_wrote_keeps_its_place_and_nothing_else(change: dict[str, Any], reason: str) -> None:
+def test_a_record_of_another_version_keeps_only_its_place(change: dict[str, Any], reason: str) -> None:
     entry = entry_of(make_record(sequence=3) | change)
     assert entry is not None
     assert entry.event == Foreign(reason=reason)
@@ -182,7 +182,7 @@ def test_what_another_version_wrote_keeps_its_place_and_nothing_else(change: dic
         make_record(schema="1"),
     ],
 )
-def test_what_has_not_the_form_of_a_record_is_none(record: object) -> None:
+def test_a_malformed_record_is_no_record(record: object) -> None:
     assert entry_of(record) is None
 
 
@@ -192,7 +192,7 @@ def write(workspace: Workspace, *records: Any) -> None:
     (folder / "w.jsonl").write_bytes(b"".join(encode(record) for record in records))
 
 
-def test_foreign_records_are_counted_and_named_by_every_reading(workspace: Workspace) -> None:
+def test_foreign_records_are_counted_and_named_by_every_reader(workspace: Workspace) -> None:
     write(
         workspace,
         make_record(sequence=0),
@@ -211,7 +211,7 @@ def test_foreign_records_are_counted_and_named_by_every_reading(workspace: Works
     assert sum(view.damage.foreign.values()) == 4
 
 
-def test_the_sorts_of_foreign_records_are_bounded(workspace: Workspace) -> None:
+def test_the_number_of_kinds_of_foreign_records_is_bounded(workspace: Workspace) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     write(workspace, *(make_record(sequence=n) | {"kind": f"x.{letters[n % 26]}"} for n in range(100)))
     reader = LedgerReader(workspace)
@@ -259,7 +259,7 @@ def test_no_record_stops_a_reader(records: list[object]) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @given(st.data())
 @settings(max_examples=10)
-def test_a_payload_is_the_kinds_or_foreign(kind: str, data: st.DataObject) -> None:
+def test_a_payload_fits_its_kind_or_is_foreign(kind: str, data: st.DataObject) -> None:
     """For any values: no field of an event ever has a value that its type does not allow."""
     payload: dict[str, Any] = data.draw(payloads(kind))
     for name in payload:
@@ -270,12 +270,12 @@ def test_a_payload_is_the_kinds_or_foreign(kind: str, data: st.DataObject) -> No
             assert name in {"result", "figures", "facts", "cleared"}
 
 
-def test_a_tag_that_cannot_be_one_is_none() -> None:
+def test_an_impossible_tag_is_ignored() -> None:
     hostile = [f"detour:1:w:a:{'9' * 5000}:s", f"detour:1:w:{'a' * 2000}:1:s", "detour:1:w:a:٣:s"]
     assert fold([JobIntended(tasks=[], dependency="", tags=hostile)], "w") == {}
 
 
-def test_energy_before_the_first_figure_is_read() -> None:
+def test_energy_in_the_form_before_the_first_release_is_read() -> None:
     nothing = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "duration_s"))
     event = event_of("energy", {**nothing, "method": "codecarbon", "tool": "codecarbon", "reason": "no hardware"})
     assert isinstance(event, EnergyCounted)

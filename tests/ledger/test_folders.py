@@ -16,9 +16,7 @@ from detour.ledger.workspace import Workspace
 
 @pytest.mark.parametrize("before", [0o000, 0o022, 0o077])
 @pytest.mark.parametrize(("root_mode", "group"), [(0o700, 0o00), (0o2770, 0o70), (0o2750, 0o50), (0o2777, 0o70)])
-def test_folders_are_the_groups_to_write_in_and_files_to_read_as_the_workspace_is(
-    tmp_path: Path, root_mode: int, group: int, before: int
-) -> None:
+def test_folders_have_the_permissions_of_the_workspace(tmp_path: Path, root_mode: int, group: int, before: int) -> None:
     tmp_path.chmod(root_mode)
     workspace = Workspace(tmp_path)
     previous = os.umask(before)
@@ -42,14 +40,14 @@ def test_folders_are_the_groups_to_write_in_and_files_to_read_as_the_workspace_i
     held.release()
 
 
-def test_a_workspace_that_is_not_there_yet_will_be_private(tmp_path: Path) -> None:
+def test_a_new_workspace_is_private(tmp_path: Path) -> None:
     with workspace_umask(tmp_path / "later"):
         Workspace(tmp_path / "later").create()
     assert stat.S_IMODE((tmp_path / "later" / "stages").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("link", ["stages", "stages/prepare-0", "stages/prepare-0/work"])
-def test_no_folder_is_made_or_used_behind_a_link(tmp_path: Path, link: str) -> None:
+def test_no_folder_is_created_or_used_through_a_link(tmp_path: Path, link: str) -> None:
     """Otherwise a member's job would write and delete, with that member's rights, wherever another member wants."""
     root, elsewhere = tmp_path / "workspace", tmp_path / "a victim's"
     elsewhere.mkdir()
@@ -60,7 +58,7 @@ def test_no_folder_is_made_or_used_behind_a_link(tmp_path: Path, link: str) -> N
     assert list(elsewhere.iterdir()) == []
 
 
-def test_the_workspace_itself_may_be_a_link(tmp_path: Path) -> None:
+def test_the_workspace_itself_can_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     Workspace(tmp_path / "link").create()
@@ -68,7 +66,7 @@ def test_the_workspace_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("root_mode", "file_mode", "folder_mode"), [(0o700, 0o600, 0o700), (0o2770, 0o640, 0o770)])
-def test_an_output_can_be_read_by_the_group_but_not_written_to(
+def test_an_output_can_be_read_but_not_written_by_the_group(
     tmp_path: Path, root_mode: int, file_mode: int, folder_mode: int
 ) -> None:
     output = tmp_path / "output"

@@ -79,7 +79,7 @@ def as_kept(workspace: Workspace) -> list[Entry[Any]]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_after_a_change_it_is_what_the_journals_hold(kept: Workspace, change: str) -> None:
+def test_after_a_change_the_history_equals_that_of_the_journals(kept: Workspace, change: str) -> None:
     CHANGES[change](kept)
     for _ in range(2):
         assert as_kept(kept) == history(kept, KINDS, STAGES)
@@ -101,34 +101,36 @@ def test_only_new_journals_are_read(kept: Workspace, monkeypatch: pytest.MonkeyP
     assert len(read) == 1
 
 
-def test_another_question_is_answered_by_the_journals(kept: Workspace) -> None:
+def test_another_question_is_answered_from_the_journals(kept: Workspace) -> None:
     assert cache.history(kept, KINDS, STAGES[:1]) == history(kept, KINDS, STAGES[:1])
     assert cache.history(kept, KINDS[1:], STAGES) == []
     assert len(as_kept(kept)) == 8
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}\n[]"])
-def test_a_damaged_cache_is_no_cache(kept: Workspace, node: Path, content: bytes) -> None:
+def test_a_damaged_cache_is_ignored(kept: Workspace, node: Path, content: bytes) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     path.write_bytes(content)
     assert len(as_kept(kept)) == 8
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_cache_that_was_cut_short_is_no_cache(kept: Workspace, node: Path, share: float) -> None:
+def test_a_truncated_cache_is_ignored(kept: Workspace, node: Path, share: float) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     os.truncate(path, int(path.stat().st_size * share))
     assert len(as_kept(kept)) == 8
 
 
-def test_a_strangers_cache_is_not_read(kept: Workspace, node: Path) -> None:
+def test_a_cache_of_another_user_is_ignored(kept: Workspace, node: Path) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     path.write_bytes(path.read_bytes().replace(b'"tokens"', b'"lies"'))
     path.parent.chmod(0o770)
     assert as_kept(kept) == history(kept, KINDS, STAGES)
 
 
-def test_too_much_is_not_kept(workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_history_that_is_too_large_is_not_cached(
+    workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cache, "MOST_HISTORY", 3)
     write(workspace, "one")
     assert len(as_kept(workspace)) == 4

@@ -41,19 +41,19 @@ def submitted(root: Path) -> None:
     script.write_text(f"#!/bin/bash\n#SBATCH --comment=detour:1:{by_path(root)}:prepare-1:1:abc\n")
 
 
-def test_the_id_is_made_with_the_workspace_and_stays(tmp_path: Path) -> None:
+def test_the_id_is_created_with_the_workspace_and_stays(tmp_path: Path) -> None:
     first = workspace_id(made(tmp_path / "w"))
     assert workspace_id(made(tmp_path / "w")) == first
     assert workspace_id(made(tmp_path / "other")) != first
 
 
-def test_a_workspace_made_again_under_the_same_path_is_another(tmp_path: Path) -> None:
+def test_a_workspace_recreated_under_the_same_path_is_another_one(tmp_path: Path) -> None:
     first = workspace_id(made(tmp_path / "w"))
     shutil.rmtree(tmp_path / "w")
     assert workspace_id(made(tmp_path / "w")) != first
 
 
-def test_users_who_make_it_at_once_agree(tmp_path: Path) -> None:
+def test_users_who_create_it_at_once_agree_on_the_id(tmp_path: Path) -> None:
     together = Barrier(8)
 
     def user(_: int) -> str:
@@ -82,14 +82,14 @@ def mounted_twice(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     subprocess.run(["umount", other], check=True)
 
 
-def test_under_a_second_mount_it_is_the_same_workspace(mounted_twice: tuple[Path, Path]) -> None:
+def test_a_second_mount_is_the_same_workspace(mounted_twice: tuple[Path, Path]) -> None:
     one, other = mounted_twice
     first = workspace_id(made(one / "w"))
     assert workspace_id(made(other / "w")) == first
     assert workspace_id(made(one / "w")) == first
 
 
-def test_a_copy_is_a_workspace_of_its_own_and_the_original_stays(tmp_path: Path) -> None:
+def test_a_copy_becomes_a_workspace_of_its_own_and_the_original_keeps_its_id(tmp_path: Path) -> None:
     first = workspace_id(made(tmp_path / "w"))
     shutil.copytree(tmp_path / "w", tmp_path / "copy")
     copied = workspace_id(made(tmp_path / "copy"))
@@ -98,7 +98,7 @@ def test_a_copy_is_a_workspace_of_its_own_and_the_original_stays(tmp_path: Path)
     assert workspace_id(made(tmp_path / "w")) == first
 
 
-def test_a_copy_at_the_place_of_a_moved_original_leaves_the_original_its_jobs(tmp_path: Path) -> None:
+def test_a_copy_at_the_place_of_a_moved_original_does_not_take_its_jobs(tmp_path: Path) -> None:
     first = workspace_id(made(tmp_path / "w"))
     (tmp_path / "w").rename(tmp_path / "moved")
     made(tmp_path / "moved")
@@ -107,13 +107,13 @@ def test_a_copy_at_the_place_of_a_moved_original_leaves_the_original_its_jobs(tm
     assert workspace_id(made(tmp_path / "moved")) == first
 
 
-def test_one_of_an_earlier_version_keeps_what_its_path_gave_it(tmp_path: Path) -> None:
+def test_a_workspace_of_an_earlier_version_keeps_the_id_of_its_path(tmp_path: Path) -> None:
     root = older(tmp_path / "w")
     assert workspace_id(root) == by_path(root)
     assert workspace_id(made(root)) == by_path(root)
 
 
-def test_one_of_an_earlier_version_is_known_by_its_scripts_once_it_has_moved(tmp_path: Path) -> None:
+def test_a_moved_workspace_of_an_earlier_version_is_identified_by_its_scripts(tmp_path: Path) -> None:
     root = older(tmp_path / "w")
     submitted(root)
     first = by_path(root)
@@ -122,13 +122,13 @@ def test_one_of_an_earlier_version_is_known_by_its_scripts_once_it_has_moved(tmp
     assert workspace_id(made(tmp_path / "moved")) == first
 
 
-def test_looking_writes_nothing(tmp_path: Path) -> None:
+def test_reading_the_id_writes_nothing(tmp_path: Path) -> None:
     workspace_id(older(tmp_path / "w"))
     assert not (tmp_path / "w" / FILE).exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "w"}', '{"id": "../../etc", "path": "/"}', '{"id": 3}'])
-def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     for ask in (workspace_id, establish):
         with pytest.raises(UserError, match=r"workspace.json: .* write it back"):

@@ -76,7 +76,7 @@ def kinds(workspace: Workspace) -> list[str]:
     return [record["kind"] for record in all_records(workspace)]
 
 
-def test_a_record_carries_all_that_the_contract_says(workspace: Workspace) -> None:
+def test_a_record_has_every_documented_field(workspace: Workspace) -> None:
     with Journal.open(workspace, "host/../α 1") as journal:
         journal.append(AttemptStarted(node="n1", ram_gb=float("nan")), chain="c", stage="s", job="12_3", attempt=2)
     (path,) = journal_files(workspace)
@@ -98,14 +98,16 @@ def test_a_record_carries_all_that_the_contract_says(workspace: Workspace) -> No
     }
 
 
-def test_same_name_never_shares_a_file(workspace: Workspace) -> None:
+def test_writers_with_the_same_name_never_share_a_file(workspace: Workspace) -> None:
     with Journal.open(workspace, "run") as one, Journal.open(workspace, "run") as two:
         assert one.writer != two.writer
     assert len(journal_files(workspace)) == 2
 
 
 @pytest.mark.parametrize(("root_mode", "file_mode"), [(0o700, 0o600), (0o770, 0o640), (0o2750, 0o640), (0o755, 0o640)])
-def test_private_unless_the_workspace_is_the_groups(workspace: Workspace, root_mode: int, file_mode: int) -> None:
+def test_a_journal_is_private_unless_the_workspace_is_shared_with_the_group(
+    workspace: Workspace, root_mode: int, file_mode: int
+) -> None:
     workspace.root.chmod(root_mode)
     previous = os.umask(0o077)
     try:
@@ -117,14 +119,14 @@ def test_private_unless_the_workspace_is_the_groups(workspace: Workspace, root_m
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o007 == 0
 
 
-def test_a_ledger_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "workspace").write_text("a file")
     with pytest.raises(UserError, match="ledger cannot be written"):
         Journal.open(Workspace(tmp_path / "workspace"), "run")
 
 
 @pytest.mark.parametrize("value", ["\udc80", 2**70, {1: {2, 3}}, Path("/x"), b"raw", object()])
-def test_whatever_the_data_something_is_recorded(workspace: Workspace, value: object) -> None:
+def test_any_data_gives_a_record(workspace: Workspace, value: object) -> None:
     with Journal.open(workspace, "run") as journal:
         journal.append(StageDone(result=value), stage="s\udc80")
     record = all_records(workspace)[1]
@@ -172,7 +174,7 @@ def test_threads_and_forks_keep_their_order(workspace: Workspace) -> None:
     assert forked[0]["writer"] != own[0]["writer"]
 
 
-def test_a_signal_handler_may_append(workspace: Workspace) -> None:
+def test_a_signal_handler_can_append(workspace: Workspace) -> None:
     journal = Journal.open(workspace, "run")
     handled = 0
 
@@ -199,7 +201,9 @@ def test_a_signal_handler_may_append(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
-def test_a_failing_disk_leaves_whole_lines_and_is_caught_up(workspace: Workspace, disk: BrokenDisk, error: int) -> None:
+def test_a_failing_disk_leaves_whole_lines_and_missed_records_follow(
+    workspace: Workspace, disk: BrokenDisk, error: int
+) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error, disk.partial = error, 10
     journal.append(saved(1))
@@ -210,7 +214,7 @@ def test_a_failing_disk_leaves_whole_lines_and_is_caught_up(workspace: Workspace
     journal.close()
 
 
-def test_a_failed_sync_writes_again_what_may_be_lost(workspace: Workspace, disk: BrokenDisk) -> None:
+def test_after_a_failed_sync_records_are_written_again(workspace: Workspace, disk: BrokenDisk) -> None:
     journal = Journal.open(workspace, "run")
     journal.append(progress(1))
     disk.sync_error = errno.EIO
@@ -221,7 +225,7 @@ def test_a_failed_sync_writes_again_what_may_be_lost(workspace: Workspace, disk:
     assert kinds(workspace) == ["journal.opened", "progress", "checkpoint.saved", "journal.closed"]
 
 
-def test_a_deleted_journal_begins_again(workspace: Workspace) -> None:
+def test_a_deleted_journal_is_created_again(workspace: Workspace) -> None:
     journal = Journal.open(workspace, "run")
     journal_files(workspace)[0].unlink()
     journal.append(saved(1))
@@ -230,7 +234,7 @@ def test_a_deleted_journal_begins_again(workspace: Workspace) -> None:
     assert [record["data"].get("step") for record in all_records(workspace)][:2] == [1, 2]
 
 
-def test_the_queue_is_bounded_and_progress_goes_first(workspace: Workspace, disk: BrokenDisk) -> None:
+def test_the_queue_is_bounded_and_drops_progress_first(workspace: Workspace, disk: BrokenDisk) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
     for step in range(20):
@@ -247,7 +251,7 @@ def test_the_queue_is_bounded_and_progress_goes_first(workspace: Workspace, disk
     assert [r["kind"] for r in records[-3:]] == ["progress", "checkpoint.saved", "journal.closed"]
 
 
-def test_without_any_space_the_end_waits_on_the_node(
+def test_without_disk_space_the_end_is_kept_on_the_node(
     workspace: Workspace, disk: BrokenDisk, node: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal.open(workspace, "run")
@@ -269,7 +273,7 @@ def test_without_any_space_the_end_waits_on_the_node(
     assert [record["kind"] for record in records] == wanted
 
 
-def test_the_next_journal_on_the_node_brings_in_what_waits(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
+def test_the_next_journal_on_the_node_imports_kept_records(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
     journal = Journal.open(workspace, "run")
     disk.write_error = errno.ENOSPC
     journal.append(AttemptEnded(outcome="done"))
@@ -284,7 +288,7 @@ def test_the_next_journal_on_the_node_brings_in_what_waits(workspace: Workspace,
     assert not [path for path in node.rglob("*") if path.is_file()]
 
 
-def test_spooling_beside_an_import_loses_nothing(workspace: Workspace, node: Path) -> None:
+def test_spooling_during_an_import_loses_nothing(workspace: Workspace, node: Path) -> None:
     lines = [b"%d\n" % number for number in range(400)]
     with ThreadPoolExecutor(1) as pool:
         spooling = pool.submit(lambda: [spool(workspace, spool_folder(workspace), "w", [line]) for line in lines])
@@ -297,7 +301,7 @@ def test_spooling_beside_an_import_loses_nothing(workspace: Workspace, node: Pat
     assert sorted(found, key=int) == lines
 
 
-def test_what_waits_is_brought_in_under_whatever_path_the_workspace_is_seen(
+def test_kept_records_are_imported_under_any_path_of_the_workspace(
     workspace: Workspace, node: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mount").symlink_to(workspace.root)
@@ -309,7 +313,7 @@ def test_what_waits_is_brought_in_under_whatever_path_the_workspace_is_seen(
     assert not [path for path in node.rglob("*") if path.is_file()]
 
 
-def test_what_waits_is_not_brought_into_another_workspace(workspace: Workspace, node: Path, tmp_path: Path) -> None:
+def test_kept_records_are_not_imported_into_another_workspace(workspace: Workspace, node: Path, tmp_path: Path) -> None:
     spool(workspace, spool_folder(workspace), "w", [b"1\n"])
     copy = Workspace(Path(shutil.copytree(workspace.root, tmp_path / "copy")))
     assert import_spool(copy) == 0
@@ -321,7 +325,7 @@ def test_what_waits_is_not_brought_into_another_workspace(workspace: Workspace, 
     assert import_spool(Workspace(tmp_path / "away")) == 1
 
 
-def test_what_an_earlier_version_left_on_the_node_is_brought_in(workspace: Workspace, node: Path) -> None:
+def test_records_kept_by_an_earlier_version_are_imported(workspace: Workspace, node: Path) -> None:
     earlier = node / f"detour-spool-{os.getuid()}" / f"{crc32(str(workspace.root).encode()):08x}"
     earlier.mkdir(parents=True)
     earlier.parent.chmod(0o700)
@@ -336,7 +340,7 @@ def test_an_unreadable_identity_costs_no_record(workspace: Workspace, node: Path
     assert not [path for path in node.rglob("*") if path.is_file()]
 
 
-def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
+def test_a_spool_folder_of_another_user_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
     stranger = spool_folder(workspace).parent
     stranger.mkdir()
     stranger.chmod(0o777)
@@ -349,7 +353,7 @@ def test_a_strangers_spool_folder_is_not_trusted(workspace: Workspace, disk: Bro
     journal.close()
 
 
-def test_a_journal_that_cannot_even_be_created_waits(
+def test_records_of_a_journal_that_cannot_be_created_are_kept_on_the_node(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, node: Path
 ) -> None:
     real: Callable[..., int] = os.open
@@ -412,7 +416,7 @@ def steps_and_end(records: list[dict[str, Any]]) -> tuple[list[int], list[dict[s
     return steps, [record["data"] for record in records if record["kind"] == "attempt.ended"]
 
 
-def test_a_file_that_may_not_grow_still_tells_the_end(workspace: Workspace, node: Path) -> None:
+def test_a_file_at_its_size_limit_still_records_the_end(workspace: Workspace, node: Path) -> None:
     said = fill(workspace.root, node, limit=RESERVE_BYTES)
     assert said.count("\n") == 1
     assert import_spool(workspace) == 1
@@ -433,7 +437,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_still_tells_the_end(tiny_disk: Path, node: Path) -> None:
+def test_a_full_disk_still_records_the_end(tiny_disk: Path, node: Path) -> None:
     said = fill(tiny_disk / "workspace", node, limit=1 << 20)
     assert said == ""
     steps, ends = steps_and_end(all_records(Workspace(tiny_disk / "workspace")))

@@ -56,7 +56,7 @@ def touched(start: int, end: int) -> set[int]:
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 40, len(LINES[0]), 1000])
-def test_a_file_that_is_read_piece_by_piece_is_read_whole(
+def test_a_file_read_in_pieces_is_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
 ) -> None:
     monkeypatch.setattr("detour.ledger.reading.PIECE_BYTES", piece_bytes)
@@ -69,19 +69,19 @@ def test_a_file_that_is_read_piece_by_piece_is_read_whole(
     assert read_all(reader) == ENTRIES[:1]
 
 
-def test_what_was_written_is_read() -> None:
+def test_written_records_are_read() -> None:
     assert lost_and_counted(CONTENT) == (set(), 0)
 
 
 @given(st.integers(0, len(CONTENT)))
-def test_a_cut_loses_what_was_cut(size: int) -> None:
+def test_a_truncation_loses_only_what_was_cut(size: int) -> None:
     lost, damage = lost_and_counted(CONTENT[:size])
     assert lost == touched(size, len(CONTENT))
     assert damage == (size not in (*STARTS, len(CONTENT)))
 
 
 @given(st.integers(0, len(CONTENT) - 1), st.binary(min_size=1, max_size=400))
-def test_an_overwrite_loses_what_it_touched(start: int, junk: bytes) -> None:
+def test_an_overwrite_loses_only_the_records_it_touched(start: int, junk: bytes) -> None:
     end = min(start + len(junk), len(CONTENT))
     lost, damage = lost_and_counted(CONTENT[:start] + junk[: end - start] + CONTENT[end:])
     assert lost <= touched(start, end)
@@ -89,7 +89,7 @@ def test_an_overwrite_loses_what_it_touched(start: int, junk: bytes) -> None:
 
 
 @given(st.integers(0, len(CONTENT) - 1), st.integers(1, 400))
-def test_a_hole_of_nuls_loses_what_it_touched(start: int, size: int) -> None:
+def test_a_hole_of_nul_bytes_loses_only_the_records_it_touched(start: int, size: int) -> None:
     end = min(start + size, len(CONTENT))
     lost, damage = lost_and_counted(CONTENT[:start] + bytes(end - start) + CONTENT[end:])
     in_text = {n for n in touched(start, end) if start < STARTS[n] + len(LINES[n]) - 1}
@@ -98,7 +98,7 @@ def test_a_hole_of_nuls_loses_what_it_touched(start: int, size: int) -> None:
 
 
 @given(st.integers(0, len(CONTENT)), st.integers(1, 400))
-def test_missing_bytes_lose_what_they_touched(start: int, size: int) -> None:
+def test_missing_bytes_lose_only_the_records_they_touched(start: int, size: int) -> None:
     end = min(start + size, len(CONTENT))
     lost, damage = lost_and_counted(CONTENT[:start] + CONTENT[end:])
     assert lost <= touched(start, end)
@@ -112,12 +112,12 @@ def test_junk_between_records_loses_none(start: int, junk: bytes) -> None:
     assert damage > 0 or not junk.strip(b"\n")
 
 
-def test_a_hostile_line_takes_no_time_to_speak_of() -> None:
+def test_a_hostile_line_is_read_quickly() -> None:
     parsed = parse(b'00000000 {"' * 20_000 + b"\n" + LINES[0])
     assert (len(parsed.payloads), parsed.bad_lines) == (1, 1)
 
 
-def test_reading_again_reads_what_is_new(workspace: Workspace) -> None:
+def test_reading_again_reads_only_what_is_new(workspace: Workspace) -> None:
     reader = LedgerReader(workspace)
     assert read_all(reader) == []
     path = write_file(workspace, "w.jsonl", LINES[0] + LINES[1][:20])
@@ -147,7 +147,7 @@ def test_damage_is_reported_each_time(workspace: Workspace) -> None:
     assert state.missing == 0
 
 
-def test_what_is_no_journal_is_not_read(workspace: Workspace, tmp_path: Path) -> None:
+def test_other_files_are_not_read(workspace: Workspace, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(LINES[0])
     path = write_file(workspace, ".w.reserve", bytes(100))
@@ -159,7 +159,7 @@ def test_what_is_no_journal_is_not_read(workspace: Workspace, tmp_path: Path) ->
     assert [text.partition(": ")[0] for text in reader.damage.unreadable] == [str(path.parent / "link.jsonl")]
 
 
-def test_a_file_that_vanishes_is_looked_for_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_vanishes_is_searched_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_file(workspace, "w.jsonl", LINES[0])
     listed = journal_paths(workspace)
     path.rename(path.with_name("segment-1.jsonl"))
@@ -168,7 +168,7 @@ def test_a_file_that_vanishes_is_looked_for_again(workspace: Workspace, monkeypa
     assert read_all(LedgerReader(workspace)) == ENTRIES[:1]
 
 
-def test_the_history_of_a_kind(workspace: Workspace) -> None:
+def test_the_history_of_a_kind_is_read(workspace: Workspace) -> None:
     with Journal.open(workspace, "w") as journal:
         for done in range(3):
             journal.append(CheckpointSaved(step=done, tokens=done), stage="pretrain-1", attempt=1)
@@ -217,7 +217,7 @@ def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> No
 @pytest.mark.parametrize(
     ("kind", "data", "read"), [("journal.closed", {}, 0), ("gradient.skipped", {"step": 1, "in_a_row": 1}, 1)]
 )
-def test_a_closed_journal_is_left_alone_between_full_looks(
+def test_a_closed_journal_is_only_read_again_in_a_full_pass(
     workspace: Workspace, kind: str, data: dict[str, Any], read: int
 ) -> None:
     last = make_record(sequence=12, kind=kind, data=data)

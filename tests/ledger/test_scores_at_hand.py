@@ -37,7 +37,7 @@ def scores() -> list[tuple[str, ForecastScored]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_of_the_jobs_that_started_last_has_its_first_forecast(
+def test_each_of_the_last_started_jobs_has_its_first_forecast(
     scores: list[tuple[str, ForecastScored]], seed: int
 ) -> None:
     """However many others were scored since, and in any order of reading."""

@@ -69,7 +69,7 @@ def test_gaps_are_counted(sequences: set[int], random: Any) -> None:
         ([event(0, "stage.done", result=1), event(0, "attempt.started", 2)], "done"),
     ],
 )
-def test_status_by_cause(records: list[Entry[Any]], status: str) -> None:
+def test_the_status_follows_the_cause_of_the_end(records: list[Entry[Any]], status: str) -> None:
     assert stage(*records).status == status
     assert stage(*reversed(records)).status == status
 
@@ -86,7 +86,7 @@ def test_a_clock_that_jumps_back_changes_no_order() -> None:
     assert folded.attempts[-1].last_seen_s == 1e9
 
 
-def test_an_attempt_tells_what_it_did() -> None:
+def test_an_attempt_has_the_facts_of_its_events() -> None:
     folded = stage(
         event(0, "attempt.started", node="n1"),
         event(1, "progress", **progress(1)),
@@ -111,7 +111,7 @@ def test_an_attempt_tells_what_it_did() -> None:
     assert folded.result is None
 
 
-def test_a_chain_was_submitted_when_it_was_first_submitted() -> None:
+def test_a_chain_was_submitted_at_its_first_submission() -> None:
     submissions = [
         make_entry(
             f"command-{n}", 0, "chain.submitted", chain="base", stage=None, wall_s=9.0 - n, data={"cluster": "x"}
@@ -127,7 +127,7 @@ def test_a_foreign_record_is_not_missing_and_changes_nothing_else() -> None:
     assert not state.stages
 
 
-def test_it_says_which_stages_may_have_changed() -> None:
+def test_the_fold_names_the_stages_that_may_have_changed() -> None:
     state = State()
     started, planned = event(0, "attempt.started", node="n"), make_entry("command", kind="chain.planned", stage=None)
     assert state.add([started, planned]) == {"pretrain-1"}

@@ -25,28 +25,28 @@ def test_markers_are_files(workspace: Workspace) -> None:
     assert workspace.has_failed(STAGE)
 
 
-def test_a_file_in_the_stages_place_and_an_impossible_name_have_no_markers(workspace: Workspace) -> None:
+def test_a_file_in_place_of_a_stage_and_an_impossible_name_have_no_markers(workspace: Workspace) -> None:
     workspace.stage(STAGE).write_text("no folder")
     assert not workspace.is_done(STAGE)
     assert not workspace.has_failed("pretrain-\0")
 
 
-def test_what_cannot_be_looked_at_is_not_taken_for_absent(workspace: Workspace) -> None:
+def test_an_unreadable_marker_does_not_count_as_absent(workspace: Workspace) -> None:
     with pytest.raises(OSError, match="name too long"):
         workspace.is_done("x" * 5000)
 
 
 @pytest.mark.parametrize("letter", ["\n", "\0", "\r", "\x1b", "\udcff"])
-def test_a_path_that_no_batch_script_can_hold_is_refused_with_the_reason(letter: str) -> None:
+def test_a_path_that_no_batch_script_can_contain_is_refused_with_the_reason(letter: str) -> None:
     with pytest.raises(UserError, match="control character or bytes that are not UTF-8"):
         Workspace.find(Path(f"/scratch/a{letter}b"))
 
 
-def test_blanks_quotes_percent_signs_and_backslashes_are_fine() -> None:
+def test_blanks_quotes_percent_signs_and_backslashes_are_allowed() -> None:
     assert Workspace.find(Path("/a b'\"%\\é")).root == Path("/a b'\"%\\é")
 
 
-def test_an_empty_variable_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise `DETOUR_WORKSPACE=$UNSET` would fill the folder in which a command happens to run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETOUR_WORKSPACE", "")

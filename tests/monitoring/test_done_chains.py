@@ -152,7 +152,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 }
 
 
-def test_while_nothing_changes_no_stage_is_looked_at_again(
+def test_while_nothing_changes_no_stage_is_read_again(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = stages_looked_at(monkeypatch)
@@ -164,7 +164,7 @@ def test_while_nothing_changes_no_stage_is_looked_at_again(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_after_a_change_the_status_is_what_it_is_without_a_cache(workspace: Workspace, node: Path, change: str) -> None:
+def test_after_a_change_the_status_equals_that_without_a_cache(workspace: Workspace, node: Path, change: str) -> None:
     before = look(workspace)
     CHANGES[change](workspace)
     after = look(workspace)
@@ -173,20 +173,20 @@ def test_after_a_change_the_status_is_what_it_is_without_a_cache(workspace: Work
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'[1,"/elsewhere",null,[]]\n', b"{}\n[[1,2,3],false,[]]"])
-def test_a_damaged_or_foreign_cache_is_no_cache(workspace: Workspace, node: Path, content: bytes) -> None:
+def test_a_damaged_or_foreign_cache_is_ignored(workspace: Workspace, node: Path, content: bytes) -> None:
     before = look(workspace)
     cache_file(node).write_bytes(content)
     assert look(workspace) == before
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_a_cache_that_was_cut_short_is_no_cache(workspace: Workspace, node: Path, share: float) -> None:
+def test_a_truncated_cache_is_ignored(workspace: Workspace, node: Path, share: float) -> None:
     before, kept = look(workspace), cache_file(node)
     os.truncate(kept, int(kept.stat().st_size * share))
     assert look(workspace) == before
 
 
-def test_another_state_of_the_ledger_or_other_code_makes_it_void(
+def test_another_state_of_the_ledger_or_other_code_invalidates_the_cache(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = stages_looked_at(monkeypatch)
@@ -201,7 +201,7 @@ def test_another_state_of_the_ledger_or_other_code_makes_it_void(
     assert len(noted) == 3 * len(STAGES)
 
 
-def test_a_chain_that_may_still_be_counted_otherwise_is_not_kept(tmp_path: Path, node: Path) -> None:
+def test_a_chain_whose_hours_may_still_change_is_not_cached(tmp_path: Path, node: Path) -> None:
     made = make_workspace(tmp_path, stages=(PREPARE,))
     start(made, PREPARE)
     mark_done(made, PREPARE)
@@ -209,7 +209,7 @@ def test_a_chain_that_may_still_be_counted_otherwise_is_not_kept(tmp_path: Path,
     assert not list(node.glob("detour-cache-*/*.chains.json"))
 
 
-def test_without_room_or_a_private_folder_it_does_without(workspace: Workspace, node: Path) -> None:
+def test_it_works_without_disk_space_or_a_private_folder(workspace: Workspace, node: Path) -> None:
     before = look(workspace)
     cache_file(node).parent.chmod(0o777)
     assert look(workspace) == before

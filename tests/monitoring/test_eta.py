@@ -26,7 +26,7 @@ def test_the_end_is_that_of_the_longest_path() -> None:
     assert outlook(rows, NOW_S) == Outlook(1151.0, 0, ("train", "long", "end"))
 
 
-def test_a_wait_that_slurm_expects_is_part_of_it() -> None:
+def test_the_wait_estimated_by_slurm_is_included() -> None:
     rows = [row("train", left_s=100.0, starts_s=2000.0), row("end", "train", left_s=1.0, starts_s=1500.0)]
     assert outlook(rows, NOW_S).ends_s == 2101.0
 
@@ -37,5 +37,5 @@ def test_stages_of_unknown_duration_are_counted_and_the_end_is_the_earliest() ->
     assert outlook([row("end", left_s=None)], NOW_S) == Outlook(None, 1, ("end",))
 
 
-def test_nothing_is_expected_of_what_is_done() -> None:
+def test_done_stages_add_no_time() -> None:
     assert outlook([row("end", left_s=0.0, status="done")], NOW_S) == Outlook(None, 0, ())

@@ -42,7 +42,7 @@ def make_silent(workspace: Workspace) -> float:
     return now_s
 
 
-def test_on_a_full_disk_it_waits_for_room_and_both_faces_say_so(disk: SmallDisk) -> None:
+def test_on_a_full_disk_jobs_wait_for_space_and_status_and_log_say_so(disk: SmallDisk) -> None:
     workspace = make_workspace(disk.folder)
     now_s = make_silent(workspace)
     disk.leave(0)
@@ -54,7 +54,7 @@ def test_on_a_full_disk_it_waits_for_room_and_both_faces_say_so(disk: SmallDisk)
     assert awaited_room(workspace, known, now_s) == f"{row.reason}; {row.next_step}"
 
 
-def test_where_the_disk_has_room_a_quota_may_be_used_up(tmp_path: Path) -> None:
+def test_on_a_disk_with_space_the_quota_may_be_used_up(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     row = prepare_row(workspace, make_silent(workspace))
     assert (row.state, row.reason) == (

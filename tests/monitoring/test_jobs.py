@@ -71,7 +71,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return made
 
 
-def test_one_squeue_tells_of_all_and_one_sacct_of_what_has_left_the_queue(workspace: Workspace) -> None:
+def test_one_squeue_covers_all_jobs_and_one_sacct_those_that_left_the_queue(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [
         {"job": "8", "state": "RUNNING", "reason": "None"},
@@ -87,7 +87,7 @@ def test_one_squeue_tells_of_all_and_one_sacct_of_what_has_left_the_queue(worksp
     assert shown[PROMOTE.id].starts_s == 1_800_000_000
 
 
-def test_all_viewers_share_a_reading_until_the_sites_interval_is_over(workspace: Workspace) -> None:
+def test_all_viewers_share_a_reading_during_the_poll_interval(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9", "10_[0-5]")]
     for _ in range(3):
@@ -98,7 +98,7 @@ def test_all_viewers_share_a_reading_until_the_sites_interval_is_over(workspace:
     assert site.calls == {"squeue": 2}
 
 
-def test_what_was_submitted_since_the_last_reading_is_asked_about_at_once(workspace: Workspace) -> None:
+def test_jobs_submitted_since_the_last_reading_are_queried_at_once(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9", "10_[0-5]", "11")]
     Viewer(workspace, site).rows()
@@ -109,7 +109,7 @@ def test_what_was_submitted_since_the_last_reading_is_asked_about_at_once(worksp
 
 
 @pytest.mark.parametrize("down", [{"squeue"}, {"squeue", "sacct"}])
-def test_a_slurm_that_does_not_answer_makes_nothing_failed_and_is_said(workspace: Workspace, down: set[str]) -> None:
+def test_if_slurm_does_not_answer_nothing_is_failed_and_it_is_reported(workspace: Workspace, down: set[str]) -> None:
     site = Site(workspace)
     site.down = down
     viewer = Viewer(workspace, site)
@@ -117,7 +117,7 @@ def test_a_slurm_that_does_not_answer_makes_nothing_failed_and_is_said(workspace
     assert "squeue failed" in viewer.monitor.look().warnings[0]
 
 
-def test_accounts_that_are_silent_leave_an_ended_job_unknown(workspace: Workspace) -> None:
+def test_without_accounts_an_ended_job_is_unknown(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.down = {"sacct"}
@@ -126,13 +126,13 @@ def test_accounts_that_are_silent_leave_an_ended_job_unknown(workspace: Workspac
     assert "sacct failed" in viewer.monitor.look().warnings[0]
 
 
-def test_an_id_that_is_another_users_now_says_nothing(workspace: Workspace) -> None:
+def test_an_id_that_now_belongs_to_another_user_is_ignored(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": "7", "state": "RUNNING", "name": "detour:1:another:unit:1:s"}]
     assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
 
 
-def test_with_everything_done_or_nothing_submitted_slurm_is_not_asked(workspace: Workspace, tmp_path: Path) -> None:
+def test_slurm_is_not_queried_if_everything_is_done_or_nothing_submitted(workspace: Workspace, tmp_path: Path) -> None:
     def never(question: Question) -> Reading:
         raise AssertionError(question)
 
@@ -145,7 +145,7 @@ def test_with_everything_done_or_nothing_submitted_slurm_is_not_asked(workspace:
     assert Monitor(other, ask=never).look().chains[0].counts == {"planned": 3}
 
 
-def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspace) -> None:
+def test_the_text_states_what_a_job_waits_for_and_how_one_ended(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [
         {"job": "8", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "started": "1800000000"},
@@ -161,9 +161,7 @@ def test_the_text_says_what_a_job_waits_for_and_how_one_ended(workspace: Workspa
 
 
 @pytest.mark.parametrize("reason", ["launch failed requeued held", "job requeued in held state", "JobHoldMaxRequeue"])
-def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
-    workspace: Workspace, reason: str
-) -> None:
+def test_a_job_held_by_slurm_is_shown_with_the_command_that_releases_it(workspace: Workspace, reason: str) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.queue.append({"job": "7", "state": "PENDING", "reason": reason, "priority": "0"})
@@ -174,7 +172,7 @@ def test_a_job_that_slurm_itself_holds_is_said_with_the_command_that_frees_it(
     assert row.next_step in render_text(status, 120)
 
 
-def test_an_array_cancelled_before_it_split_is_asked_for_by_its_own_id(workspace: Workspace) -> None:
+def test_an_array_cancelled_before_it_was_split_is_queried_by_its_own_id(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("7", "8", "9")]
     site.accounts = [{"job": "10_[0-5]", "state": "CANCELLED by 1000"}]
@@ -182,7 +180,7 @@ def test_an_array_cancelled_before_it_split_is_asked_for_by_its_own_id(workspace
     assert "--jobs=10" in site.asked[1]
 
 
-def test_a_site_that_rewrites_names_and_comments_has_its_jobs_known_by_their_ids(workspace: Workspace) -> None:
+def test_jobs_with_rewritten_names_and_comments_are_recognized_by_id(workspace: Workspace) -> None:
     site = Site(workspace)
     site.tag = "rewritten"
     script = "/w/submissions/pretrain-1/1-5f3a.sh"
@@ -192,14 +190,14 @@ def test_a_site_that_rewrites_names_and_comments_has_its_jobs_known_by_their_ids
     assert [rows[stage.id].status for stage in (PREPARE, TRAIN, PROMOTE)] == ["cancelled", "running", "failed"]
 
 
-def test_where_one_job_has_its_tag_another_without_is_not_ours(workspace: Workspace) -> None:
+def test_if_one_job_has_the_tag_another_without_it_is_not_ours(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.accounts = [{"job": "7", "state": "FAILED", "name": "train.sh"}]
     assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
 
 
-def test_the_poll_interval_is_that_of_the_chains_asked_about(workspace: Workspace) -> None:
+def test_the_poll_interval_is_that_of_the_queried_chains(workspace: Workspace) -> None:
     """Even if only another chain is shown, of a site that may be asked more often and has no open job."""
     plan = json.loads((workspace.chain("base") / "plan.json").read_bytes())
     workspace.chain("other").mkdir()
@@ -217,7 +215,7 @@ def test_the_poll_interval_is_that_of_the_chains_asked_about(workspace: Workspac
 
 
 @pytest.mark.parametrize("job", ["\x1b[2J../../etc", "s53AY4Q", "", "7_x"])
-def test_what_is_no_id_of_slurms_keeps_no_other_job_from_being_known(workspace: Workspace, job: str) -> None:
+def test_an_invalid_job_id_does_not_hide_other_jobs(workspace: Workspace, job: str) -> None:
     with Journal.open(workspace, "stranger") as journal:
         journal.append(StageSubmitted(), stage=PREPARE.id, job=job)
     site = Site(workspace)

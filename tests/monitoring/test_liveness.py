@@ -60,7 +60,9 @@ def status(
         (ELSEWHERE, LONG_AGO_S, "COMPLETED", "interrupted"),
     ],
 )
-def test_an_attempt_without_an_end(process: Process, seen_s: float, job: str, expected: str) -> None:
+def test_the_state_of_an_attempt_without_an_end_follows_events_and_slurm(
+    process: Process, seen_s: float, job: str, expected: str
+) -> None:
     assert status(process, [AttemptStarted()], seen_s, {"7": job} if job else {}) == expected
 
 
@@ -94,7 +96,7 @@ FAILED_FOR_GOOD = [StageFailed(reason="NaN"), *FAILED]
         ([StageSubmitted(), *ENDED], "PENDING", None, "submitted"),
     ],
 )
-def test_markers_then_events_then_the_scheduler(
+def test_markers_outrank_events_and_events_outrank_slurm(
     events: list[Event], job: str, marker: Marker | None, expected: str
 ) -> None:
     assert status(ELSEWHERE, events, LATELY_S, {"7": job} if job else {}, marker) == expected

@@ -28,7 +28,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return made
 
 
-def test_a_chain_of_which_nothing_is_new_is_the_very_same(workspace: Workspace) -> None:
+def test_an_unchanged_chain_is_the_same_object(workspace: Workspace) -> None:
     monitor = Monitor(workspace)
     before = monitor.look(now_s=NOW_S).chains
     end(start(workspace, TRAIN))
@@ -37,7 +37,7 @@ def test_a_chain_of_which_nothing_is_new_is_the_very_same(workspace: Workspace) 
     assert after[1].stages[1].attempts == 1
 
 
-def test_what_is_new_of_a_shared_stage_is_new_in_all_its_chains(workspace: Workspace) -> None:
+def test_news_of_a_shared_stage_appears_in_all_its_chains(workspace: Workspace) -> None:
     monitor = Monitor(workspace)
     monitor.look(now_s=NOW_S)
     end(start(workspace, PREPARE))
@@ -45,14 +45,14 @@ def test_what_is_new_of_a_shared_stage_is_new_in_all_its_chains(workspace: Works
     assert [chain.stages[0].status for chain in monitor.look(now_s=NOW_S + 1).chains] == ["done", "done"]
 
 
-def test_a_marker_that_no_event_tells_of_is_seen_at_the_next_full_look(workspace: Workspace) -> None:
+def test_a_marker_without_an_event_is_seen_in_the_next_full_pass(workspace: Workspace) -> None:
     monitor = Monitor(workspace)
     monitor.look(now_s=NOW_S)
     mark_done(workspace, PREPARE)
     assert monitor.look(now_s=NOW_S + memory.FULL_S).chains[0].stages[0].status == "done"
 
 
-def test_another_plan_is_seen_at_once(workspace: Workspace) -> None:
+def test_a_changed_plan_is_seen_at_once(workspace: Workspace) -> None:
     monitor = Monitor(workspace)
     assert len(monitor.look(now_s=NOW_S).chains) == 2
     path = workspace.chain("base") / "plan.json"
@@ -62,7 +62,7 @@ def test_another_plan_is_seen_at_once(workspace: Workspace) -> None:
     assert [row.id for row in chain.stages] == [TRAIN.id]
 
 
-def test_plans_are_read_once_and_their_outlines_kept_for_the_next_command(
+def test_plans_are_read_once_and_their_outlines_cached_for_the_next_command(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detour.planning.outlines.WORTH_KEEPING", 1)

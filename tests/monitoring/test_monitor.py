@@ -33,7 +33,7 @@ def rows(workspace: Workspace) -> dict[str, StageRow]:
     return {row.id: row for row in chain.stages}
 
 
-def test_a_plan_alone_is_planned_and_unknown(tmp_path: Path) -> None:
+def test_a_plan_that_never_ran_is_planned_with_unknown_figures(tmp_path: Path) -> None:
     (chain,) = read_status(make_workspace(tmp_path)).chains
     assert [row.label for row in chain.stages] == ["prepare", "pretrain clm", "promote clm"]
     assert chain.stages[1].inputs == (PREPARE.id,)
@@ -47,7 +47,7 @@ def test_a_plan_alone_is_planned_and_unknown(tmp_path: Path) -> None:
         assert getattr(unknown, figure) is None
 
 
-def test_a_running_stage_says_how_it_goes(tmp_path: Path) -> None:
+def test_a_running_stage_shows_its_progress(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     end(start(workspace, TRAIN, 1), "interrupted", reason="time limit")
     attempt = start(workspace, TRAIN, 2, job="77")
@@ -96,7 +96,7 @@ def test_markers_have_the_last_word(tmp_path: Path) -> None:
     assert shown[PREPARE.id].fraction == 1.0
 
 
-def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
+def test_energy_is_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     """The tracker saw an hour of its node, of which the attempt held a moment: it gets that share."""
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, TRAIN, node="n1")
@@ -119,7 +119,7 @@ def test_energy_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     assert (row.energy_kwh, row.energy_method) == (estimated.energy_kwh, "M2 estimated")
 
 
-def test_all_stages_are_quoted_by_the_method_of_the_chain_and_sum_up(tmp_path: Path) -> None:
+def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     for stage, seen_s in ((PREPARE, 3600.0), (TRAIN, 0.001)):
         attempt = start(workspace, stage)
@@ -134,7 +134,7 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_sum_up(tmp_path: P
     assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
 
 
-def test_the_caller_knows_the_site_where_the_plan_does_not(tmp_path: Path) -> None:
+def test_the_site_comes_from_the_caller_if_the_plan_has_none(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, site=None)
     for stage in (PREPARE, TRAIN):
         attempt = start(workspace, stage, cluster="far")
@@ -160,7 +160,7 @@ def test_the_caller_knows_the_site_where_the_plan_does_not(tmp_path: Path) -> No
     assert chain.quoted.missing == "no grid factor is known for far"
 
 
-def test_a_shared_stage_is_the_same_in_both_chains_and_looking_again_is_cheap(tmp_path: Path) -> None:
+def test_a_shared_stage_is_the_same_in_both_chains_and_a_second_look_is_cheap(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     twin = workspace.chain("twin") / "plan.json"
     twin.parent.mkdir()
@@ -177,7 +177,7 @@ def test_a_shared_stage_is_the_same_in_both_chains_and_looking_again_is_cheap(tm
     assert twin_only.is_done
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_unreadable_parts_are_reported(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     end(start(workspace, PREPARE))
     (journal,) = workspace.ledger.glob("*/*.jsonl")
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         read_status(workspace, {"absent"})
 
 
-def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
+def test_the_json_holds_everything_as_plain_values(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, TRAIN)
     attempt.progress(1, 4, "tokens", loss=2.0)
@@ -210,13 +210,13 @@ def test_json_says_it_all_in_plain_values(tmp_path: Path) -> None:
     assert read_back["schema"] == 3
 
 
-def test_it_imports_nothing_heavy() -> None:
+def test_the_monitor_imports_nothing_heavy() -> None:
     code = "import sys, detour.monitoring.monitor, detour.launch.text.status; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pydantic", "numpy", "yaml", "click", "hashlib", "tempfile", "socket"} & set(loaded)
 
 
-def test_what_waits_for_a_failed_stage_says_which_and_leaves_the_advice_to_it(tmp_path: Path) -> None:
+def test_dependents_of_a_failed_stage_name_it_and_leave_the_advice_to_it(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     mark_failed(workspace, PREPARE, "no space")
     shown = rows(workspace)
@@ -225,7 +225,7 @@ def test_what_waits_for_a_failed_stage_says_which_and_leaves_the_advice_to_it(tm
     assert [shown[stage.id].next_step is None for stage in CHAIN] == [False, True, True]
 
 
-def test_ended_attempts_that_no_accounts_cover_are_counted_as_the_journals(tmp_path: Path) -> None:
+def test_ended_attempts_without_accounts_count_by_the_journal(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     now_s = time.time()
     end(start(workspace, TRAIN, 1, job="7"), "interrupted", reason="time limit")

@@ -51,7 +51,7 @@ def answers(workspace: Workspace) -> list[str]:
     return [result.output for result in results]
 
 
-def test_a_full_disk_keeps_no_one_from_looking(workspace: Workspace, disk: SmallDisk) -> None:
+def test_status_works_on_a_full_disk(workspace: Workspace, disk: SmallDisk) -> None:
     before = answers(workspace)
     disk.leave(0)
     after = answers(workspace)
@@ -59,7 +59,7 @@ def test_a_full_disk_keeps_no_one_from_looking(workspace: Workspace, disk: Small
     assert "read 7 files" in after[4]
 
 
-def test_a_read_only_disk_keeps_no_one_from_looking(workspace: Workspace, disk: SmallDisk) -> None:
+def test_status_works_on_a_read_only_disk(workspace: Workspace, disk: SmallDisk) -> None:
     before = answers(workspace)
     subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
     try:
@@ -86,7 +86,7 @@ def look(workspace: Workspace, site: Site) -> Status:
     return Monitor(workspace, ask=ask).look()
 
 
-def test_while_squeue_is_down_jobs_stay_as_they_were_seen_and_their_age_is_said(submitted: Workspace) -> None:
+def test_while_squeue_is_down_jobs_keep_their_last_state_with_its_age(submitted: Workspace) -> None:
     site = Site(submitted)
     site.queue = [{"job": "7", "state": "RUNNING"}, {"job": "8", "state": "PENDING", "reason": "Priority"}]
     first = look(submitted, site)
@@ -98,7 +98,7 @@ def test_while_squeue_is_down_jobs_stay_as_they_were_seen_and_their_age_is_said(
     assert later.warnings[1].startswith("jobs are shown as the queue was ")
 
 
-def test_how_a_job_ended_is_asked_once_and_known_while_sacct_is_down(submitted: Workspace) -> None:
+def test_the_end_of_a_job_is_queried_once_and_known_while_sacct_is_down(submitted: Workspace) -> None:
     site = Site(submitted)
     site.queue = [{"job": "8", "state": "PENDING", "reason": "Dependency"}]
     site.accounts = [{"job": "7", "state": "OUT_OF_MEMORY", "submitted": "5", "ended": str(int(time.time()))}]

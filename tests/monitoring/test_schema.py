@@ -44,7 +44,7 @@ def status(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return loaded
 
 
-def test_the_schema_holds_and_is_one(status: dict[str, Any]) -> None:
+def test_the_json_is_valid_under_its_schema(status: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(status_schema())
     jsonschema.validate(status, status_schema())
 
@@ -59,7 +59,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from objects(part)
 
 
-def test_a_key_more_or_less_anywhere_is_against_the_schema(status: dict[str, Any]) -> None:
+def test_a_missing_or_additional_key_is_invalid_under_the_schema(status: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(status_schema())
     chain = status["chains"][0]
     segment = chain["stages"][1]["segments"][0]
@@ -73,7 +73,7 @@ def test_a_key_more_or_less_anywhere_is_against_the_schema(status: dict[str, Any
         place[key] = value
 
 
-def test_the_model_reaches_from_the_project_to_the_attempt(status: dict[str, Any]) -> None:
+def test_the_schema_covers_everything_from_project_to_attempt(status: dict[str, Any]) -> None:
     assert [group["name"] for group in status["projects"] + status["sweeps"]] == ["p", "s"]
     (chain,) = status["chains"]
     train = chain["stages"][1]
@@ -86,7 +86,7 @@ def test_the_model_reaches_from_the_project_to_the_attempt(status: dict[str, Any
     assert train["segments"][1]["queue_wait_s"] is not None
 
 
-def test_the_command_prints_what_the_schema_says(tmp_path: Path) -> None:
+def test_the_command_prints_the_schema(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     printed = CliRunner().invoke(command, ["-w", str(workspace.root), "--json"]).output
     jsonschema.validate(json.loads(printed), status_schema())

@@ -75,7 +75,7 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
         ([StageDone()], [], "done", None),
     ],
 )
-def test_what_resumes_by_itself_needs_no_person(
+def test_stages_that_resume_by_themselves_need_no_person(
     events: list[Event], jobs: list[SeenJob], state: str, why: str | None
 ) -> None:
     found = judged(events, *jobs)
@@ -99,7 +99,7 @@ def test_what_resumes_by_itself_needs_no_person(
         ([], [seen("7", "PENDING", "DependencyNeverSatisfied")], "pending", "never start", "detour cancel"),
     ],
 )
-def test_what_does_not_go_on_by_itself_says_so_and_what_to_do(
+def test_stages_that_do_not_continue_by_themselves_say_what_to_do(
     events: list[Event], jobs: list[SeenJob], state: str, why: str, step: str
 ) -> None:
     found = judged(events, *jobs, silent_s=500.0)
@@ -108,25 +108,25 @@ def test_what_does_not_go_on_by_itself_says_so_and_what_to_do(
     assert step in (found.next_step or "")
 
 
-def test_running_for_slurm_and_silent_for_three_heartbeats_is_lost_contact() -> None:
+def test_a_job_running_in_slurm_but_silent_for_three_heartbeats_is_lost_contact() -> None:
     assert SILENT_S == 3 * HEARTBEAT_S
     assert judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S).state == "running"
     lost = judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S + 1)
     assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "runs, without a sign of life for 31s")
 
 
-def test_a_job_that_never_gave_a_sign_of_life_is_lost_contact_after_two_minutes() -> None:
+def test_a_job_without_any_event_is_lost_contact_after_two_minutes() -> None:
     assert judged([], seen("7", "RUNNING", started_s=NOW_S - START_S)).state == "running"
     lost = judged([STARTED, ASKED], seen("7", "RUNNING", started_s=NOW_S - START_S - 1), silent_s=500.0)
     assert (lost.state, lost.needs) == ("lost contact", True)
     assert (lost.job, lost.why) == ("7", "started 2m01s ago, and has given no sign of life")
 
 
-def test_silent_where_slurm_does_not_say_is_unknown_and_no_failure() -> None:
+def test_a_silent_job_is_unknown_and_not_failed_if_slurm_does_not_answer() -> None:
     assert judged([STARTED], silent_s=500.0).state == "unknown"
 
 
-def test_what_a_person_has_cancelled_says_so_and_how_to_have_it_again() -> None:
+def test_a_stage_cancelled_by_a_person_says_so_and_how_to_run_it_again() -> None:
     found = judged([STARTED, ASKED], seen("7", "CANCELLED by 1000"))
     assert (found.state, found.needs, found.why) == ("cancelled", False, "cancelled after it started")
     assert "detour retry" in (found.next_step or "")
@@ -141,13 +141,13 @@ def test_what_a_person_has_cancelled_says_so_and_how_to_have_it_again() -> None:
         ([STARTED, SAVED], [seen("7", "TIMEOUT")], None),
     ],
 )
-def test_a_reason_that_slurm_gives_is_said_of_one_job_and_what_a_stage_says_of_none(
+def test_a_reason_of_slurm_is_shown_for_one_job_and_not_if_the_stage_has_its_own(
     events: list[Event], jobs: list[SeenJob], job: str | None
 ) -> None:
     assert judged(events, *jobs, silent_s=500.0).job == job
 
 
-def test_a_promotion_that_is_done_is_promoted() -> None:
+def test_a_finished_promotion_is_promoted() -> None:
     assert judged([StageDone()], kind="promote").state == "promoted"
 
 
@@ -155,17 +155,17 @@ def test_a_promotion_that_is_done_is_promoted() -> None:
     ("reason", "wait"),
     [("Dependency", "eligible"), ("BeginTime", "eligible"), ("Priority", "start"), ("QOSMaxJobsPerUserLimit", "start")],
 )
-def test_a_reason_tells_which_of_the_two_waits_it_is(reason: str, wait: str) -> None:
+def test_a_reason_distinguishes_the_two_kinds_of_wait(reason: str, wait: str) -> None:
     assert wait_of(reason, is_held=False) == wait
     assert wait_of(reason, is_held=True) == "eligible"
 
 
-def test_a_reason_never_heard_of_is_said_as_slurm_says_it() -> None:
+def test_an_unknown_reason_is_shown_as_slurm_gives_it() -> None:
     assert reason_in_words("SomethingNew", is_held=False) == "Slurm says SomethingNew"
     assert "(ReqNodeNotAvail)" in reason_in_words("ReqNodeNotAvail, UnavailableNodes:n[1-4]", is_held=False)
 
 
-def test_every_word_has_its_place_in_the_order() -> None:
+def test_every_state_has_its_place_in_the_order() -> None:
     assert len(WORDS) == len(set(WORDS)) == 16
     assert WORDS[0] == "failed"
     assert WORDS[-1] == "done"

@@ -61,23 +61,23 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 }
 
 
-def test_while_nothing_changes_it_is_shown_again(workspace: Workspace) -> None:
+def test_while_nothing_changes_the_same_status_is_shown(workspace: Workspace) -> None:
     assert text(workspace) == "as it was"
     assert text(workspace) == "as it was"
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_whatever_changes_makes_it_void(workspace: Workspace, change: str) -> None:
+def test_any_change_invalidates_the_cached_status(workspace: Workspace, change: str) -> None:
     CHANGES[change](workspace)
     assert text(workspace) is None
 
 
-def test_another_way_of_showing_it_is_another_text(workspace: Workspace) -> None:
+def test_other_options_have_their_own_text(workspace: Workspace) -> None:
     assert CachedStatus(str(workspace.root), (100, *WAY[1:])).text() is None
     assert CachedStatus(str(workspace.root), (*WAY[:3], "ba", "se")).text() is None
 
 
-def test_what_changed_while_it_was_made_is_not_kept(workspace: Workspace) -> None:
+def test_a_change_during_the_making_prevents_caching(workspace: Workspace) -> None:
     kept = CachedStatus(str(workspace.root), WAY)
     start(workspace, TRAIN)
     kept.text()
@@ -86,7 +86,7 @@ def test_what_changed_while_it_was_made_is_not_kept(workspace: Workspace) -> Non
     assert text(workspace) is None
 
 
-def test_a_damaged_file_and_one_that_others_can_write_are_none(workspace: Workspace, tmp_path: Path) -> None:
+def test_damaged_files_and_those_that_others_can_write_are_ignored(workspace: Workspace, tmp_path: Path) -> None:
     (folder,) = tmp_path.glob("detour-cache-*")
     (kept,) = folder.glob("*.status-*")
     folder.chmod(0o755)
@@ -96,7 +96,7 @@ def test_a_damaged_file_and_one_that_others_can_write_are_none(workspace: Worksp
     assert text(workspace) is None
 
 
-def test_only_what_stands_still_is_worth_keeping(workspace: Workspace) -> None:
+def test_only_a_status_that_can_stay_is_cached(workspace: Workspace) -> None:
     assert read_status(workspace).is_still
     start(workspace, TRAIN)
     assert not read_status(workspace).is_still

@@ -20,13 +20,13 @@ from tests.monitoring.made_rows import make_chain, make_row
         (["submitted", "cancelled"], "going on", "going on"),
     ],
 )
-def test_it_follows_from_the_stages(statuses: list[str], expected: Verdict, fast: Verdict) -> None:
+def test_the_verdict_follows_from_the_stages(statuses: list[str], expected: Verdict, fast: Verdict) -> None:
     rows = [make_row(id=str(number), status=status) for number, status in enumerate(statuses)]
     assert verdict([make_chain("base", rows)]) == expected
     assert verdict([make_chain("base", rows)], fail_fast=True) == fast
 
 
-def test_of_several_chains_one_that_goes_on_is_waited_for() -> None:
+def test_if_one_of_several_chains_continues_it_is_waited_for() -> None:
     ended, works = (make_chain(status, [make_row(status=status)]) for status in ("failed", "running"))
     assert verdict([ended, works]) == "going on"
     assert verdict([ended]) == "stopped"

@@ -73,7 +73,7 @@ def allocated_gpu_s(workspace: Workspace, view: LedgerView | None = None) -> lis
     return [usage.allocated_s * (usage.gpus or 0) for usage in usages if usage]
 
 
-def test_the_accounts_replace_the_journals_hours_for_good(workspace: Workspace, tag: Tag) -> None:
+def test_the_accounts_replace_the_hours_of_the_journal_for_good(workspace: Workspace, tag: Tag) -> None:
     assert allocated_gpu_s(workspace) == [320.0]
     slurm = Slurm(Sacct(row(tag)))
     assert record_accounts(view := LedgerView(workspace), slurm) == ()
@@ -82,18 +82,18 @@ def test_the_accounts_replace_the_journals_hours_for_good(workspace: Workspace, 
     assert slurm.calls == {"sacct": 1}, "what is known is not asked again"
 
 
-def test_a_run_that_never_said_a_word_counts_too(workspace: Workspace, tag: Tag) -> None:
+def test_a_run_without_events_counts_too(workspace: Workspace, tag: Tag) -> None:
     lost = row(tag, state="NODE_FAIL", started=f"{START_S - 50:.0f}", ended=f"{START_S - 20:.0f}", elapsed="30")
     record_accounts(LedgerView(workspace), Slurm(Sacct(lost, row(tag))))
     assert sorted(allocated_gpu_s(workspace)) == [120.0, 400.0]
 
 
-def test_a_slice_is_booked_as_its_share_of_a_board(workspace: Workspace, tag: Tag) -> None:
+def test_a_slice_is_recorded_as_its_share_of_a_board(workspace: Workspace, tag: Tag) -> None:
     record_accounts(LedgerView(workspace), Slurm(Sacct(row(tag, allocated="cpu=8,gres/gpu=1,gres/gpu:1g.10gb=1"))))
     assert allocated_gpu_s(workspace) == [pytest.approx(100 / 7)]
 
 
-def test_where_sacct_is_closed_the_journals_stand_and_it_is_said(workspace: Workspace, tag: Tag) -> None:
+def test_without_sacct_the_hours_of_the_journal_are_used_and_labelled(workspace: Workspace, tag: Tag) -> None:
     del tag
     (said,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))
     assert "slurmdbd is down" in said

@@ -29,7 +29,7 @@ def test_a_single_chain_is_one_job_a_step_and_one_array_of_evaluations() -> None
     ]
 
 
-def test_equal_chains_run_beside_each_other_task_by_task() -> None:
+def test_equal_chains_run_in_parallel_task_by_task() -> None:
     chains = [
         one
         for chain in "abc"
@@ -51,7 +51,7 @@ def test_equal_chains_run_beside_each_other_task_by_task() -> None:
     ]
 
 
-def test_decays_of_shared_trainings_are_one_lane_a_length() -> None:
+def test_decays_of_shared_trainings_are_one_array_for_each_length() -> None:
     trainings = [work(f"train-{arm}") for arm in "xy"]
     decays = [work(f"decay-{arm}-{length}", f"train-{arm}") for arm in "xy" for length in (1, 2)]
     assert names(lanes([*trainings, *decays])) == [
@@ -61,19 +61,19 @@ def test_decays_of_shared_trainings_are_one_lane_a_length() -> None:
     ]
 
 
-def test_what_does_not_come_out_even_waits_by_id() -> None:
+def test_stages_without_a_counterpart_in_each_chain_wait_by_id() -> None:
     trainings = [work(f"train-{arm}") for arm in "xyz"]
     decays = [work("decay-x-1", "train-x"), work("decay-x-2", "train-x"), work("decay-y-1", "train-y")]
     assert names(lanes([*trainings, *decays]))[1:] == [["decay-x-1", "decay-x-2"], ["decay-y-1"]]
 
 
-def test_many_evaluations_of_few_models_are_an_array_a_model() -> None:
+def test_many_evaluations_of_few_models_are_one_array_for_each_model() -> None:
     exports = [work("export-a"), work("export-b")]
     evaluations = [work(f"evaluate-{model}-{task}", f"export-{model}") for model in "ab" for task in range(5)]
     assert [len(lane) for lane in lanes([*exports, *evaluations])] == [2, 5, 5]
 
 
-def test_other_shapes_are_other_arrays() -> None:
+def test_stages_of_different_shape_are_in_different_arrays() -> None:
     assert names(lanes([work("a", shape="short"), work("b", shape="long"), work("c", shape="short")])) == [
         ["a", "c"],
         ["b"],
@@ -91,7 +91,7 @@ def plans(draw: st.DrawFn) -> list[Work]:
 
 
 @given(plans())
-def test_everything_once_and_behind_what_it_waits_for(plan: list[Work]) -> None:
+def test_every_stage_comes_once_and_after_those_it_waits_for(plan: list[Work]) -> None:
     laid = lanes(plan)
     assert sorted(one.stages for lane in laid for one in lane) == sorted(one.stages for one in plan)
     seen: set[str] = set()

@@ -14,7 +14,7 @@ from tests.support.past import Past
 NOW_S = 1.8e9
 
 
-def test_a_node_at_fault_is_avoided_for_some_days_on_its_cluster(tmp_path: Path) -> None:
+def test_a_faulty_node_is_avoided_for_some_days_on_its_cluster(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
     past = Past(workspace)
@@ -34,7 +34,7 @@ def test_a_node_at_fault_is_avoided_for_some_days_on_its_cluster(tmp_path: Path)
     assert [(node.name, node.why) for node in found] == [("n1", "broken GPU")]
 
 
-def test_the_jobs_ask_for_any_node_but_these() -> None:
+def test_jobs_exclude_these_nodes() -> None:
     cluster, stages = load_cluster("jean-zay"), tiny(1)
     plain = requests_of(stages, cluster)
     assert not any("exclude" in option for request in plain for option in request.resources.options)

@@ -33,7 +33,7 @@ def read(workspace: Workspace, stage: Stage) -> Stage:
     return Stage.from_json(json.loads((workspace.stage(stage.id) / "stage.json").read_bytes()))
 
 
-def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> None:
+def test_every_stage_and_every_chain_is_written_once(workspace: Workspace) -> None:
     written = plans("one", "two")
     write_chains(workspace, written, load_cluster("local"))
     for stage in written[0].stages:
@@ -45,7 +45,7 @@ def test_every_stage_is_written_once_and_every_chain(workspace: Workspace) -> No
         assert shown["site"]["pue"]["value"] == 1.0
 
 
-def test_what_a_kill_cut_short_is_written_again(workspace: Workspace) -> None:
+def test_files_left_incomplete_by_a_kill_are_written_again(workspace: Workspace) -> None:
     (plan,) = plans("one")
     write_chains(workspace, [plan], load_cluster("local"))
     path = workspace.stage(plan.stages[1].id) / "stage.json"
@@ -61,7 +61,7 @@ def microbatch(stage: Stage) -> int:
     return microbatch
 
 
-def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(workspace: Workspace) -> None:
+def test_changed_runtime_values_replace_the_file_until_the_stage_is_done(workspace: Workspace) -> None:
     (before,), (after,) = plans("one"), plans("one", microbatch=2)
     write_chains(workspace, [before], load_cluster("local"))
     first, second = (stage for stage in before.stages if isinstance(stage, PretrainStage))
@@ -72,7 +72,7 @@ def test_another_way_of_running_replaces_the_file_until_the_stage_is_done(worksp
     assert microbatch(read(workspace, second)) == 2
 
 
-def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspace: Workspace) -> None:
+def test_a_chain_has_a_link_to_its_encoder_that_follows_a_changed_recipe(workspace: Workspace) -> None:
     (plan,) = plans("one")
     write_chains(workspace, [plan], load_cluster("local"))
     link = workspace.root / "models" / "one"
@@ -86,7 +86,7 @@ def test_a_chain_has_a_link_to_its_encoder_which_a_changed_recipe_moves(workspac
     assert [path.name for path in link.parent.iterdir()] == ["one"]
 
 
-def test_a_past_month_of_many_journals_becomes_one_file(workspace: Workspace) -> None:
+def test_many_journals_of_a_past_month_become_one_file(workspace: Workspace) -> None:
     for number in range(MANY):
         with Journal.open(workspace, f"w{number}") as journal:
             journal.append(ChainPlanned(cluster="local", stages=[]), chain=f"chain-{number}")

@@ -49,7 +49,7 @@ def cleaned(workspace: Workspace) -> Cleaned:
     return clean(workspace, {one.path for one in removable(workspace)}, lambda holder: None)  # noqa: ARG005
 
 
-def test_what_was_agreed_goes_and_the_rest_stays(workspace: Workspace) -> None:
+def test_confirmed_items_are_removed_and_others_stay(workspace: Workspace) -> None:
     agreed = [one for one in removable(workspace) if one.kind is Kind.WORK]
     done = clean(workspace, {one.path for one in agreed}, lambda holder: None)  # noqa: ARG005
     assert [one.path for one in done.removed] == [workspace.stage("pretrain-1") / "work"]
@@ -57,7 +57,7 @@ def test_what_was_agreed_goes_and_the_rest_stays(workspace: Workspace) -> None:
     assert {one.kind for one in removable(workspace)} == {Kind.STAGE}
 
 
-def test_afterwards_nothing_is_left_to_remove(workspace: Workspace) -> None:
+def test_after_a_removal_nothing_is_left_to_remove(workspace: Workspace) -> None:
     assert len(cleaned(workspace).removed) == 3
     assert removable(workspace) == []
     assert workspace.is_done("prepare-1")
@@ -76,7 +76,7 @@ def test_a_link_that_leads_out_of_the_workspace_is_removed_and_not_followed(work
     assert not (workspace.stage("prepare-1") / "output.0001").is_symlink()
 
 
-def test_what_another_process_began_to_use_is_skipped(workspace: Workspace) -> None:
+def test_an_item_that_another_process_began_to_use_is_skipped(workspace: Workspace) -> None:
     agreed = {one.path for one in removable(workspace)}
     with claim(workspace, "pretrain-old", "an attempt"):
         done = clean(workspace, agreed, lambda holder: None)  # noqa: ARG005
@@ -85,7 +85,7 @@ def test_what_another_process_began_to_use_is_skipped(workspace: Workspace) -> N
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_a_full_disk_is_no_reason_not_to_remove_anything(tmp_path: Path) -> None:
+def test_a_full_disk_does_not_prevent_a_removal(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", size_mib=4) as disk:
         made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave(0)
@@ -94,7 +94,7 @@ def test_a_full_disk_is_no_reason_not_to_remove_anything(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_where_no_file_can_be_made_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
+def test_if_no_file_can_be_created_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", size_mib=4, inodes=500) as disk:
         made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave_no_files()
@@ -106,7 +106,7 @@ def test_where_no_file_can_be_made_it_names_what_can_be_removed_by_hand(tmp_path
         assert not made.stage("prepare-2").exists()
 
 
-def test_what_belongs_to_others_is_skipped_and_said(workspace: Workspace) -> None:
+def test_items_of_other_users_are_skipped_and_reported(workspace: Workspace) -> None:
     clean(workspace, (), lambda holder: None)  # noqa: ARG005  imports all that the other user may not read
     others = workspace.stage("pretrain-old") / "output"
     for path in (workspace.root, *workspace.root.rglob("*")):
@@ -140,7 +140,7 @@ def said_by_user(work: Callable[[], Cleaned]) -> str:
 
 
 @pytest.mark.parametrize("deletions", [1, 2, 3])
-def test_killed_while_it_deletes_it_leaves_nothing_half_and_ends_the_next_time(
+def test_a_killed_removal_leaves_nothing_half_removed_and_is_completed_next_time(
     workspace: Workspace, deletions: int
 ) -> None:
     command = [sys.executable, "-c", SLOWLY, str(workspace.root), "0.05"]

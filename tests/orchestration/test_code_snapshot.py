@@ -32,7 +32,7 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: Path) -> None:
+def test_later_edits_do_not_change_a_snapshot(tmp_path: Path, checkout: Path) -> None:
     """Run as a job would: from the folder of the submission, which is the checkout."""
     workspace = Workspace(tmp_path / "w")
     (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
@@ -56,7 +56,7 @@ def test_a_later_edit_changes_nothing_that_was_taken(tmp_path: Path, checkout: P
     assert printed == "1 1\n"
 
 
-def test_the_same_code_is_one_folder_and_other_code_another(tmp_path: Path, checkout: Path) -> None:
+def test_equal_code_shares_a_folder_and_other_code_has_its_own(tmp_path: Path, checkout: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     first = take_code_snapshot(workspace, checkout).folder
     assert take_code_snapshot(workspace, checkout).folder == first
@@ -72,7 +72,7 @@ def test_uncommitted_edits_are_kept_as_a_patch(tmp_path: Path, checkout: Path) -
     assert json.loads((code / "snapshot.json").read_text())["git_commit"]
 
 
-def test_no_secret_goes_into_a_snapshot(tmp_path: Path, checkout: Path) -> None:
+def test_no_secret_gets_into_a_snapshot(tmp_path: Path, checkout: Path) -> None:
     (checkout / ".gitignore").write_text("local.py\n")
     for name in ("launch/.env", "src/detour/token.txt", "jobs/local.py", "notes.py"):
         (checkout / name).write_text("PASSWORD = 'hidden'\n")

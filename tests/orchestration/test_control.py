@@ -82,7 +82,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.mark.parametrize("fill", [lambda disk: disk.leave(0), SmallDisk.leave_no_files])
-def test_a_full_disk_keeps_no_one_from_cancelling_and_what_was_done_is_known_later(
+def test_jobs_can_be_cancelled_on_a_full_disk_and_it_is_recorded_later(
     disk: SmallDisk, fake: FakeSlurm, fill: Callable[[SmallDisk], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -97,7 +97,7 @@ def test_a_full_disk_keeps_no_one_from_cancelling_and_what_was_done_is_known_lat
     assert fake.live()
 
 
-def test_what_was_held_and_released_on_a_full_disk_stays_so(
+def test_jobs_held_and_released_on_a_full_disk_stay_so(
     disk: SmallDisk, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -119,13 +119,13 @@ def statuses(workspace: Workspace) -> dict[str, str]:
     return {row.id: row.status for row in chain.stages}
 
 
-def test_cancel_empties_the_queue_and_frees_what_was_reserved(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_cancel_empties_the_queue_and_frees_the_reservation(workspace: Workspace, fake: FakeSlurm) -> None:
     assert reserved(workspace)
     cancel(workspace).require_done()
     assert (fake.live(), reserved(workspace)) == ([], set())
 
 
-def test_a_scancel_that_does_nothing_is_given_again_then_named(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_a_scancel_without_effect_is_repeated_and_then_reported(workspace: Workspace, fake: FakeSlurm) -> None:
     fake.order_faults = ["deaf"] * 2
     reached = cancel(workspace)
     assert reached.affected.ids == ()
@@ -137,14 +137,14 @@ def test_a_scancel_that_does_nothing_is_given_again_then_named(workspace: Worksp
     assert (fake.live(), reserved(workspace)) == ([], set())
 
 
-def test_one_deaf_scancel_is_made_up_for(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_a_single_scancel_without_effect_is_compensated(workspace: Workspace, fake: FakeSlurm) -> None:
     fake.order_faults = ["deaf"]
     cancel(workspace).require_done()
     assert fake.live() == []
 
 
 @pytest.mark.parametrize("verb", ["hold", "release"])
-def test_an_order_that_the_queue_does_not_show_is_named(workspace: Workspace, fake: FakeSlurm, verb: str) -> None:
+def test_an_order_that_the_queue_does_not_reflect_is_reported(workspace: Workspace, fake: FakeSlurm, verb: str) -> None:
     if verb == "release":
         control.hold(workspace, [CHAIN], on_wait=silent).require_done()
     fake.order_faults = ["deaf"] * 2
@@ -155,7 +155,9 @@ def test_an_order_that_the_queue_does_not_show_is_named(workspace: Workspace, fa
     assert {job.held for job in fake.live()} == {verb == "hold"}
 
 
-def test_after_a_persons_scancel_cancel_settles_what_has_left_the_queue(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_after_scancel_by_hand_cancel_records_the_jobs_that_left_the_queue(
+    workspace: Workspace, fake: FakeSlurm
+) -> None:
     for job in fake.jobs.values():
         job.state = "CANCELLED by 1000"
     cancel(workspace).require_done()
@@ -167,7 +169,7 @@ def test_after_a_persons_scancel_cancel_settles_what_has_left_the_queue(workspac
 
 @pytest.mark.parametrize("instant", range(5))
 @pytest.mark.parametrize("after", [False, True])
-def test_cancel_killed_half_way_and_run_again_settles_everything(
+def test_a_killed_cancel_run_again_completes_everything(
     workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, instant: int, after: bool
 ) -> None:
     fuse = Fuse(instant, after)
@@ -181,7 +183,7 @@ def test_cancel_killed_half_way_and_run_again_settles_everything(
     assert (fake.live(), reserved(workspace)) == ([], set())
 
 
-def test_a_cancelled_running_stage_is_shown_cancelled_at_once_and_its_time_stops(
+def test_a_cancelled_running_stage_is_shown_so_at_once_and_its_time_stops(
     workspace: Workspace, fake: FakeSlurm
 ) -> None:
     first = PLAN.stages[0]
@@ -257,7 +259,7 @@ def test_fifty_chains_are_cancelled_in_one_order_and_four_calls(
     assert len(made) <= 4
 
 
-def test_what_the_rest_of_a_sweep_still_needs_stays_until_the_last_chain_is_cancelled(
+def test_stages_needed_by_the_rest_of_a_sweep_stay_until_its_last_chain_is_cancelled(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, plans = wide
@@ -270,7 +272,7 @@ def test_what_the_rest_of_a_sweep_still_needs_stays_until_the_last_chain_is_canc
     assert fake.live() == [], "the chains that were cancelled before need nothing any more"
 
 
-def test_a_single_stage_that_many_chains_need_is_not_taken_from_them(
+def test_a_single_stage_that_many_chains_need_is_not_cancelled(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, _ = wide
@@ -282,7 +284,7 @@ def test_a_single_stage_that_many_chains_need_is_not_taken_from_them(
     assert fake.live() == []
 
 
-def test_a_stage_of_one_chain_is_cancelled_with_its_dependents_alone(
+def test_a_stage_of_one_chain_is_cancelled_with_only_its_dependents(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, plans = wide
@@ -293,7 +295,7 @@ def test_a_stage_of_one_chain_is_cancelled_with_its_dependents_alone(
     assert {tuple(set(range(50)) - job.tasks) for job in fake.live() if job.tasks and len(job.tasks) == 49} == {(7,)}
 
 
-def test_tasks_of_an_array_that_were_cancelled_before_are_not_reached_again(
+def test_tasks_of_an_array_cancelled_before_are_not_cancelled_again(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, plans = wide
@@ -320,7 +322,7 @@ def test_a_pattern_is_held_and_released_in_one_call(
     assert made.count("scontrol") == 1
 
 
-def test_a_stage_named_beside_a_chain_is_taken_from_no_other_chain(
+def test_a_stage_named_with_its_chain_is_cancelled_in_no_other_chain(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, plans = wide
@@ -334,7 +336,7 @@ def test_a_stage_named_beside_a_chain_is_taken_from_no_other_chain(
     assert shared <= units(fake)
 
 
-def test_a_stage_of_all_chains_that_have_it_is_cancelled_with_their_dependents(
+def test_a_stage_of_every_chain_of_a_sweep_is_cancelled_with_its_dependents(
     wide: tuple[Workspace, list[Plan]], fake: FakeSlurm
 ) -> None:
     workspace, _ = wide
@@ -350,7 +352,7 @@ PAIR = [
 
 
 @pytest.mark.parametrize("again", [PAIR[:1], PAIR], ids=["the chain", "the sweep"])
-def test_tasks_that_were_cancelled_out_of_arrays_are_submitted_again(
+def test_tasks_cancelled_out_of_arrays_can_be_submitted_again(
     tmp_path: Path, fake: FakeSlurm, again: list[Plan]
 ) -> None:
     workspace = Workspace(tmp_path / "workspace")

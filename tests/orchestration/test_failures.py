@@ -52,7 +52,7 @@ def promotion(workspace: Workspace) -> str:
     return str(shared)
 
 
-def test_a_plan_names_the_chain_the_reason_and_the_way_out(workspace: Workspace, promotion: str) -> None:
+def test_a_plan_names_the_failed_chain_the_reason_and_the_remedy(workspace: Workspace, promotion: str) -> None:
     text = call(plan, SWEEP, "-w", workspace.root).stdout
     assert "1 failed" in text
     assert "failed: promote clm of quickstart-clm-decay-30k and 1 other chain: the loss fell by" in text
@@ -63,7 +63,9 @@ def test_a_plan_names_the_chain_the_reason_and_the_way_out(workspace: Workspace,
     assert promotion in planned(workspace)["standing"]
 
 
-def test_a_submission_says_it_first_and_leaves_out_what_cannot_run(workspace: Workspace, promotion: str) -> None:
+def test_a_submission_reports_failures_first_and_leaves_out_what_cannot_run(
+    workspace: Workspace, promotion: str
+) -> None:
     everything = call(submit, SWEEP, "-w", workspace.root.with_name("other"), *WHERE, "--dry-run").stdout
     text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--dry-run").stdout
     assert text.startswith("failed: promote clm")
@@ -73,14 +75,14 @@ def test_a_submission_says_it_first_and_leaves_out_what_cannot_run(workspace: Wo
     assert text.count("### export x2\n") == 1, "the other arm goes on"
 
 
-def test_a_retry_sends_it_too_and_a_dry_run_clears_nothing(workspace: Workspace, promotion: str) -> None:
+def test_a_retry_submits_failed_stages_and_a_dry_run_clears_nothing(workspace: Workspace, promotion: str) -> None:
     text = call(submit, SWEEP, "-w", workspace.root, *WHERE, "--retry", "--dry-run").stdout
     assert "retried now" in text
     assert promotion in text
     assert workspace.failure(promotion).exists()
 
 
-def test_what_is_cleared_is_journalled_with_its_reason(workspace: Workspace, promotion: str) -> None:
+def test_a_cleared_failure_is_recorded_with_its_reason(workspace: Workspace, promotion: str) -> None:
     data = planned(workspace)
     stage = Stage.from_json(data["stages"][promotion])
     assert clear_failures(workspace, "quickstart-sweep", [stage])["promote clm"].startswith("the loss fell")
@@ -89,7 +91,7 @@ def test_what_is_cleared_is_journalled_with_its_reason(workspace: Workspace, pro
     assert retried.event.cleared.keys() == {"promote clm"}
 
 
-def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promotion: str) -> None:
+def test_if_nothing_else_can_be_submitted_it_is_no_success(workspace: Workspace, promotion: str) -> None:
     data = planned(workspace)
     waiting = {promotion}
     for stage_id, stage in data["stages"].items():
@@ -103,7 +105,7 @@ def test_with_nothing_else_to_send_it_is_no_success(workspace: Workspace, promot
     assert "failed: promote clm of " in result.stdout, "which stage it is, and what to do, is said first"
 
 
-def test_a_run_starts_nothing_that_failed_before_without_retry(workspace: Workspace) -> None:
+def test_without_retry_a_run_starts_nothing_that_failed_before(workspace: Workspace) -> None:
     fail(workspace, next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare")), "no disk")
     result = call(run, SWEEP, "-w", workspace.root, "--quiet")
     assert "failed: prepare of quickstart-clm-decay-30k and 3 other chains: no disk" in result.stdout
@@ -112,7 +114,7 @@ def test_a_run_starts_nothing_that_failed_before_without_retry(workspace: Worksp
     assert not list((workspace.root / "stages").glob("*/attempts")), "nothing was started"
 
 
-def test_a_marker_that_cannot_be_read_still_counts(workspace: Workspace) -> None:
+def test_an_unreadable_failure_marker_still_counts(workspace: Workspace) -> None:
     prepare = next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare"))
     fail(workspace, prepare)
     workspace.failure(prepare).write_text("[]")

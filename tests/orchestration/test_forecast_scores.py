@@ -68,7 +68,7 @@ def loss(actual: float, quantile: float, share: float) -> float:
     return share * (actual - quantile) if actual > quantile else (1 - share) * (quantile - actual)
 
 
-def test_each_forecast_that_was_made_before_the_start_has_one_score_and_its_loss(workspace: Workspace) -> None:
+def test_each_forecast_from_before_the_start_has_one_score_with_its_loss(workspace: Workspace) -> None:
     known = lines(workspace)
     started = {one["job"]: one["wall_s"] for one in known if one["kind"] == "attempt.started"}
     expected = {}
@@ -83,7 +83,7 @@ def test_each_forecast_that_was_made_before_the_start_has_one_score_and_its_loss
     assert found == pytest.approx(expected)
 
 
-def test_status_says_of_the_last_forty_jobs_what_a_count_over_the_journals_says(workspace: Workspace) -> None:
+def test_the_status_agrees_with_a_count_over_the_journals_for_the_last_forty_jobs(workspace: Workspace) -> None:
     first: dict[str, dict[str, Any]] = {}
     for one in lines(workspace):
         if one["kind"] == "forecast.scored":

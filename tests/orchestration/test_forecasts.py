@@ -97,7 +97,7 @@ def now_of(workspace: Workspace) -> float:
     return LedgerView(workspace).state.stages["pretrain-1"].submitted_s["7"] + 60
 
 
-def test_a_pending_job_is_forecast_from_the_history_and_its_chain_along_with_it(workspace: Workspace) -> None:
+def test_a_pending_job_and_its_chain_are_forecast_from_the_history(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     made = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
@@ -115,7 +115,7 @@ def test_a_pending_job_is_forecast_from_the_history_and_its_chain_along_with_it(
     assert made.warnings == (), made.warnings
 
 
-def test_every_forecast_is_written_down_once_and_shown_while_it_stands(workspace: Workspace) -> None:
+def test_every_forecast_is_recorded_once_and_shown_while_it_holds(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     first = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
@@ -126,7 +126,7 @@ def test_every_forecast_is_written_down_once_and_shown_while_it_stands(workspace
     assert slurm.calls.count("history") == 1, "it is read once an hour"
 
 
-def test_when_the_job_has_started_its_forecast_is_scored_and_status_says_so(workspace: Workspace) -> None:
+def test_after_the_start_of_a_job_its_forecast_is_scored_and_shown_in_the_status(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
@@ -145,7 +145,7 @@ def test_when_the_job_has_started_its_forecast_is_scored_and_status_says_so(work
     assert (made.accuracy.jobs, made.accuracy.by_p50, made.accuracy.by_p90) == (1, 1.0, 1.0)
 
 
-def test_what_is_submitted_gets_a_forecast_without_a_question_to_slurm(workspace: Workspace) -> None:
+def test_submitted_jobs_get_a_forecast_without_a_query_to_slurm(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     read_history(workspace, Slurm(slurm), now_s)
@@ -158,7 +158,7 @@ def test_what_is_submitted_gets_a_forecast_without_a_question_to_slurm(workspace
     assert len(LedgerView(workspace).commands(ForecastMade)) == 1
 
 
-def test_what_was_pending_when_the_history_was_read_is_not_taken_to_be_so_days_later(workspace: Workspace) -> None:
+def test_jobs_pending_when_the_history_was_read_are_not_assumed_so_days_later(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     history = read_history(workspace, Slurm(slurm), now_s - 3 * 86_400.0)
@@ -172,7 +172,7 @@ def test_what_was_pending_when_the_history_was_read_is_not_taken_to_be_so_days_l
     assert entry.event.start_p90_s == pytest.approx(now_s - 60 + expected.p90_s)
 
 
-def test_a_job_that_starts_before_submit_returns_gets_the_forecast_that_it_would_have_had(workspace: Workspace) -> None:
+def test_a_job_that_starts_before_submit_returns_gets_the_same_forecast(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     read_history(workspace, Slurm(slurm), now_s - 120)
@@ -190,7 +190,7 @@ def test_a_job_that_starts_before_submit_returns_gets_the_forecast_that_it_would
 
 
 @pytest.mark.parametrize("age_s", [None, 8 * 86_400.0])
-def test_without_a_recent_history_what_is_submitted_gets_none(workspace: Workspace, age_s: float | None) -> None:
+def test_without_a_recent_history_submitted_jobs_get_no_forecast(workspace: Workspace, age_s: float | None) -> None:
     now_s = now_of(workspace)
     if age_s is not None:
         read_history(workspace, Slurm(FakeSlurm(now_s)), now_s - age_s)
@@ -199,7 +199,7 @@ def test_without_a_recent_history_what_is_submitted_gets_none(workspace: Workspa
 
 
 @pytest.mark.parametrize("error", [UserError("no room"), PermissionError("no room")])
-def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
+def test_a_forecast_that_cannot_be_recorded_ends_no_submission(
     workspace: Workspace, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -212,7 +212,7 @@ def test_a_forecast_that_cannot_be_written_down_ends_no_submission(
     assert said == ("these forecasts are not recorded, and will not be scored: no room",)
 
 
-def test_rows_of_sacct_end_at_line_feeds_only(workspace: Workspace) -> None:
+def test_rows_of_sacct_end_only_at_line_feeds(workspace: Workspace) -> None:
     """A name may contain what Python treats as the end of a line."""
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s, name="of\u2028two\x85lines\x0c")
@@ -220,7 +220,7 @@ def test_rows_of_sacct_end_at_line_feeds_only(workspace: Workspace) -> None:
     assert [wait.started_s for wait in history.waits] == [wait.started_s for wait in slurm.waits()]
 
 
-def test_without_sacct_it_says_why_there_is_no_forecast(workspace: Workspace) -> None:
+def test_without_sacct_the_reason_for_no_forecast_is_given(workspace: Workspace) -> None:
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
 

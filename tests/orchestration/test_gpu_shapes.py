@@ -30,34 +30,34 @@ def refusal(gpus: int | None, batch: int = 384, qos: str | None = None, **change
 
 
 @pytest.mark.parametrize("gpus", [None, 1, 2, 3, 4, 8])
-def test_counts_that_divide_the_batch_and_fill_nodes_pass(gpus: int | None) -> None:
+def test_counts_that_divide_the_batch_and_fill_nodes_are_accepted(gpus: int | None) -> None:
     check_gpus(stages(), cluster(), gpus)
 
 
-def test_five_of_nodes_of_four_are_refused_with_the_counts_that_would_do() -> None:
+def test_five_gpus_on_nodes_of_four_are_refused_with_the_valid_counts() -> None:
     assert refusal(5) == "--gpus 5: jean-zay has nodes of 4, and several nodes are taken whole: 4 or 8"
 
 
-def test_more_nodes_than_there_are_is_refused() -> None:
+def test_more_nodes_than_the_cluster_has_are_refused() -> None:
     assert "4 nodes of 4, and jean-zay has 3" in refusal(16, qos="long")
 
 
-def test_more_than_the_qos_gives_is_refused() -> None:
+def test_more_gpus_than_the_qos_allows_are_refused() -> None:
     assert "the QOS short of jean-zay allows a user 8 GPUs at most" in refusal(12)
 
 
-def test_a_batch_that_cannot_be_shared_equally_is_refused_with_the_nearest_counts() -> None:
+def test_a_batch_that_cannot_be_divided_equally_is_refused_with_the_nearest_counts() -> None:
     assert "the 6 sequences of a batch (batch.sequences) of pretrain clm" in refusal(4, batch=6)
     assert "take 3" in refusal(4, batch=6)
 
 
-def test_the_profiles_own_count_is_checked_too() -> None:
+def test_the_default_count_of_the_profile_is_checked_too() -> None:
     assert refusal(None, batch=6).startswith("4 GPUs per training, as in jean-zay: the 6 sequences")
 
 
-def test_a_profile_without_gpus_gives_none() -> None:
+def test_on_a_profile_without_gpus_a_count_is_refused() -> None:
     assert "has no GPU" in refusal(1, gpu=None)
 
 
-def test_without_a_training_left_no_count_is_wrong() -> None:
+def test_without_a_training_no_count_is_checked() -> None:
     check_gpus([stage for stage in tiny(1) if stage.kind != "pretrain"], cluster(), 5)

@@ -32,7 +32,7 @@ def look(labels: Path, changes: Mapping[str, Any] | None = None) -> None:
     check_files(Planner(inspect_entry).plan(make_recipe({**named, **(changes or {})})).stages)
 
 
-def test_files_that_are_what_the_recipe_says_pass(labels: Path) -> None:
+def test_files_that_match_the_recipe_pass(labels: Path) -> None:
     look(labels)
 
 
@@ -48,25 +48,25 @@ def test_files_that_are_what_the_recipe_says_pass(labels: Path) -> None:
         ({f"{TASK}.label_map": "icd10_chapter"}, "task chapter: .*: line 2: 'A' is in no ICD-10 chapter"),
     ],
 )
-def test_what_the_first_rows_show_is_reported(labels: Path, changes: Mapping[str, Any], said: str) -> None:
+def test_problems_in_the_first_rows_are_reported(labels: Path, changes: Mapping[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         look(labels, changes)
 
 
-def test_every_problem_is_reported_once_however_many_stages_have_it(labels: Path) -> None:
+def test_every_problem_is_reported_once_for_any_number_of_stages(labels: Path) -> None:
     with pytest.raises(UserError) as caught:
         look(labels, {"data.sources.labels.column": "long", f"{TASK}.label": "label"})
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_the_wrong_one_of_two_columns_of_text_is_known_by_its_absence(labels: Path, tmp_path: Path) -> None:
+def test_a_missing_text_column_is_answered_with_the_available_ones(labels: Path, tmp_path: Path) -> None:
     table = pyarrow.table({"body": ["un"], "title": ["deux"]})
     pyarrow.parquet.write_table(table, tmp_path / "notes.parquet")
     with pytest.raises(UserError, match=r"notes\.parquet: no column `text`; available: body, title"):
         look(labels, {"data.sources.labels.path": str(tmp_path / "notes.parquet")})
 
 
-def test_a_file_in_the_middle_is_looked_at_too(labels: Path, tmp_path: Path) -> None:
+def test_files_in_the_middle_are_checked_too(labels: Path, tmp_path: Path) -> None:
     for number in range(5):
         name = "content" if number == 3 else "text"
         (tmp_path / f"part-{number}.jsonl").write_text(json.dumps({name: "texte"}) + "\n")
@@ -84,7 +84,7 @@ def test_missing_files_are_left_to_the_plan(labels: Path) -> None:
     look(labels, {"data.sources.labels.path": "absent.csv"})
 
 
-def test_weights_that_were_cut_short_are_reported(labels: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_reported(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().save_pretrained(folder)
     shutil.copy(folder / "model.safetensors", tmp_path)
@@ -94,7 +94,7 @@ def test_weights_that_were_cut_short_are_reported(labels: Path, tmp_path: Path) 
         look(labels, {"model": {"pretrained": str(folder)}})
 
 
-def test_weights_that_do_not_fit_are_reported_before_anything_waits(labels: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_reported_before_submission(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().model.save_pretrained(folder)
     with pytest.raises(UserError, match=r"missing: decoder\.bias, .* `model\.head: new` draws a new head"):

@@ -51,15 +51,15 @@ def test_the_named_gpus_are_those_that_cuda_would_show(visible: str, named: list
 
 
 @pytest.mark.parametrize("visible", ["0", "GPU-8f0a", "MIG-0f0f"])
-def test_on_a_machine_without_gpus_none_is_named(visible: str) -> None:
+def test_a_machine_without_gpus_names_none(visible: str) -> None:
     assert named_gpus(visible, present=0) == ()
 
 
-def test_a_uuid_is_taken_where_the_driver_tells_none() -> None:
+def test_a_uuid_is_accepted_if_the_driver_lists_none() -> None:
     assert named_gpus("GPU-8f0a", present=1) == ("GPU-8f0a",)
 
 
-def test_of_the_named_gpus_as_many_are_used_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_of_the_named_gpus_are_used_as_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_gpus, "present_gpus", lambda: 3)
     monkeypatch.setattr(local_gpus, "nvml_uuids", lambda: [])
     assert usable_gpus(None, {}) == ("0", "1", "2")
@@ -74,7 +74,7 @@ def test_of_the_named_gpus_as_many_are_used_as_are_asked_for(monkeypatch: pytest
         usable_gpus(3, named)
 
 
-def test_gpus_that_only_the_driver_s_library_knows_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_known_only_to_the_library_of_the_driver_can_be_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_gpus, "present_gpus", lambda: 0)
     monkeypatch.setattr(local_gpus, "nvml_uuids", lambda: ["GPU-1", "GPU-2"])
     assert usable_gpus(2, {}) == ("0", "1")

@@ -66,7 +66,7 @@ def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace,
     assert (runner.failed, started) == ({}, [stage.id])
 
 
-def test_what_another_command_ran_and_left_is_taken_up(workspace: Workspace, started: list[str]) -> None:
+def test_a_stage_that_another_command_started_and_left_is_continued(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
     runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
@@ -76,7 +76,7 @@ def test_what_another_command_ran_and_left_is_taken_up(workspace: Workspace, sta
 
 
 @pytest.mark.usefixtures("started")
-def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Workspace) -> None:
+def test_a_permanent_failure_seen_by_another_command_has_its_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
     runner = Runner(workspace, [stage], cores=1, gpus=())
     runner.step()
@@ -85,7 +85,7 @@ def test_what_another_command_saw_fail_for_good_has_its_reason(workspace: Worksp
     assert runner.failed == {stage.id: "no text"}
 
 
-def test_a_job_that_never_recorded_a_start_was_killed(workspace: Workspace, started: list[str]) -> None:
+def test_a_job_that_recorded_no_start_was_killed(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
     attempted(workspace, stage, "yesterday's", "no memory")
     runner = Runner(workspace, [stage], cores=1, gpus=())
@@ -120,7 +120,7 @@ def test_a_chain_whose_stages_are_done_has_nothing_to_run(order: LocalOrder) -> 
     assert order.is_done
 
 
-def test_a_finished_chain_with_a_damaged_plan_is_written_again(order: LocalOrder) -> None:
+def test_a_damaged_plan_of_a_finished_chain_is_written_again(order: LocalOrder) -> None:
     plan_file(order.workspace, "quickstart").write_text("{")
     assert not order.is_done
     ran = run_here(order, on_caps=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)

@@ -50,7 +50,7 @@ def wait_for_log(workspace: Workspace, said: list[str], sleep: Callable[[float],
     return awaited(workspace, ["base"], None, 0, err=False, on_wait=said.append, sleep=sleep)
 
 
-def test_a_log_that_is_not_there_yet_is_waited_for_and_that_is_said_once(workspace: Workspace) -> None:
+def test_a_log_that_does_not_exist_yet_is_awaited_with_one_message(workspace: Workspace) -> None:
     said, looks = list[str](), list[float]()
 
     def sleep(seconds: float) -> None:
@@ -62,19 +62,19 @@ def test_a_log_that_is_not_there_yet_is_waited_for_and_that_is_said_once(workspa
     assert said == [f"pretrain clm ({TRAIN.id}): no log yet of job 8"]
 
 
-def test_what_is_cancelled_before_it_wrote_a_log_is_not_waited_for(workspace: Workspace) -> None:
+def test_a_log_of_a_stage_cancelled_before_it_wrote_is_not_awaited(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="base: ended without a log"):
         wait_for_log(workspace, [], lambda _: cancel(workspace))
 
 
-def test_a_log_is_left_when_its_stage_was_cancelled(workspace: Workspace) -> None:
+def test_following_ends_when_the_stage_is_cancelled(workspace: Workspace) -> None:
     log_of(workspace).write_text("loading\n")
     part = log_part(workspace, [TRAIN.id])
     lines = followed(workspace, part, lambda _: None, lambda _: cancel(workspace))
     assert list(lines) == ["loading"]
 
 
-def test_what_a_stage_says_after_its_marker_is_shown_too_and_no_more_is_waited_for(workspace: Workspace) -> None:
+def test_lines_after_the_marker_of_the_stage_are_shown_and_no_more_awaited(workspace: Workspace) -> None:
     log_of(workspace).write_text("loading\n")
     mark_done(workspace, TRAIN)
     part = log_part(workspace, [TRAIN.id])
@@ -88,7 +88,7 @@ def test_what_a_stage_says_after_its_marker_is_shown_too_and_no_more_is_waited_f
     assert list(followed(workspace, part, lambda _: None, sleep)) == ["loading", "done, without a line end"]
 
 
-def test_of_a_chain_the_log_of_the_next_stage_is_waited_for_and_none_once_all_have_ended(workspace: Workspace) -> None:
+def test_following_a_chain_awaits_the_log_of_the_next_stage_until_all_have_ended(workspace: Workspace) -> None:
     log = workspace.root / "submissions" / PREPARE.id / "7_0_log.out"
     log.parent.mkdir(parents=True)
     log.write_text("read 7 files\n")
@@ -110,7 +110,7 @@ def test_of_a_chain_the_log_of_the_next_stage_is_waited_for_and_none_once_all_ha
     assert next_of(workspace, ["base"], after, lambda: None, lambda _: None) is None
 
 
-def test_it_is_followed_into_the_next_attempt_and_to_the_end(
+def test_following_continues_into_the_next_attempt_until_the_end(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Endings, "have_ended", lambda _, stages: workspace.is_done(*stages))
@@ -144,7 +144,7 @@ def test_it_is_followed_into_the_next_attempt_and_to_the_end(
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_log_that_is_cut_short_or_replaced_is_read_from_its_new_start(workspace: Workspace, in_place: bool) -> None:
+def test_a_truncated_or_replaced_log_is_read_from_its_new_start(workspace: Workspace, in_place: bool) -> None:
     """As by a site that truncates the output of requeued jobs, or a person's `mv`."""
     log_of(workspace).write_text("one\ntwo\nunfini")
     lines = followed(workspace, log_part(workspace, ["base"]), on_next=lambda part: None, sleep=lambda seconds: None)  # noqa: ARG005

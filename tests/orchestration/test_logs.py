@@ -41,23 +41,23 @@ def said(part: LogPart) -> list[str]:
     return [line for line in part.lines() if "begins" not in line]
 
 
-def test_without_a_wish_it_is_the_last_attempts(workspace: Workspace) -> None:
+def test_the_default_log_is_that_of_the_last_attempt(workspace: Workspace) -> None:
     part = log_part(workspace, ["pretrain clm"])
     assert (part.job, part.attempt, said(part)) == ("8", 3, ["step 4"])
 
 
-def test_the_attempt_before_a_requeue_is_there_at_once_in_the_same_file(workspace: Workspace) -> None:
+def test_the_attempt_before_a_requeue_is_found_in_the_same_file(workspace: Workspace) -> None:
     assert said(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
     assert said(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
     assert said(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
     assert said(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
 
 
-def test_each_rank_has_its_own(workspace: Workspace) -> None:
+def test_each_rank_has_its_own_log(workspace: Workspace) -> None:
     assert said(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
 
 
-def test_of_a_chain_it_is_the_stage_that_gave_a_sign_last(workspace: Workspace) -> None:
+def test_the_log_of_a_chain_is_that_of_the_most_recently_active_stage(workspace: Workspace) -> None:
     assert log_part(workspace, ["base"]).stage == TRAIN.id
 
 
@@ -67,7 +67,7 @@ def submit(workspace: Workspace, stage: Stage, *jobs: str) -> None:
             journal.append(StageSubmitted(), stage=stage.id, job=job)
 
 
-def test_a_job_that_ended_before_it_began_the_stage_is_what_happened_last(workspace: Workspace) -> None:
+def test_a_job_that_ended_before_its_stage_began_is_the_most_recent_activity(workspace: Workspace) -> None:
     submit(workspace, TRAIN, "9")
     log = workspace.root / "submissions" / TRAIN.id / "9_0_log.out"
     log.write_text("ModuleNotFoundError: no module\n")
@@ -78,7 +78,7 @@ def test_a_job_that_ended_before_it_began_the_stage_is_what_happened_last(worksp
     assert log_part(workspace, ["base"], 3).job == "8"
 
 
-def test_of_segments_the_one_that_has_a_log_is_shown_and_the_first_is_waited_for(workspace: Workspace) -> None:
+def test_of_several_segments_the_one_with_a_log_is_shown_or_else_the_first_awaited(workspace: Workspace) -> None:
     submit(workspace, PREPARE, "10", "11")
     with pytest.raises(UserError, match="no log yet of job 10"):
         log_part(workspace, [PREPARE.id])
@@ -98,7 +98,7 @@ def test_of_segments_the_one_that_has_a_log_is_shown_and_the_first_is_waited_for
         (["../../etc"], None, 0, "no chain, sweep or stage"),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(
+def test_a_missing_log_is_answered_with_the_existing_ones(
     workspace: Workspace, names: list[str], attempt: int | None, rank: int, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

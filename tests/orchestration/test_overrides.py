@@ -54,7 +54,7 @@ def test_the_reason_is_kept_for_the_job_and_in_the_ledger(refused: tuple[Workspa
         ("validation_loss", "why", "promote nothing", "chain has no promotion 'promote nothing' that was refused"),
     ],
 )
-def test_what_cannot_be_overridden_changes_nothing(
+def test_an_override_that_is_not_possible_changes_nothing(
     refused: tuple[Workspace, Stage], gate: str, why: str, stage: str | None, message: str
 ) -> None:
     workspace, promotion = refused
@@ -77,7 +77,7 @@ def test_a_damaged_acceptance_accepts_nothing(tmp_path: Path) -> None:
         accepted_gates(tmp_path)
 
 
-def test_the_command_says_what_was_refused_and_what_comes_next(refused: tuple[Workspace, Stage]) -> None:
+def test_the_command_prints_what_was_refused_and_what_comes_next(refused: tuple[Workspace, Stage]) -> None:
     workspace, promotion = refused
     shown = CliRunner().invoke(command, ["chain", "validation_loss", "--why", "known", "-w", str(workspace.root)])
     assert shown.exit_code == 0

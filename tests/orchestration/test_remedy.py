@@ -36,7 +36,7 @@ class Site:
         return CommandResult(0, "", f"sbatch: Job 9 to start at {at_s} using 4 processors on nodes n1 in partition p")
 
 
-def test_half_the_time_comes_first_then_the_profiles_other_qos() -> None:
+def test_half_the_time_is_tried_first_and_then_another_qos_of_the_profile() -> None:
     cluster = load_cluster("jean-zay")
     asked = {"time": "1200", "qos": "qos_gpu_h100-t3", "gres": "gpu:4"}
     first, *others = candidates(asked, cluster)
@@ -49,7 +49,7 @@ def test_a_limit_of_an_hour_is_not_halved() -> None:
     assert ("--time=29",) not in list(candidates({"time": "59"}, load_cluster("jean-zay")))
 
 
-def test_what_starts_earlier_is_named_and_neither_hold_nor_dependency_is_asked_for(tmp_path: Path) -> None:
+def test_the_earlier_start_is_named_and_neither_hold_nor_dependency_passed(tmp_path: Path) -> None:
     script, site = tmp_path / "job.sh", Site()
     script.write_text(SCRIPT)
     found = try_remedies(Slurm(site), script, load_cluster("jean-zay"))
@@ -61,5 +61,5 @@ def test_what_starts_earlier_is_named_and_neither_hold_nor_dependency_is_asked_f
     assert not any("--hold" in text or "--dependency" in text for text in site.scripts)
 
 
-def test_a_script_that_is_gone_has_no_remedy(tmp_path: Path) -> None:
+def test_a_missing_script_has_no_remedy(tmp_path: Path) -> None:
     assert try_remedies(Slurm(Site()), tmp_path / "gone.sh", load_cluster("jean-zay")) is None

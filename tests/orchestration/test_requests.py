@@ -74,7 +74,7 @@ def dependencies(requests: Sequence[JobRequest]) -> dict[str, list[str]]:
     }
 
 
-def test_a_chain_is_a_job_a_stage_and_one_array_of_evaluations() -> None:
+def test_a_chain_has_a_job_for_each_stage_and_one_array_of_evaluations() -> None:
     requests = requests_of(stages_of([load_recipe(RECIPES / "moderncamembert-bio-base.yaml")]))
     assert [request.label for request in requests] == [
         *["prepare", "pretrain clm", "promote clm", "pretrain mlm", "promote mlm", "export"],
@@ -85,7 +85,7 @@ def test_a_chain_is_a_job_a_stage_and_one_array_of_evaluations() -> None:
     assert len(evaluations.tasks) == 1 + 5 * 2 + 2 * 9, "by the seeds that the profile says one job should carry"
 
 
-def test_chains_of_one_shape_are_sent_as_arrays_that_correspond() -> None:
+def test_chains_of_one_shape_are_sent_as_corresponding_arrays() -> None:
     requests = requests_of(tiny(12))
     assert [(request.label, len(request.tasks), request.segments) for request in requests] == [
         ("prepare", 1, 1),
@@ -114,7 +114,7 @@ def test_sbatch_calls_grow_with_shapes_and_not_with_chains() -> None:
     assert few == many == 10
 
 
-def test_what_is_done_is_left_out_and_the_rest_still_corresponds() -> None:
+def test_done_stages_are_left_out_and_the_rest_still_corresponds() -> None:
     stages = tiny(6)
     promoted = [stage.id for stage in stages if stage.kind in ("prepare", "pretrain", "promote")]
     done = {*promoted, next(stage.id for stage in stages if stage.kind == "export")}
@@ -133,7 +133,7 @@ def test_what_is_done_is_left_out_and_the_rest_still_corresponds() -> None:
     assert shown["summarize"][0].startswith("afterok:")
 
 
-def test_a_task_that_falls_out_later_is_waited_for_by_id_and_never_by_the_wrong_number() -> None:
+def test_a_task_that_drops_out_later_is_waited_for_by_id_and_never_by_a_wrong_number() -> None:
     requests = requests_of(tiny(4))
     export = next(request for request in requests if request.label == "export x4")
     promoted = next(request for request in requests if request.label == "promote mlm x4")
@@ -146,7 +146,7 @@ def test_a_task_that_falls_out_later_is_waited_for_by_id_and_never_by_the_wrong_
     assert str(dependency_of(swapped, 1, sent_all([less, swapped]))) == "afterok:101"
 
 
-def test_long_trainings_share_no_array_with_short_ones() -> None:
+def test_long_and_short_trainings_share_no_array() -> None:
     stages = stages_of(
         [make_recipe({"name": f"c{tokens}", "phases.mlm.tokens": tokens}) for tokens in (2048, 10**8, 2 * 10**12)]
     )
@@ -155,7 +155,7 @@ def test_long_trainings_share_no_array_with_short_ones() -> None:
 
 
 @pytest.mark.parametrize(("limit", "length"), [(10, 5), (1000, 12), (1, 1)])
-def test_arrays_keep_within_what_the_site_takes(limit: int, length: int) -> None:
+def test_arrays_stay_within_the_limits_of_the_site(limit: int, length: int) -> None:
     cluster = load_cluster("jean-zay")
     qos = tuple(one.model_copy(update={"submitted_jobs": limit}) if one.default else one for one in cluster.qos)
     requests = requests_of(tiny(12), cluster.model_copy(update={"qos": qos}))
@@ -168,7 +168,7 @@ def test_arrays_keep_within_what_the_site_takes(limit: int, length: int) -> None
         assert all(str(dependency_of(export, 1, shown)).startswith("aftercorr:") for export in exports)
 
 
-def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:
+def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
     by_label = {
         request.label: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))
     }
@@ -177,7 +177,7 @@ def test_a_limit_on_what_runs_at_once_is_for_evaluations() -> None:
 
 
 @pytest.mark.parametrize("segments", [0, 101])
-def test_numbers_that_no_queue_takes_are_refused(segments: int) -> None:
+def test_impossible_numbers_of_jobs_are_refused(segments: int) -> None:
     with pytest.raises(UserError, match=f"{segments} segments: expected 1 to 100"):
         JobOptions(segments=segments)
     with pytest.raises(UserError, match="20000 evaluations at once: expected 1 to 10,000"):

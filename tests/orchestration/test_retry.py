@@ -85,7 +85,7 @@ def resources(retry: Retry) -> Mapping[str, Any]:
     return {request.label: request.resources for request in retry.order.requests}
 
 
-def test_the_options_of_the_submission_hold_unless_they_are_given_again(case: Case) -> None:
+def test_the_options_of_the_submission_apply_unless_given_again(case: Case) -> None:
     case.submit(JobOptions(gpus=1, wall_s=3600, segments=2))
     case.end_jobs()
     case.fail("pretrain clm")
@@ -96,7 +96,7 @@ def test_the_options_of_the_submission_hold_unless_they_are_given_again(case: Ca
     assert resources(case.retry(gpus=2))["pretrain clm"].gpus_per_node == 2
 
 
-def test_a_chain_without_options_is_submitted_as_the_profile_says(case: Case) -> None:
+def test_a_chain_without_options_is_submitted_with_those_of_the_profile(case: Case) -> None:
     case.workspace.create()
     write_chains(case.workspace, case.planned.plans, load_cluster("jean-zay"))
     again = case.retry()
@@ -104,7 +104,7 @@ def test_a_chain_without_options_is_submitted_as_the_profile_says(case: Case) ->
     assert again.order.continuation.options == JobOptions()
 
 
-def test_a_profile_that_was_a_file_is_still_known(case: Case, tmp_path: Path) -> None:
+def test_a_profile_given_as_a_file_is_still_known(case: Case, tmp_path: Path) -> None:
     profile = tmp_path / "ours.yaml"
     profile.write_text(f"extends: {profile_path('jean-zay')}\nname: ours\n")
     case.submit(cluster=str(profile))
@@ -115,7 +115,7 @@ def test_a_profile_that_was_a_file_is_still_known(case: Case, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", [{"cluster": None}, {"profile": {"name": 3}}, {"options": {"gpus_": 1}}])
-def test_a_chains_file_without_what_a_retry_needs_is_named(case: Case, damage: dict[str, Any]) -> None:
+def test_a_chain_file_without_what_a_retry_needs_is_named(case: Case, damage: dict[str, Any]) -> None:
     case.submit()
     path = plan_file(case.workspace, CHAIN)
     path.write_text(json.dumps(json.loads(path.read_text()) | damage))
@@ -123,7 +123,7 @@ def test_a_chains_file_without_what_a_retry_needs_is_named(case: Case, damage: d
         case.retry()
 
 
-def test_a_failure_is_cleared_when_the_order_is_sent_and_not_before(case: Case) -> None:
+def test_a_failure_is_cleared_only_when_the_order_is_sent(case: Case) -> None:
     case.submit()
     case.end_jobs()
     failed = case.fail("prepare")
@@ -173,7 +173,7 @@ def test_a_damaged_output_is_made_again(case: Case, damage: str) -> None:
     assert any("prepare" in job.name for job in case.fake.live())
 
 
-def test_submitting_again_with_retry_makes_damaged_outputs_again_too(case: Case) -> None:
+def test_submit_with_retry_makes_damaged_outputs_again(case: Case) -> None:
     case.submit()
     case.end_jobs()
     (case.finish("prepare") / "result").write_text("PREPARE")
@@ -184,7 +184,7 @@ def test_submitting_again_with_retry_makes_damaged_outputs_again_too(case: Case)
     )
 
 
-def test_running_again_with_retry_makes_damaged_outputs_again_too(case: Case) -> None:
+def test_run_with_retry_makes_damaged_outputs_again(case: Case) -> None:
     case.workspace.create()
     (case.finish("prepare") / "result").write_text("PREPARE")
     order = local_order(case.workspace, case.planned, load_cluster("local"), retry=True)
@@ -192,7 +192,7 @@ def test_running_again_with_retry_makes_damaged_outputs_again_too(case: Case) ->
     assert case.stages["prepare"].id in order.prices
 
 
-def test_another_stages_output_is_made_again(case: Case) -> None:
+def test_the_output_of_another_stage_is_made_again(case: Case) -> None:
     case.submit()
     case.end_jobs()
     output = case.finish("prepare")
@@ -209,7 +209,7 @@ def test_a_sound_output_is_left_alone(case: Case) -> None:
     assert (again.damaged, output.is_dir()) == ({}, True)
 
 
-def test_what_nothing_reads_any_more_is_not_looked_at(case: Case) -> None:
+def test_outputs_that_nothing_reads_any_more_are_not_checked(case: Case) -> None:
     case.submit()
     case.end_jobs()
     for label in case.stages:
@@ -219,7 +219,7 @@ def test_what_nothing_reads_any_more_is_not_looked_at(case: Case) -> None:
 
 
 @pytest.mark.parametrize("change", ["edited", "gone"])
-def test_a_text_that_changed_is_found_out_before_anything_is_sent(case: Case, text: Path, change: str) -> None:
+def test_a_changed_text_is_detected_before_anything_is_sent(case: Case, text: Path, change: str) -> None:
     case.submit()
     case.end_jobs()
     failed = case.fail("prepare")

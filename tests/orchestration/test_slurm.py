@@ -27,7 +27,7 @@ def wrote(workspace: Workspace, user: str, monkeypatch: pytest.MonkeyPatch) -> N
         command_journal(workspace).close()
 
 
-def test_jobs_may_be_of_every_user_who_wrote_to_the_ledger_and_has_an_account(
+def test_jobs_can_belong_to_every_user_with_an_account_who_wrote_to_the_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER", "daemon")

@@ -38,13 +38,13 @@ def submit(workspace: Workspace, options: JobOptions | None = None) -> Submitted
     return send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
 
 
-def test_a_submission_brings_a_chain_in(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_a_submission_creates_its_chain(workspace: Workspace, fake: FakeSlurm) -> None:
     submit(workspace)
     assert chain_names(workspace) == ["quickstart"]
     assert fake.live()
 
 
-def test_a_finished_chain_is_known_by_a_new_name_too(workspace: Workspace) -> None:
+def test_a_finished_chain_can_get_another_name(workspace: Workspace) -> None:
     planned = detour.plan(Path(RECIPE), *OVERRIDES, "name=renamed")
     for stage in planned.shared.stages.values():
         workspace.output(stage.id).mkdir(parents=True)
@@ -67,7 +67,7 @@ def refusing(fake: FakeSlurm) -> Slurm:
     return Slurm(refuse)
 
 
-def test_what_slurm_refuses_leaves_no_chain(
+def test_a_submission_refused_by_slurm_leaves_no_chain(
     workspace: Workspace, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit_module, "Slurm", lambda **_: refusing)
@@ -77,7 +77,7 @@ def test_what_slurm_refuses_leaves_no_chain(
     assert list((workspace.root / "models").iterdir()) == []
 
 
-def test_what_slurm_refuses_leaves_a_chain_that_was_there(
+def test_a_submission_refused_by_slurm_leaves_an_existing_chain(
     workspace: Workspace, fake: FakeSlurm, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(workspace)
@@ -89,7 +89,7 @@ def test_what_slurm_refuses_leaves_a_chain_that_was_there(
     assert chain_names(workspace) == ["quickstart"]
 
 
-def test_what_is_withdrawn_after_ctrl_c_leaves_no_chain(
+def test_a_submission_withdrawn_after_ctrl_c_leaves_no_chain(
     workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
@@ -109,13 +109,13 @@ def test_what_is_withdrawn_after_ctrl_c_leaves_no_chain(
     assert fake.live() == []
 
 
-def test_nothing_is_adopted_into_a_workspace_that_is_not_there(tmp_path: Path) -> None:
+def test_a_chain_of_another_workspace_is_not_adopted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no workspace of detour"):
         control.adopt(Workspace(tmp_path / "nonexistent"), on_wait=lambda _: None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_later_submission_tells_the_time_limit_that_pending_jobs_have(workspace: Workspace, fake: FakeSlurm) -> None:
+def test_a_later_submission_states_the_time_limit_of_pending_jobs(workspace: Workspace, fake: FakeSlurm) -> None:
     submit(workspace, JobOptions(wall_s=300))
     again = submit(workspace, JobOptions(wall_s=480))
     (line,) = [line for line in submitted_lines(again, 100) if line.startswith("pretrain clm")]
@@ -123,13 +123,13 @@ def test_a_later_submission_tells_the_time_limit_that_pending_jobs_have(workspac
     assert len(fake.live()) == len(fake.jobs)
 
 
-def test_a_time_limit_shorter_than_the_grace_is_refused_with_the_arithmetic(workspace: Workspace) -> None:
+def test_a_time_limit_shorter_than_the_grace_period_is_refused_with_the_arithmetic(workspace: Workspace) -> None:
     with pytest.raises(UserError, match=r"a time limit of 1m00s less the 2m00s for saving .* leaves no time to work"):
         submit(workspace, JobOptions(wall_s=60))
     assert not workspace.root.exists()
 
 
-def test_a_link_in_place_of_a_folder_of_scripts_is_refused_before_anything_is_sent(
+def test_a_link_in_place_of_the_folder_of_scripts_is_refused_before_anything_is_sent(
     workspace: Workspace, fake: FakeSlurm, tmp_path: Path
 ) -> None:
     order = order_for(workspace, detour.plan(Path(RECIPE), *OVERRIDES), load_cluster("jean-zay"), JobOptions())
@@ -159,7 +159,7 @@ def test_a_second_mount_finds_the_jobs_of_the_first(tmp_path: Path, fake: FakeSl
     assert fake.jobs == sent
 
 
-def test_a_copy_submits_jobs_of_its_own_and_cancels_none_of_the_originals(
+def test_a_copy_submits_its_own_jobs_and_cancels_none_of_the_original(
     workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "Slurm", lambda **_: Slurm(fake))

@@ -39,7 +39,7 @@ def workspace(workspace: Workspace) -> Workspace:
 
 
 @pytest.mark.parametrize("name", available_clusters())
-def test_an_order_is_read_back_as_it_was_given(workspace: Workspace, name: str) -> None:
+def test_an_order_survives_the_round_trip(workspace: Workspace, name: str) -> None:
     ordered = replace(ORDERED, cluster=load_cluster(name))
     folder = submission_folder(workspace, "continue-x-1")
     folder.mkdir(parents=True)
@@ -57,12 +57,12 @@ def test_a_wave_ends_with_all_segments_of_stages_without_dependents() -> None:
     assert last_jobs(requests, jobs) == ["2", "3", "4"]
 
 
-def test_a_wave_that_brought_nothing_further_is_the_last(workspace: Workspace) -> None:
+def test_a_wave_without_progress_is_the_last(workspace: Workspace) -> None:
     with pytest.raises(StageFailed, match="made no progress"):
         send_wave(workspace, ORDERED, ordered_s=0.0)
 
 
-def test_what_failed_for_good_is_left_out_with_all_that_needs_it(
+def test_permanently_failed_stages_and_their_dependents_are_left_out(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     (workspace.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)

@@ -42,7 +42,7 @@ def ask(workspace: Workspace, folder: Path, waits_s: float | None, monkeypatch: 
     return when_to_start(workspace, planned, stages, price, factors, NOW_S)
 
 
-def test_a_plan_that_is_not_queued_is_shown_after_the_usual_wait_of_its_shape(
+def test_a_plan_that_is_not_queued_starts_after_the_usual_wait_of_its_shape(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = ask(workspace, tmp_path, 7200.0, monkeypatch)
@@ -52,7 +52,7 @@ def test_a_plan_that_is_not_queued_is_shown_after_the_usual_wait_of_its_shape(
     assert found.starts[0].co2_g.expected < found.expected.co2_g.expected < found.most.co2_g.expected
 
 
-def test_without_sacct_nothing_is_said_of_the_queue(
+def test_without_sacct_nothing_is_said_about_the_queue(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = ask(workspace, tmp_path, None, monkeypatch)
@@ -60,7 +60,7 @@ def test_without_sacct_nothing_is_said_of_the_queue(
     assert found.least is found.starts[0]
 
 
-def test_a_file_that_is_not_there_is_named(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(workspace: Workspace, tmp_path: Path) -> None:
     planned = detour.plan("moderncamembert-bio-base")
     stages = list(planned.shared.stages.values())
     price = price_in(workspace, State(), stages, load_cluster("jean-zay"), None)

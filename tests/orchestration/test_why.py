@@ -70,7 +70,7 @@ def test_a_failed_stage_is_judged_by_its_log_and_the_accounts(workspace: Workspa
     assert json.loads(ticket.read_text())["sacct"][0]["ExitCode"] == "1:0"
 
 
-def test_a_failure_whose_event_was_lost_is_judged_by_its_marker(workspace: Workspace) -> None:
+def test_a_failure_without_its_event_is_judged_by_its_marker(workspace: Workspace) -> None:
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed")
     past.write()
@@ -81,7 +81,7 @@ def test_a_failure_whose_event_was_lost_is_judged_by_its_marker(workspace: Works
     assert judged.verdict.first.quote == "event stage.failed reason=the gradient was not finite in 20 steps in a row"
 
 
-def test_accounts_that_do_not_answer_are_said_to_be_unreadable(workspace: Workspace) -> None:
+def test_accounts_that_do_not_answer_are_reported_as_unreadable(workspace: Workspace) -> None:
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed")
     past.write()
@@ -102,7 +102,7 @@ def test_a_pending_stage_is_explained_by_the_job_that_blocks_it(workspace: Works
     assert found.pending.waits.until_eligible_s is not None
 
 
-def test_of_several_segments_the_one_that_ran_last_is_judged(workspace: Workspace) -> None:
+def test_of_several_segments_the_last_one_that_ran_is_judged(workspace: Workspace) -> None:
     stage, first, second = stage_named(workspace, "prepare"), Past(workspace), Past(workspace, "other")
     for past, job in ((first, "7"), (second, "8")):
         past.add("submit.stage", 50.0, {}, stage, job=job)
@@ -113,7 +113,7 @@ def test_of_several_segments_the_one_that_ran_last_is_judged(workspace: Workspac
     assert (found.found.job, found.verdict.cause) == ("7", "output_path")
 
 
-def test_a_task_of_an_array_that_waits_is_found_among_the_others(workspace: Workspace) -> None:
+def test_a_pending_task_of_an_array_is_found_among_the_others(workspace: Workspace) -> None:
     past = Past(workspace)
     past.add("submit.stage", 50.0, {}, stage_named(workspace, "evaluate"), job="9_1")
     past.write()
@@ -122,7 +122,7 @@ def test_a_task_of_an_array_that_waits_is_found_among_the_others(workspace: Work
     assert (found.found.job, found.verdict.cause) == ("9_1", "waiting")
 
 
-def test_a_stage_that_was_cancelled_before_it_began_is_judged_by_the_accounts(workspace: Workspace) -> None:
+def test_a_stage_cancelled_before_it_began_is_judged_by_the_accounts(workspace: Workspace) -> None:
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.add("submit.stage", 50.0, {}, stage)
     past.add("cancel.stage", 60.0, {}, stage)
@@ -147,7 +147,7 @@ def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task:
     assert list(found.found.evidence.log or ()) == [f"ModuleNotFoundError: No module named 'task{task}'"]
 
 
-def test_the_stages_of_a_chain_are_judged_for_one_squeue_and_one_sacct(workspace: Workspace) -> None:
+def test_the_stages_of_a_chain_cost_one_squeue_and_one_sacct(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, kind in enumerate(("prepare", "export", "summarize"), start=7):
         past.attempt(stage_named(workspace, kind), 1000.0, 60.0, outcome="failed", job=str(number))
@@ -157,7 +157,7 @@ def test_the_stages_of_a_chain_are_judged_for_one_squeue_and_one_sacct(workspace
     assert slurm.calls == {"squeue": 1, "sacct": 1}
 
 
-def test_where_all_is_done_one_stage_says_so(workspace: Workspace) -> None:
+def test_if_all_stages_are_done_one_of_them_says_so(workspace: Workspace) -> None:
     for stage in (workspace.root / "stages").iterdir():
         (stage / "output").mkdir()
         (stage / "output" / "manifest.json").write_text("{}")
@@ -166,11 +166,11 @@ def test_where_all_is_done_one_stage_says_so(workspace: Workspace) -> None:
     assert only.stage.kind == "prepare"
 
 
-def test_a_name_of_nothing_is_refused(workspace: Workspace) -> None:
+def test_an_unknown_name_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="qickstart"):
         why(workspace, "qickstart", Slurm(Site()))
 
 
-def test_an_empty_workspace_has_nothing_to_tell(tmp_path: Path) -> None:
+def test_an_empty_workspace_has_nothing_to_explain(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no chain yet"):
         why(Workspace(tmp_path), None, Slurm(Site()))

@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_opens_from_disk_asks_for_nothing_and_reports_no_error(browser: Browser, page: Path) -> None:
+def test_the_page_opens_from_disk_without_requests_or_errors(browser: Browser, page: Path) -> None:
     content, said, asked = browser.requests(page)
     assert (said, asked) == ([], [])
     figures = re.findall(r"<figure>.*?</figure>", content, re.DOTALL)
@@ -39,7 +39,7 @@ def test_it_opens_from_disk_asks_for_nothing_and_reports_no_error(browser: Brows
     assert all(figure.count("<table>") == 1 for figure in figures if "<svg" in figure)
 
 
-def test_an_error_and_a_request_would_have_been_seen(browser: Browser, tmp_path: Path) -> None:
+def test_an_error_or_a_request_would_be_detected(browser: Browser, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text('<script>nothing.at.all()</script><img src="http://example.invalid/x.png">')
     _, said, asked = browser.requests(bad)
@@ -48,7 +48,7 @@ def test_an_error_and_a_request_would_have_been_seen(browser: Browser, tmp_path:
 
 
 @pytest.mark.parametrize(("dark", "paper"), [(False, "rgb(253, 253, 251)"), (True, "rgb(21, 24, 27)")])
-def test_every_text_can_be_read_and_a_phone_need_not_scroll_sideways(
+def test_all_text_is_legible_and_a_phone_need_not_scroll_sideways(
     browser: Browser, page: Path, dark: bool, paper: str
 ) -> None:
     found = browser.measure(page, NARROW, dark)
@@ -58,7 +58,7 @@ def test_every_text_can_be_read_and_a_phone_need_not_scroll_sideways(
     assert found["overflow"] <= 0
 
 
-def test_it_prints_on_several_pages(browser: Browser, page: Path, tmp_path: Path) -> None:
+def test_the_page_prints_on_several_pages(browser: Browser, page: Path, tmp_path: Path) -> None:
     paper = tmp_path / "report.pdf"
     browser.open(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
     content = paper.read_bytes()

@@ -12,18 +12,18 @@ def said(now_s: float, zone: str) -> str:
     return note(BurnDown(None, "gpu_hours", "GPU-h", one, []))
 
 
-def test_a_period_that_is_over_is_named_by_its_last_day() -> None:
+def test_a_past_period_is_named_by_its_last_day() -> None:
     for zone in ("UTC", "Europe/Paris", "America/New_York"):
         until_s = period_of("2026-07", None, None, NOON_S, zone).until_s
         assert until_s is not None
         assert said(until_s, zone).startswith("4 GPU-h used up to the end of 2026-07-31.")
 
 
-def test_what_is_used_so_far_is_used_by_today() -> None:
+def test_the_amount_used_so_far_is_dated_today() -> None:
     assert said(NOON_S, "UTC").startswith("4 GPU-h used by 2026-07-14.")
 
 
-def test_a_cap_that_is_exceeded_is_set_against_what_was_used() -> None:
+def test_an_exceeded_cap_is_compared_with_what_was_used() -> None:
     year = (0.0, 2 * NOON_S)
     one = burn([Piece(0.0, 1.0, 250.0)], 0.0, 200.0, NOON_S, year)
     assert "The cap is exceeded by 50 GPU-h (125 % used)" in note(BurnDown("b", "gpu_hours", "GPU-h", one, []))

@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return build_report(workspace, Question(site_figure="18.9 h"), site_of, NOW_S)
 
 
-def test_in_data_a_band_is_three_columns_and_a_sum_says_what_is_not_in_it() -> None:
+def test_in_data_a_range_is_three_columns_and_a_sum_states_what_it_lacks() -> None:
     assert csv_table(Table("t", "", COLUMNS, ROWS)).splitlines() == [
         "name,energy_kwh_low,energy_kwh,energy_kwh_high,gpu_hours,gpu_hours_unknown",
         "a,1.0,2.0,3.0,4.0,1",
@@ -50,7 +50,7 @@ def test_in_data_a_band_is_three_columns_and_a_sum_says_what_is_not_in_it() -> N
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_a_name_that_a_spreadsheet_would_run_is_text(name: str) -> None:
+def test_a_name_that_a_spreadsheet_would_execute_is_text(name: str) -> None:
     (row,) = csv.DictReader(io.StringIO(csv_table(Table("t", "", COLUMNS[:1], [Row(name, None, Known(0.0))]))))
     assert row["name"] == f"'{name}"
 
@@ -60,13 +60,13 @@ def test_names_are_no_markup_in_markdown() -> None:
     assert list(markdown_table(table))[-1] == r"| a\|b\`c\* \# d | 0 |"
 
 
-def test_a_column_of_which_nothing_is_known_is_not_on_pages() -> None:
+def test_a_column_without_known_values_is_not_shown() -> None:
     unknown = Column("unknown", "unknown", words.exact, get=lambda row: None)  # noqa: ARG005
     table = Table("t", "", (*COLUMNS, unknown), ROWS)
     assert [column.name for column in table.main] == ["name", "energy_kwh", "gpu_hours"]
 
 
-def test_rows_beyond_what_a_page_shows_are_counted_and_in_the_data() -> None:
+def test_rows_beyond_the_limit_of_a_page_are_counted_and_in_the_data() -> None:
     table = Table("t", "", COLUMNS, ROWS * 5, shown=3)
     assert (len(table.main_rows), table.left_out) == (3, 7)
     assert len(csv_table(table).splitlines()) == 11
@@ -83,7 +83,7 @@ def test_every_table_is_in_json_and_in_markdown(report: Report) -> None:
     ]
 
 
-def test_a_folder_gets_everything(report: Report, tmp_path: Path) -> None:
+def test_a_folder_gets_every_format(report: Report, tmp_path: Path) -> None:
     first = write_report(report, "all", tmp_path / "out")
     assert first == tmp_path / "out" / "report.html"
     files = {path.relative_to(tmp_path / "out").as_posix() for path in first.parent.rglob("*") if path.is_file()}
@@ -94,10 +94,10 @@ def test_a_folder_gets_everything(report: Report, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "wanted"), [(None, "html"), ("a.html", "html"), ("a.MD", "md"), ("a.json", "json"), ("folder", "all")]
 )
-def test_the_ending_of_a_file_chooses_its_format(path: str | None, wanted: str) -> None:
+def test_the_suffix_of_a_file_chooses_its_format(path: str | None, wanted: str) -> None:
     assert format_for(None if path is None else Path(path)) == wanted
 
 
-def test_an_ending_without_a_format_is_refused() -> None:
+def test_an_unknown_suffix_is_refused() -> None:
     with pytest.raises(UserError, match=r"report\.pdf: no format has this ending; name a \.html, \.md or \.json"):
         format_for(Path("report.pdf"))

@@ -71,7 +71,7 @@ def page(made: Made) -> str:
     return render_html(build_report(made.workspace, Question(), site_of, made.clock.now_s))
 
 
-def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
+def test_the_page_fetches_and_runs_nothing(page: str) -> None:
     parsed = Page(page)
     assert parsed.open == []
     assert not {"script", "link", "img", "iframe", "object", "form", "image", "use"} & set(parsed.tags)
@@ -81,7 +81,7 @@ def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in parsed.attributes
 
 
-def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(page: str) -> None:
+def test_the_first_lines_state_what_was_trained_its_cost_and_its_scores(page: str) -> None:
     lede = re.search(r'<p class="lede">(.*?)</p>', page, re.DOTALL)
     assert lede
     text = re.sub(r"<[^>]+>|\s+", " ", lede[1])
@@ -91,20 +91,20 @@ def test_the_first_lines_say_what_was_trained_what_it_cost_and_what_came_out(pag
     assert re.search(r"Macro F1 7\d\.\d ± \d\.\d on icd10-chapters over 3 seeds \(± one standard deviation\)", text)
 
 
-def test_what_a_chain_took_in_a_period_is_not_said_to_be_all(made: Made) -> None:
+def test_the_cost_of_a_chain_in_a_period_is_not_called_its_total(made: Made) -> None:
     period = Period(made.clock.now_s - 86_400, None)
     report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
     assert all(". In this period it used " in one.sentence for one in chain_summaries(report))
 
 
-def test_of_a_period_in_which_nothing_ran_no_cost_is_given(made: Made) -> None:
+def test_a_period_in_which_nothing_ran_has_no_cost(made: Made) -> None:
     period = Period(made.clock.now_s + 86_400, None)
     report = build_report(made.workspace, Question(period=period), site_of, made.clock.now_s)
     assert all(one.sentence.endswith(". Nothing ran on it in this period.") for one in chain_summaries(report))
     assert any(warning.startswith("all of the work on ") for warning in report.warnings)
 
 
-def test_what_became_of_the_rows_of_each_source_is_one_table_for_chains_that_share_it(page: str) -> None:
+def test_chains_that_share_a_source_share_the_table_of_its_rows(page: str) -> None:
     (row,) = re.findall(r'<tr><th scope="row" class="short">icd10</th>(.*?)</tr>', page)
     assert re.findall(r">([^<]+)</td>", row) == ["42,886", "27,206", "181,000"]
 
@@ -115,7 +115,7 @@ def test_both_chains_are_quoted_by_the_same_method(page: str) -> None:
     assert len(set(methods)) == 1
 
 
-def test_plots_are_wellformed_name_themselves_and_have_their_table(page: str) -> None:
+def test_plots_are_well_formed_named_and_have_their_table(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
     plots = [(plot, figure) for figure in figures for plot in re.findall(r"<svg.*?</svg>", figure, re.DOTALL)]
     # consumption, grid by score and by cost, scores, points, losses, fates, stages, energy
@@ -151,7 +151,7 @@ def test_hostile_names_reasons_and_versions_are_text(tmp_path: Path, monkeypatch
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in content
 
 
-def test_a_report_of_an_untouched_chain_can_be_drawn(tmp_path: Path) -> None:
+def test_a_report_of_a_chain_that_never_ran_can_be_drawn(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
     write_chain(workspace, "planned", stages_of("causal"))
@@ -163,7 +163,7 @@ def test_a_report_of_an_untouched_chain_can_be_drawn(tmp_path: Path) -> None:
 
 
 @given(st.floats(-100, 100), st.floats(1e-6, 1e6), st.integers(2, 8))
-def test_ticks_are_round_and_inside(low_in_spans: float, span: float, wanted: int) -> None:
+def test_ticks_are_round_and_inside_the_plot(low_in_spans: float, span: float, wanted: int) -> None:
     low = low_in_spans * span
     found = ticks(low, low + span, wanted)
     slack = span * 1e-6
@@ -197,7 +197,7 @@ def test_one_seed_and_equal_scores_can_be_drawn() -> None:
         assert [element.tag for element in ElementTree.fromstring(chart).iter()].count("circle") == dots
 
 
-def test_a_negative_score_is_a_score() -> None:
+def test_a_negative_score_can_be_drawn() -> None:
     """As a correlation may be."""
     found = {"1": -0.25, "2": -0.15}
     results = {seed: {"primary_metric": "pearson", "test": {"pearson": value}} for seed, value in found.items()}
@@ -214,7 +214,7 @@ def test_fates_fill_their_bar() -> None:
     assert set(widths) == {"fate-useful", "fate-redone"}
 
 
-def test_a_plot_that_leaves_rows_out_says_so() -> None:
+def test_a_plot_that_omits_rows_says_so() -> None:
     scores = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
     assert "the best 20 of 21; the table has all" in score_chart("task", [(f"c{n}", n, scores) for n in range(21)])
     assert "the table has all" not in score_chart("task", [(f"c{n}", n, scores) for n in range(20)])
@@ -237,23 +237,23 @@ def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
     ("kwh", "text"),
     [(0.00184, "1.84 Wh"), (13.44, "13.4 kWh"), (1234.0, "1.23 MWh"), (0.0, "0 kWh"), (None, "unknown")],
 )
-def test_energy_in_words(kwh: float | None, text: str) -> None:
+def test_energy_is_worded(kwh: float | None, text: str) -> None:
     assert words.energy(kwh) == text
 
 
 @pytest.mark.parametrize(
     ("grams", "text"), [(456.96, "457 g"), (10_938.5, "10.9 kg"), (0.0071, "7.1 mg"), (None, "unknown")]
 )
-def test_co2_in_words(grams: float | None, text: str) -> None:
+def test_co2_is_worded(grams: float | None, text: str) -> None:
     assert words.co2(grams) == text
 
 
-def test_what_others_wrote_is_one_line_without_control_characters() -> None:
+def test_text_of_others_is_one_line_without_control_characters() -> None:
     assert words.text("a\x1b[31m red\nb\u202ec") == "a [31m red b c"
     assert words.text(None) == "–"
 
 
-def test_bands_and_unknowns_in_words() -> None:
+def test_ranges_and_unknowns_are_worded() -> None:
     assert words.co2_spread(Band(0.8, 1.2, 1.6)) == "0.8 to 1.6 g"
     assert words.co2_spread(Band(457.0, 457.0, 457.0)) == ""
     assert words.hours(Known(None, 2)) == "unknown"
@@ -262,14 +262,14 @@ def test_bands_and_unknowns_in_words() -> None:
     assert words.instant(None) == "unknown"
 
 
-def test_what_a_reader_should_know_of_a_tasks_data_comes_with_its_scores() -> None:
+def test_notes_on_the_data_of_a_task_come_with_its_scores() -> None:
     note = "3 of 40 test documents have a text that training or validation has too"
     result = {"primary_metric": "macro_f1", "test": {"macro_f1": 0.5}, "notes": [note]}
     assert task_scores("organs", {"1": result, "2": result}).notes == (note,)
     assert task_scores("organs", {"1": {**result, "notes": None}}).notes == ()
 
 
-def test_tasks_without_any_score_make_no_table(tmp_path: Path) -> None:
+def test_tasks_without_scores_have_no_table(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
     write_chain(workspace, "planned", stages_of("causal"))

@@ -68,7 +68,7 @@ def _page_with(workspace: Workspace, place: Place, seconds: float) -> str:
 
 @given(st.data(), st.floats(allow_nan=False, allow_infinity=False))
 @settings(max_examples=20, deadline=None)
-def test_no_number_in_place_of_a_time_stops_the_report(
+def test_no_impossible_time_stops_the_report(
     workspace: Workspace, places: list[Place], data: st.DataObject, seconds: float
 ) -> None:
     assert "</html>" in _page_with(workspace, data.draw(st.sampled_from(places)), seconds)

@@ -113,7 +113,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return build_report(workspace, Question(project=project), site_of, NOW_S)
 
 
-def test_the_compute_paragraph_names_workers_memory_a_run_the_total_and_what_failed_or_was_preliminary(
+def test_the_compute_paragraph_has_workers_memory_a_run_the_total_and_failed_or_preliminary_runs(
     report: Report,
 ) -> None:
     assert neurips(report) == (
@@ -124,20 +124,20 @@ def test_the_compute_paragraph_names_workers_memory_a_run_the_total_and_what_fai
     )
 
 
-def test_of_several_released_models_each_and_all_together_are_said(report: Report) -> None:
+def test_several_released_models_are_stated_each_and_together(report: Report) -> None:
     all_of_them = replace(report, released=[chain.name for chain in report.chains])
     assert "Each released model took 16.00 to 16.50 GPU-hours, failed attempts and stages that" in neurips(all_of_them)
     assert " Together, the released models took " in neurips(all_of_them)
 
 
-def test_an_unknown_number_of_gpus_is_unknown_in_the_paragraph_and_not_left_out(report: Report) -> None:
+def test_an_unknown_number_of_gpus_is_stated_as_unknown(report: Report) -> None:
     rows = [replace(row, gpu_hours=Known(None, 1)) if row.purpose == "failed" else row for row in report.purposes]
     assert "Attempts that ended in an error took an unknown number of GPU-hours." in neurips(
         replace(report, purposes=rows)
     )
 
 
-def test_an_unknown_number_of_gpus_makes_no_job_of_cores_and_no_component(report: Report) -> None:
+def test_an_unknown_number_of_gpus_does_not_make_a_cpu_job(report: Report) -> None:
     unknown = [replace(one, most_gpus=None, most_cpus=None) for one in report.hardware]
     assert neurips(replace(report, hardware=unknown)).startswith(
         "We ran jobs of an unknown number of GPUs on jean-zay."
@@ -145,14 +145,14 @@ def test_an_unknown_number_of_gpus_makes_no_job_of_cores_and_no_component(report
     assert "boamps" not in {one.name for one in statements(replace(report, hardware=unknown))}
 
 
-def test_where_all_went_well_the_paragraph_says_so(report: Report) -> None:
+def test_a_paragraph_without_failures_says_so(report: Report) -> None:
     rows = [row for row in report.purposes if row.purpose == "final"]
     assert "There were no preliminary runs, and no attempt ended in an error." in neurips(
         replace(report, purposes=rows)
     )
 
 
-def test_the_methods_sentences_have_method_band_and_constants_and_say_what_is_included(report: Report) -> None:
+def test_the_methods_sentences_have_method_range_constants_and_scope(report: Report) -> None:
     assert methods_sentence(report) == (
         "The work took 18.50 GPU-hours in 10 attempts, failed and interrupted ones included, in jobs of up to 4 x H100 "
         "(80 GB) on jean-zay. It used 19.7 kWh (12.8 to 26.6 kWh, estimated from the hardware's nominal power), a PUE "
@@ -161,7 +161,7 @@ def test_the_methods_sentences_have_method_band_and_constants_and_say_what_is_in
     )
 
 
-def test_many_released_chains_are_counted_where_not_all_are_named(report: Report) -> None:
+def test_many_released_chains_are_counted_instead_of_named(report: Report) -> None:
     (one,) = (chain for chain in report.chains if chain.name == RELEASED)
     names = [f"chain-{number}" for number in range(10)]
     many = replace(report, chains=[replace(one, name=name) for name in names], released=names)
@@ -171,7 +171,7 @@ def test_many_released_chains_are_counted_where_not_all_are_named(report: Report
     assert annex_xi(many).splitlines()[0].endswith("chain-7 and 2 more")
 
 
-def test_a_cards_emissions_are_grams_that_the_hub_reads(report: Report) -> None:
+def test_the_emissions_of_a_card_are_in_grams_as_the_hub_expects(report: Report) -> None:
     (chain,) = (chain for chain in report.chains if chain.name == RELEASED)
     metadata = yaml.safe_load(card(report, chain))
     emissions = metadata["co2_eq_emissions"]
@@ -181,7 +181,7 @@ def test_a_cards_emissions_are_grams_that_the_hub_reads(report: Report) -> None:
     assert yaml.safe_load(ModelCardData(**metadata).to_yaml())["co2_eq_emissions"] == emissions
 
 
-def test_training_compute_is_of_the_trainings_that_released_models_descend_from(report: Report) -> None:
+def test_training_compute_covers_the_trainings_that_released_models_descend_from(report: Report) -> None:
     phases = {phase.stage: phase for chain in report.chains if chain.name == RELEASED for phase in chain.phases}
     per_token = {phase.name: phase.flops_per_token or 0.0 for phase in phases.values()}
     assert training_flops(report) == pytest.approx(300_000 * per_token["clm"] + 60_000 * per_token["mlm"])
@@ -195,7 +195,7 @@ def test_training_compute_is_of_the_trainings_that_released_models_descend_from(
     assert lines[3] == "Energy used for training: 0.016 MWh, PUE included, estimated from the hardware's nominal power"
 
 
-def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) -> None:
+def test_the_boamps_record_follows_its_public_schema(report: Report) -> None:
     record = boamps(report)
     jsonschema.validate(record, BOAMPS)
     assert [measure["measurementMethod"] for measure in record["measures"]] == [
@@ -214,9 +214,7 @@ def test_the_boamps_record_has_the_shape_of_its_public_schema(report: Report) ->
 
 
 @pytest.mark.parametrize(("held", "boards", "share"), [(3 / 7, 1, 3 / 7), (10 / 7, 2, 5 / 7), (2.0, 2, None)])
-def test_slices_are_boards_of_which_a_share_was_held(
-    report: Report, held: float, boards: int, share: float | None
-) -> None:
+def test_slices_are_stated_as_shares_of_boards(report: Report, held: float, boards: int, share: float | None) -> None:
     hardware = [replace(one, most_gpus=held) for one in report.hardware]
     record = boamps(replace(report, hardware=hardware))
     jsonschema.validate(record, BOAMPS)
@@ -225,12 +223,12 @@ def test_slices_are_boards_of_which_a_share_was_held(
     assert gpu.get("share") == (None if share is None else pytest.approx(share))
 
 
-def test_simulated_gpus_are_called_so_in_the_boamps_record_too(report: Report) -> None:
+def test_simulated_gpus_are_labelled_in_the_boamps_record(report: Report) -> None:
     record = boamps(replace(report, hardware=[replace(one, simulated=True) for one in report.hardware]))
     assert record["infrastructure"]["components"][0]["componentName"] == "h100 (simulated)"
 
 
-def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_path: Path) -> None:
+def test_in_a_period_that_cuts_a_chain_no_figure_is_called_a_total(tmp_path: Path) -> None:
     """The night of the worked chains, from midnight on: 4 of the 18.5 GPU-hours and more are before."""
     workspace = Workspace(tmp_path)
     make_worked(workspace)
@@ -247,12 +245,12 @@ def test_of_a_period_that_cuts_a_chain_no_figure_is_said_to_be_all_of_it(tmp_pat
     assert not build_report(workspace, june, site_of, NOW_S).cut
 
 
-def test_without_any_energy_there_is_no_boamps_record(report: Report) -> None:
+def test_without_energy_there_is_no_boamps_record(report: Report) -> None:
     unmeasured = replace(report, total=report.total._replace(energy=[]))
     assert "boamps" not in [one.name for one in statements(unmeasured)]
 
 
-def test_each_statement_is_what_its_language_says(report: Report) -> None:
+def test_each_statement_is_in_its_language(report: Report) -> None:
     found = {one.name: one for one in statements(report)}
     assert list(found) == ["neurips", "methods", f"card-{RELEASED}", "annex-xi", "boamps"]
     assert json.loads(found["boamps"].text)["header"]["publisher"]["name"] == "A university"

@@ -17,7 +17,7 @@ def test_hours_above_and_below_zero_have_the_same_digits(hours: float, written: 
     assert figure(hours) == written
 
 
-def test_what_is_counted_up_to_midnight_is_counted_through_the_day_before() -> None:
+def test_a_sum_up_to_midnight_is_dated_the_day_before() -> None:
     first_of_july_s = 1_782_864_000.0
     through = moment(30 * 86_400.0)
     assert (through(first_of_july_s), through(first_of_july_s + 3600)) == ("2026-06-30", "2026-07-01")

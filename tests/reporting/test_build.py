@@ -44,14 +44,14 @@ def report(twins: Made) -> Report:
     return build_report(twins.workspace, Question(), site_of, twins.clock.now_s)
 
 
-def test_chains_come_in_the_order_they_were_planned_and_share_their_corpus(report: Report) -> None:
+def test_chains_come_in_the_order_of_their_plans_and_share_their_corpus(report: Report) -> None:
     assert [chain.name for chain in report.chains] == ["quickstart", "quickstart-mlm"]
     assert [chain.status for chain in report.chains] == ["done", "done"]
     (shared,) = report.shared
     assert (shared.kind, shared.chains) == ("prepare", ["quickstart", "quickstart-mlm"])
 
 
-def test_what_is_shared_is_counted_once_in_the_total(report: Report) -> None:
+def test_shared_stages_are_counted_once_in_the_total(report: Report) -> None:
     (shared,) = report.shared
     by_chain = sum(chain.cost.allocated_s for chain in report.chains)
     assert report.total.allocated_s == pytest.approx(by_chain - shared.cost.allocated_s)
@@ -67,7 +67,7 @@ def test_fates_sum_to_the_hours_allocated(report: Report) -> None:
         assert cost.fates_cpu_hours.allocated == pytest.approx(cost.cpu_hours.value or 0.0)
 
 
-def test_the_killed_attempt_is_there_with_what_it_lost(report: Report) -> None:
+def test_a_killed_attempt_is_listed_with_what_it_lost(report: Report) -> None:
     clm = next(stage for stage in report.stages.values() if stage.label == "pretrain causal")
     assert [attempt.outcome for attempt in clm.attempts] == ["lost", "done"]
     # killed at 200,704 tokens, last checkpoint at 163,840: 9 steps of 1.2 s
@@ -75,7 +75,7 @@ def test_the_killed_attempt_is_there_with_what_it_lost(report: Report) -> None:
     assert report.total.fates_s.redone == pytest.approx(10.8, abs=0.01)
 
 
-def test_a_resumed_curve_goes_on_where_the_checkpoint_was(report: Report) -> None:
+def test_a_resumed_curve_continues_from_the_checkpoint(report: Report) -> None:
     loss = report.chains[0].phases[0].curves["loss"]
     assert loss.unit == "tokens"
     assert loss.x == sorted(loss.x)
@@ -94,7 +94,7 @@ def test_phases_have_their_plan_and_their_promotion(report: Report) -> None:
     assert report.chains[1].corpus_tokens == 181_000
 
 
-def test_scores_have_a_mean_when_every_seed_is_there(report: Report) -> None:
+def test_scores_have_a_mean_once_every_seed_is_done(report: Report) -> None:
     (scores,) = report.chains[0].scores
     assert scores.metric == "macro_f1"
     assert len(scores.by_seed) == 3
@@ -102,7 +102,7 @@ def test_scores_have_a_mean_when_every_seed_is_there(report: Report) -> None:
     assert scores.standard_deviation is not None
 
 
-def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
+def test_every_method_is_listed_with_pue_applied_once(report: Report) -> None:
     rows = {row.method.value: row for row in report.total.energy}
     assert list(rows) == ["M1 measured", "codecarbon", "M2 estimated", "M3 Slurm", "card convention"]
     tracked = rows["codecarbon"]
@@ -118,7 +118,7 @@ def test_every_method_is_there_with_pue_applied_once(report: Report) -> None:
     )
 
 
-def test_json_holds_the_whole_report(report: Report) -> None:
+def test_the_json_holds_the_whole_report(report: Report) -> None:
     content = json.loads(report.to_json_bytes())
     assert content["schema"] == 2
     assert len(content["stages"]) == 19
@@ -128,18 +128,18 @@ def test_json_holds_the_whole_report(report: Report) -> None:
     assert content["versions"]["code"] == ["0123456789ab"]
 
 
-def test_one_chain_can_be_asked_for(twins: Made) -> None:
+def test_a_report_can_be_limited_to_one_chain(twins: Made) -> None:
     alone = build_report(twins.workspace, Question(["quickstart-mlm"]), site_of, twins.clock.now_s)
     assert [chain.name for chain in alone.chains] == ["quickstart-mlm"]
     assert not alone.shared
 
 
-def test_detour_that_runs_from_a_source_tree_reports_too(twins: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_works_from_a_source_tree(twins: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detour.reporting.build.installed", lambda _: None)
     assert build_report(twins.workspace, Question(), site_of, twins.clock.now_s).version == "of a source tree"
 
 
-def test_an_unknown_chain_is_answered_with_the_nearest(twins: Made, tmp_path: Path) -> None:
+def test_an_unknown_chain_is_answered_with_the_nearest_name(twins: Made, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no chain, sweep or stage 'quick' in .*; did you mean 'quickstart'"):
         build_report(twins.workspace, Question(["quick"]), site_of, 0.0)
     with pytest.raises(UserError, match=r"no chain in .* yet"):
@@ -155,7 +155,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
         build_report(workspace, Question(["broken"]), site_of, 0.0)
 
 
-def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_chain_shows_what_is_known_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")
@@ -184,7 +184,7 @@ def test_a_chain_under_way_shows_what_there_is(tmp_path: Path, monkeypatch: pyte
     assert set(scores.by_seed.values()) == {None}
 
 
-def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> None:
+def test_sites_are_not_mixed_and_an_unknown_site_has_no_co2(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:1]
@@ -198,7 +198,7 @@ def test_sites_are_not_mixed_and_an_unknown_one_has_no_co2(tmp_path: Path) -> No
     assert rows[1].missing == "no PUE is known for elsewhere"
 
 
-def test_gpus_that_exist_in_name_only_are_called_simulated(tmp_path: Path) -> None:
+def test_simulated_gpus_are_labelled(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:1]
@@ -210,7 +210,7 @@ def test_gpus_that_exist_in_name_only_are_called_simulated(tmp_path: Path) -> No
     ]
 
 
-def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> None:
+def test_two_trackers_on_one_machine_at_once_are_reported(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:1]
@@ -224,20 +224,20 @@ def test_two_trackers_on_one_machine_at_once_are_called_out(tmp_path: Path) -> N
     assert report.warnings == ["laptop: several attempts counted the whole machine at once, for 5 s in all"]
 
 
-def test_overlaps_are_what_exceeds_the_union() -> None:
+def test_overlaps_are_the_time_beyond_the_union() -> None:
     assert overlap_s([(0.0, 10.0), (5.0, 12.0), (20.0, 30.0)]) == 5.0
     assert overlap_s([(0.0, 1.0), (1.0, 2.0)]) == 0.0
     assert overlap_s([]) == 0.0
 
 
-def test_only_what_watched_the_work_has_seen_it(report: Report) -> None:
+def test_coverage_is_only_stated_for_methods_that_observe_the_work(report: Report) -> None:
     said = {row.aspect: row.consequence for row in report.quality}
     assert "unseen time is filled in" in said["time seen by M1 measured (local), s"]
     assert "the rest has no energy" in said["time covered by M2 estimated (local), s"]
     assert not any("card convention" in aspect for aspect in said)
 
 
-def test_a_cost_of_nothing_is_nothing() -> None:
+def test_the_cost_of_no_attempts_is_zero() -> None:
     cost = cost_of([])
     assert cost.attempts == 0
     assert cost.allocated_s == 0.0
@@ -252,7 +252,7 @@ def test_curves_are_plain_data(report: Report) -> None:
     assert content["chains"][0]["phases"][0]["curves"]["loss"]["x"] == curve.x
 
 
-def test_what_training_lived_with_is_said(tmp_path: Path) -> None:
+def test_skipped_checkpoints_and_gradients_are_reported(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:2]

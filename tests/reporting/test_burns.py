@@ -21,7 +21,7 @@ pieces = st.lists(
 
 
 @given(pieces)
-def test_it_goes_through_what_the_burn_down_adds_up(spent: list[Piece]) -> None:
+def test_the_curve_agrees_with_the_burn_down(spent: list[Piece]) -> None:
     points = curve(spent, 0.0, 1000.0)
     assert len(points) == POINTS
     assert points[-1][0] == 1000.0
@@ -29,5 +29,5 @@ def test_it_goes_through_what_the_burn_down_adds_up(spent: list[Piece]) -> None:
         assert amount == pytest.approx(used(spent, 0.0, at_s), abs=1e-6)
 
 
-def test_what_took_no_time_is_used_at_once() -> None:
+def test_an_expense_of_no_duration_is_used_at_once() -> None:
     assert curve([Piece(10.0, 10.0, 3.0)], 0.0, 100.0)[-1][1] == pytest.approx(3.0)

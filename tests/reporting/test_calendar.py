@@ -30,7 +30,7 @@ def rows(*attempts: Counted, zone: str = "UTC") -> dict[str, PeriodCost]:
     return {row.period: row for row in by_period(attempts, zone, Method.CARD)}
 
 
-def test_an_attempt_over_new_year_is_split_by_its_seconds() -> None:
+def test_an_attempt_across_new_year_is_split_by_seconds() -> None:
     attempts = ran(at("2025-12-31 22:00"), at("2026-01-01 01:00")), ran(at("2026-03-01 00:00"), at("2026-03-01 02:00"))
     found = rows(*attempts)
     assert list(found) == ["2025-12", "2026-01", "2026-03"]
@@ -42,7 +42,7 @@ def test_an_attempt_over_new_year_is_split_by_its_seconds() -> None:
     assert december.useful_share == 1.0
 
 
-def test_the_zone_decides_in_which_month_an_hour_is() -> None:
+def test_the_time_zone_decides_the_month_of_an_hour() -> None:
     attempts = ran(at("2026-06-30 21:30"), at("2026-06-30 22:30")), ran(at("2026-09-01 12:00"), at("2026-09-01 13:00"))
     assert list(rows(*attempts)) == ["2026-06", "2026-09"]
     paris = rows(*attempts, zone="Europe/Paris")
@@ -50,18 +50,18 @@ def test_the_zone_decides_in_which_month_an_hour_is() -> None:
 
 
 @pytest.mark.parametrize(("days", "last"), [(20, "2026-01-21"), (200, "2026-07"), (1000, "2028-Q3"), (4000, "2036")])
-def test_the_unit_follows_the_span(days: int, last: str) -> None:
+def test_the_unit_depends_on_the_span(days: int, last: str) -> None:
     start_s = at("2026-01-01 00:00")
     found = rows(ran(start_s, start_s + 60), ran(start_s + days * DAY_S, start_s + days * DAY_S + 60))
     assert list(found)[-1] == last
 
 
-def test_what_is_in_one_period_needs_no_table() -> None:
+def test_a_single_period_needs_no_table() -> None:
     assert rows(ran(at("2026-01-01 10:00"), at("2026-01-01 11:00"))) == {}
     assert by_period([], "UTC", None) == []
 
 
-def test_energy_of_several_sites_is_unknown() -> None:
+def test_the_energy_of_several_sites_is_unknown() -> None:
     elsewhere = EnergyFigure(Method.CARD, Site("there"), None, 60.0, 0.0)
     first, second = ran(0.0, 60.0), ran(2 * DAY_S, 2 * DAY_S + 60)
     mixed = counted(second.usage, [*second.figures, elsewhere])

@@ -13,7 +13,7 @@ def plans(**changes: Mapping[str, object]) -> list[Plan]:
     return [Plan(name, make_stages(of_chain)) for name, of_chain in changes.items()]
 
 
-def test_settings_that_change_together_are_one_axis_named_by_the_plainest() -> None:
+def test_settings_that_change_together_are_one_axis_named_by_the_simplest() -> None:
     masked = {"phases.0.objective": "masked", "phases.0.masking_rate": 0.3}
     long, short = {"phases.1.tokens": 2_000_000}, {"phases.1.tokens": 1_000_000}
     grid = grid_of(plans(a=short, b=masked | short, c=long, d=masked | long))
@@ -42,6 +42,6 @@ def test_frozen_layers_are_written_as_ranges() -> None:
     assert grid.axes[0].labels == ["none", "0-1"]
 
 
-def test_chains_that_do_not_differ_have_no_grid() -> None:
+def test_equal_chains_have_no_grid() -> None:
     assert grid_of(plans(a={}, b={})) is None
     assert grid_of([]) is None

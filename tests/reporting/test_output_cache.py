@@ -86,7 +86,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 }
 
 
-def test_it_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
+def test_the_cache_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
     outputs = OutputCache(kept)
     provenance = {"code": None, "python": "3.11", "packages": {"torch": "2.13.0"}, "machine": None}
     assert outputs.manifest("evaluate-1") == Manifest("a" * 64, provenance)
@@ -95,7 +95,7 @@ def test_it_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_after_a_change_it_is_what_the_files_hold(kept: Workspace, node: Path, change: str) -> None:
+def test_after_a_change_the_cache_agrees_with_the_files(kept: Workspace, node: Path, change: str) -> None:
     before = found(kept)
     CHANGES[change](kept)
     after = found(kept)
@@ -103,7 +103,7 @@ def test_after_a_change_it_is_what_the_files_hold(kept: Workspace, node: Path, c
     assert after == afresh(kept, node)
 
 
-def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_files_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     before, read = found(kept), list[str]()
 
     def note(path: str) -> tuple[FileStamp | None, dict[str, Any]]:
@@ -119,7 +119,7 @@ def test_files_that_have_not_changed_are_not_read(kept: Workspace, monkeypatch: 
     assert read == [str(kept.manifest("evaluate-3")), str(result(kept, "evaluate-3"))]
 
 
-def test_outputs_that_were_made_alike_share_their_provenance(kept: Workspace) -> None:
+def test_outputs_of_one_run_share_their_provenance(kept: Workspace) -> None:
     first, second, _ = (manifest for manifest, _ in found(kept))
     assert first is not None
     assert second is not None
@@ -127,21 +127,21 @@ def test_outputs_that_were_made_alike_share_their_provenance(kept: Workspace) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}", b'{"format": 1, "workspace": "/elsewhere"}'])
-def test_a_damaged_or_foreign_cache_is_no_cache(kept: Workspace, node: Path, content: bytes) -> None:
+def test_a_damaged_or_foreign_cache_is_ignored(kept: Workspace, node: Path, content: bytes) -> None:
     before = found(kept)
     cache_file(node).write_bytes(content)
     assert found(kept) == before
 
 
 @pytest.mark.parametrize("part", ["provenances", "manifests", "results"])
-def test_a_cache_of_another_shape_is_no_cache(kept: Workspace, node: Path, part: str) -> None:
+def test_a_malformed_cache_is_ignored(kept: Workspace, node: Path, part: str) -> None:
     before = found(kept)
     data = json.loads(cache_file(node).read_bytes())
     cache_file(node).write_text(json.dumps({**data, part: {"evaluate-1": 1} if part != "provenances" else []}))
     assert found(kept) == before
 
 
-def test_a_cache_that_others_could_have_written_is_not_read(kept: Workspace, node: Path) -> None:
+def test_a_cache_that_others_can_write_is_not_read(kept: Workspace, node: Path) -> None:
     before = found(kept)
     cache_file(node).write_bytes(cache_file(node).read_bytes().replace(b"0.5", b"0.9"))
     cache_file(node).parent.chmod(0o770)

@@ -20,18 +20,18 @@ COMMIT = {"git_commit": "0123456789abcdef0123", "diff_sha256": None, "version": 
         ({"git_commit": None, "version": "1.2", "snapshot": None}, "detour 1.2"),
     ],
 )
-def test_the_code_is_named_by_its_commit_or_by_its_release(code: dict[str, Any], shown: str) -> None:
+def test_the_code_is_named_by_its_commit_or_its_release(code: dict[str, Any], shown: str) -> None:
     assert versions_of([{"code": code}]).code == [shown]
 
 
 @pytest.mark.parametrize("part", ["code", "machine", "python", "packages"])
 @pytest.mark.parametrize("value", [[], "x", 1e308, None, {"nvidia_gpus": 5, "snapshot": "x", "memory_bytes": -1}])
-def test_provenance_of_another_shape_is_a_gap(part: str, value: object) -> None:
+def test_malformed_provenance_is_a_gap(part: str, value: object) -> None:
     versions = versions_of([{part: value}, {"code": COMMIT}])
     assert "0123456789ab" in versions.code
 
 
 @pytest.mark.parametrize("value", [1e308, "0.5", None, [], True])
-def test_what_is_no_score_is_unknown(value: object) -> None:
+def test_an_invalid_score_is_unknown(value: object) -> None:
     scores = task_scores("cases", {"1": {"primary_metric": "f1", "test": {"f1": value}}})
     assert (scores.mean, scores.by_seed) == (None, {"1": None})

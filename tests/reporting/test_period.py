@@ -36,7 +36,7 @@ def test_a_period_ends_where_the_next_one_begins(written: str, since: str, until
     assert period_of(written, None, None, NOW_S) == Period(instant(since), instant(until))
 
 
-def test_a_month_is_that_of_the_time_zone_across_the_change_of_its_clocks() -> None:
+def test_a_month_follows_the_time_zone_across_clock_changes() -> None:
     march = period_of("2026-03", None, None, NOW_S, "Europe/Paris")
     assert march == Period(instant("2026-02-28T23:00"), instant("2026-03-31T22:00"), "Europe/Paris")
     day = period_of(None, "2026-10-25", "2026-10-25", NOW_S, "Europe/Paris")
@@ -44,31 +44,31 @@ def test_a_month_is_that_of_the_time_zone_across_the_change_of_its_clocks() -> N
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "America/New_York", "Pacific/Auckland"])
-def test_the_months_of_a_year_leave_no_second_out_and_share_none(zone: str) -> None:
+def test_the_months_of_a_year_cover_every_second_once(zone: str) -> None:
     year = period_of("2026", None, None, NOW_S, zone)
     months = [period_of(f"2026-{month:02d}", None, None, NOW_S, zone) for month in range(1, 13)]
     assert (months[0].since_s, months[-1].until_s) == (year.since_s, year.until_s)
     assert [one.until_s for one in months[:-1]] == [one.since_s for one in months[1:]]
 
 
-def test_a_time_zone_that_there_is_not_is_refused() -> None:
+def test_an_unknown_time_zone_is_refused() -> None:
     with pytest.raises(UserError, match="no time zone 'Paris'"):
         period_of(None, None, None, NOW_S, "Paris")
 
 
-def test_the_last_day_belongs_to_it_and_days_can_be_counted_back() -> None:
+def test_the_last_day_is_included_and_days_can_be_counted_back() -> None:
     assert period_of(None, "2026-06", "2026-07-14", NOW_S) == Period(instant("2026-06-01"), instant("2026-07-15"))
     assert period_of(None, "30d", None, NOW_S) == Period(NOW_S - 30 * 86_400, None)
     assert period_of(None, None, None, NOW_S) == Period()
 
 
 @pytest.mark.parametrize("written", ["", "2026-13", "2026-Q5", "2026-02-30", "Q3", "0000", "9999", "2026-1", "soon"])
-def test_anything_else_is_refused_with_what_would_do(written: str) -> None:
+def test_an_invalid_period_is_refused_with_the_valid_forms(written: str) -> None:
     with pytest.raises(UserError, match=r"--period .* is not a period: write a year, quarter, month or day"):
         period_of(written, None, None, NOW_S)
 
 
-def test_contradictions_are_refused() -> None:
+def test_contradictory_options_are_refused() -> None:
     with pytest.raises(UserError, match="leave out --since and --until"):
         period_of("2026", "2026-01", None, NOW_S)
     with pytest.raises(UserError, match="--until 2025 is before --since 2026"):
@@ -92,7 +92,7 @@ attempts = st.builds(
 
 
 @given(attempts, st.lists(instants, max_size=4))
-def test_the_parts_of_neighbouring_periods_add_up_to_the_whole_fate_by_fate(
+def test_the_parts_of_adjacent_periods_add_up_to_the_whole_by_fate(
     usage: AttemptUsage, boundaries: list[float]
 ) -> None:
     edges = [None, *sorted(boundaries), None]
@@ -103,7 +103,7 @@ def test_the_parts_of_neighbouring_periods_add_up_to_the_whole_fate_by_fate(
         assert getattr(added, name) == pytest.approx(getattr(whole, name), abs=1e-6)
 
 
-def test_an_attempt_outside_is_none_and_one_of_no_length_belongs_to_its_instant() -> None:
+def test_an_attempt_outside_a_period_has_no_part_and_an_instant_belongs_to_one_period() -> None:
     point = AttemptUsage("a", "stage", 5.0, 5.0, 1, 1)
     assert Period(0.0, 5.0).part_of(AttemptUsage("a", "stage", 5.0, 9.0, 1, 1)) is None
     assert Period(5.0, 9.0).part_of(point) == point

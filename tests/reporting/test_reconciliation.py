@@ -54,19 +54,19 @@ def test_the_parts_add_up_to_the_difference() -> None:
     assert sum(part.hours or 0.0 for part in found.parts) == pytest.approx(found.difference_hours)
 
 
-def test_what_a_site_counts_before_the_first_word_is_said_by_attempt() -> None:
+def test_time_that_the_site_counts_before_the_first_event_is_listed_by_attempt() -> None:
     """A sweep of short jobs: 1,123 GPU-s by 90 starts, the site has 0.36 h."""
     found = reconcile(SiteFigure(0.36, "gpu", "0.36 h"), [ran(1123 / 90 / 3600, gpus=1) for _ in range(90)])
     assert "(1.92 s each would explain all of it)" in found.parts[-1].reason
 
 
-def test_where_the_rule_is_known_the_bill_is_compared() -> None:
+def test_the_bill_is_compared_if_the_rule_is_known() -> None:
     found = reconcile(SiteFigure(2.0, "gpu", "2 h"), [ran(1.0, gpus=1, billed=2.0)])
     assert (found.our_hours, found.allocated_hours, found.difference) == (2.0, 1.0, 0.0)
     assert [part.reason for part in found.parts] == ["rounding"]
 
 
-def test_a_site_that_counts_allocated_hours_is_understood_beside_a_bill() -> None:
+def test_a_site_that_counts_allocated_hours_is_recognized_next_to_a_bill() -> None:
     """Allocated 16 h, billed 20 h; the site says 16.5 h, so 4 h are the bill and half an hour is unknown."""
     found = reconcile(SiteFigure(16.5, "gpu", "16.5 h"), [ran(4.0, billed=20.0, source="Slurm")])
     assert [part.hours for part in found.parts] == pytest.approx([-4.0, 0.5])
@@ -74,7 +74,7 @@ def test_a_site_that_counts_allocated_hours_is_understood_beside_a_bill() -> Non
 
 
 @pytest.mark.parametrize(("site_h", "opened_h"), [(4.0, None), (4.01, 0.01), (5.0, 4 * 30 / 3600), (3.0, None)])
-def test_an_attempt_without_an_end_explains_no_more_than_there_is_to_explain(
+def test_an_attempt_without_an_end_explains_at_most_the_remaining_difference(
     site_h: float, opened_h: float | None
 ) -> None:
     found = reconcile(SiteFigure(site_h, "gpu", f"{site_h} h"), [ran(1.0, open_ended=True)])

@@ -24,24 +24,24 @@ def attempt(
     return counted(usage, [], cluster="here", outcome=outcome, reason=reason)
 
 
-def test_youngs_interval_for_a_failure_a_day_and_a_checkpoint_of_two_seconds() -> None:
+def test_youngs_interval_is_right_for_a_failure_a_day_and_a_checkpoint_of_two_seconds() -> None:
     assert young_s(2.0, 1 / 86_400) == pytest.approx(sqrt(2 * 2 * 86_400))
     assert young_s(2.0, 1 / 86_400) == pytest.approx(587.88, abs=0.01)
 
 
 @given(st.floats(0.1, 100.0), st.floats(1e4, 1e7))
-def test_dalys_interval_is_youngs_less_the_checkpoint_where_that_is_short(save_s: float, between_s: float) -> None:
+def test_dalys_interval_is_youngs_less_the_checkpoint_if_that_is_short(save_s: float, between_s: float) -> None:
     young = young_s(save_s, 1 / between_s)
     assert daly_s(save_s, 1 / between_s) == pytest.approx(
         young - save_s + young * sqrt(save_s / 18 / between_s), rel=1e-2
     )
 
 
-def test_dalys_interval_is_the_time_between_interruptions_where_a_checkpoint_takes_twice_that() -> None:
+def test_dalys_interval_is_the_time_between_interruptions_if_a_checkpoint_takes_twice_that() -> None:
     assert daly_s(200.0, 1 / 100.0) == 100.0
 
 
-def test_the_published_shares_of_four_hours_preempted_every_two() -> None:
+def test_four_hours_preempted_every_two_have_the_published_shares() -> None:
     # S 90 s, C 1.8 s, four hours of work; checkpoints every 10 minutes
     rate = 1 / 7200
     assert useful_share(600, 1.8, 90, 14_400, 0.0, rate) == pytest.approx(0.978, abs=0.001)
@@ -49,7 +49,7 @@ def test_the_published_shares_of_four_hours_preempted_every_two() -> None:
 
 
 @given(st.floats(1.0, 60.0), st.floats(1e4, 1e6), st.floats(0.2, 5.0))
-def test_no_other_interval_is_expected_to_be_better_than_youngs(save_s: float, between_s: float, factor: float) -> None:
+def test_no_interval_is_expected_to_be_better_than_youngs(save_s: float, between_s: float, factor: float) -> None:
     best = young_s(save_s, 1 / between_s)
     here, other = (useful_share(at, save_s, 60.0, 1e6, 1 / between_s, 0.0) for at in (best, best * factor))
     assert here >= other - 1e-12
@@ -67,12 +67,12 @@ def test_no_other_interval_is_expected_to_be_better_than_youngs(save_s: float, b
         ("cancelled", None, "failed"),
     ],
 )
-def test_the_cause_is_how_an_attempt_ended_and_what_it_said(outcome: str, reason: str | None, cause: str) -> None:
+def test_the_cause_follows_the_end_of_an_attempt_and_its_message(outcome: str, reason: str | None, cause: str) -> None:
     assert cause_of(outcome, reason) == cause
     assert cause in CAUSES
 
 
-def test_what_each_cause_cost_is_all_but_the_useful_part() -> None:
+def test_each_cause_costs_everything_but_the_useful_part() -> None:
     attempts = [
         attempt(2.0, "lost", ready_s=0.1, saved_s=1.5),
         attempt(1.0, "done", ready_s=0.1, saved_s=1.0),
@@ -85,7 +85,7 @@ def test_what_each_cause_cost_is_all_but_the_useful_part() -> None:
     )
 
 
-def test_an_interval_is_advised_only_where_an_interruption_came_without_warning() -> None:
+def test_an_interval_is_advised_only_after_an_interruption_without_warning() -> None:
     saves = [[(0.0, 1.8), (600.0, 2.0), (1200.0, 2.2)]]
     warned = attempt(2.0, "interrupted", "wall-time limit: saved", ready_s=0.1, saved_s=2.0)
     calm = interval("pretrain", "here", [warned], saves)

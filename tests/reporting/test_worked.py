@@ -77,12 +77,12 @@ def named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {" ".join(filter(None, (str(next(iter(row.values()))), row.get("method")))): row for row in rows}
 
 
-def test_the_page_works_out_every_figure_that_is_compared() -> None:
+def test_the_page_derives_every_figure_that_is_compared() -> None:
     assert set(by_hand()) - set(WHERE) == {"used in June, up to midnight"}
 
 
 @pytest.mark.parametrize("figure", WHERE)
-def test_json_and_csv_have_the_figure_worked_out_by_hand(report: Report, figure: str) -> None:
+def test_json_and_csv_have_the_figures_of_the_page(report: Report, figure: str) -> None:
     table, row, column = WHERE[figure]
     content = json.loads(json_report(report))["tables"][table]
     (described,) = (one for one in tables(report) if one.name == table)
@@ -96,7 +96,7 @@ def cells(page: str) -> Iterator[list[str]]:
         yield [re.sub(r"<small>.*?</small>|<[^>]+>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
 
 
-def test_page_and_markdown_have_them_in_the_same_words(report: Report) -> None:
+def test_html_and_markdown_have_them_in_the_same_words(report: Report) -> None:
     rows = list(cells(render_html(report)))
     assert [ALL, "10", "18.50", "19.75", "476.00", "83.0 %", "6h03m"] in rows
     assert [RELEASED, "7", "16.00", "16.75", "404.00", "80.6 %", "5h03m"] in rows
@@ -107,7 +107,7 @@ def test_page_and_markdown_have_them_in_the_same_words(report: Report) -> None:
     assert f"| {ALL} | 15.35 | 0.90 | 2.00 | 0.25 | 0 |" in lines
 
 
-def test_status_has_the_same_energies_and_the_same_time(status: Status, report: Report) -> None:
+def test_the_status_has_the_same_energies_and_time(status: Status, report: Report) -> None:
     chains = {chain.name: chain for chain in report.chains}
     for seen in status.chains:
         cost = chains[seen.name].cost
@@ -130,7 +130,7 @@ SPENT = {
 """A quarter of an hour of 0.7 kW + 48 x 0.0073 kW, x PUE 1.2 = 0.31512 kWh, x 34 g; twice where one attempt failed."""
 
 
-def test_every_score_in_the_report_has_what_it_took(report: Report) -> None:
+def test_every_score_of_a_report_has_its_cost(report: Report) -> None:
     (described,) = (one for one in tables(report) if one.name == "results")
     for rows in (
         json.loads(json_report(report))["tables"]["results"],
@@ -142,7 +142,7 @@ def test_every_score_in_the_report_has_what_it_took(report: Report) -> None:
         assert found == {place: pytest.approx(spent) for place, spent in SPENT.items()}
 
 
-def test_every_score_of_a_comparison_has_what_it_took(workspace: Workspace) -> None:
+def test_every_score_of_a_comparison_has_its_cost(workspace: Workspace) -> None:
     comparison = compare(chain_scores(workspace, [RELEASED, TRIED], site_of=site_of))
     found = {
         (one["model"], str(one["seed"])): tuple(one["spent"].values())
@@ -151,7 +151,7 @@ def test_every_score_of_a_comparison_has_what_it_took(workspace: Workspace) -> N
     assert found == {place: (*map(pytest.approx, spent), "M2 estimated", 1.0) for place, spent in SPENT.items()}
 
 
-def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: Workspace) -> None:
+def test_a_period_splits_an_attempt_across_its_boundary_by_seconds(workspace: Workspace) -> None:
     midnight_s = EVENING_S + 4 * HOUR_S
     halves = [
         build_report(workspace, Question(period=period), site_of, NOW_S).total
@@ -164,7 +164,7 @@ def test_a_period_splits_the_attempt_across_its_boundary_by_seconds(workspace: W
     assert co2[0]["card convention"] + co2[1]["card convention"] == pytest.approx(528.36)
 
 
-def test_a_month_of_local_time_holds_its_own_hours_and_says_its_zone(workspace: Workspace) -> None:
+def test_a_month_in_local_time_holds_its_own_hours_and_states_its_zone(workspace: Workspace) -> None:
     june, july = (period_of(month, None, None, NOW_S, "Europe/Paris") for month in ("2026-06", "2026-07"))
     in_june, in_july = (build_report(workspace, Question(period=month), site_of, NOW_S) for month in (june, july))
     hours = [report.total.gpu_hours.value or 0.0 for report in (in_june, in_july)]
@@ -175,13 +175,13 @@ def test_a_month_of_local_time_holds_its_own_hours_and_says_its_zone(workspace: 
     assert ("Period", "2026-07-01 to 2026-07-31 (Europe/Paris)") in facts(in_july)
 
 
-def test_the_sweep_names_its_report(workspace: Workspace, report: Report) -> None:
+def test_a_report_is_named_after_its_sweep(workspace: Workspace, report: Report) -> None:
     alone = build_report(workspace, Question([SWEEP]), site_of, NOW_S)
     assert (alone.title, alone.sweep, len(alone.chains)) == (SWEEP, SWEEP, 2)
     assert (report.title, report.sweep) == ("Detours", SWEEP)
 
 
-def test_what_was_released_is_what_the_project_says_else_every_exported_model(
+def test_released_models_are_those_of_the_project_or_else_every_exported_one(
     workspace: Workspace, report: Report
 ) -> None:
     assert report.released == [RELEASED]
@@ -192,7 +192,7 @@ def test_what_was_released_is_what_the_project_says_else_every_exported_model(
     )
 
 
-def test_a_model_in_production_is_released_where_no_project_says_more(tmp_path: Path) -> None:
+def test_without_a_project_the_models_in_production_are_released(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     make_worked(workspace)
     (export,) = (stage for stage in read_plan_outline(workspace, TRIED).stages if stage.kind == "export")
@@ -206,7 +206,7 @@ def test_purposes_sum_to_all_attempts(report: Report) -> None:
     assert sum(row.gpu_hours.value or 0.0 for row in report.purposes) == pytest.approx(18.5)
 
 
-def test_waits_begin_when_only_the_queue_holds_a_job(report: Report) -> None:
+def test_waiting_begins_when_only_the_queue_holds_a_job(report: Report) -> None:
     waits = {row.kind: row for row in report.waits}
     minute = 60.0
     # corpus 20:00 to 20:10; phase 1 from the corpus at 20:40 to 21:00, again from the kill at 23:00 to 23:10; both
@@ -225,7 +225,7 @@ def test_a_point_of_score_costs_the_hours_above_the_cheapest_chain(report: Repor
     assert dear.hours_per_point == pytest.approx(0.5 / 2.0)
 
 
-def test_tokens_are_divided_by_all_that_their_attempts_took(report: Report) -> None:
+def test_tokens_are_divided_by_the_hours_of_all_their_attempts(report: Report) -> None:
     (first, *_) = report.token_yields
     assert (first.chain, first.phase, first.tokens, first.hours) == ("2 chains", "clm", 300_000, 14.0)
     kwh = (14 * 0.7 + 96 * 3.5 * 0.0073) * 1.2

@@ -49,23 +49,23 @@ def asked(state: State, *sent: Sent) -> list[str]:
     return to_ask(state, sent or [SENT])
 
 
-def test_an_ended_attempt_is_asked_about_until_it_is_accounted_for() -> None:
+def test_an_ended_attempt_is_queried_until_it_is_accounted() -> None:
     assert asked(state_of(STARTED, ENDED)) == ["7"]
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
     assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == []
 
 
-def test_a_job_that_said_no_word_is_asked_about_and_one_that_was_not_sent_is_not() -> None:
+def test_a_job_without_events_is_queried_and_one_that_was_not_sent_is_not() -> None:
     assert asked(State()) == ["7"]
     assert asked(State(), Sent(TAG, (("pretrain-1",),), job_id="7", committed=True, dropped=True)) == []
 
 
-def test_after_a_preemption_the_job_may_run_again() -> None:
+def test_a_preempted_job_is_queried_again() -> None:
     (found,) = accounted([ROW._replace(state="PREEMPTED")], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
     assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == ["7"]
 
 
-def test_a_run_is_kept_with_the_stages_that_its_tag_names() -> None:
+def test_a_run_is_recorded_with_the_stages_of_its_tag() -> None:
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
     assert found.job == "7"
     assert found.event == JobAccounted(
@@ -86,7 +86,7 @@ def test_a_run_is_kept_with_the_stages_that_its_tag_names() -> None:
     )
 
 
-def test_the_end_of_a_run_is_kept_where_it_was_suspended() -> None:
+def test_the_end_of_a_suspended_run_is_recorded() -> None:
     found = accounted([ROW, ROW._replace(elapsed_s=200)], State(), {TAG: SENT}, 0.0)
     assert [one.event.end_s for one in found] == [None, NOW_S - 100]
 
@@ -98,18 +98,18 @@ def test_nothing_is_recorded_twice() -> None:
     assert len(list(accounted([ROW._replace(elapsed_s=301)], again, {TAG: SENT}, 0.0))) == 1
 
 
-def test_strangers_and_what_still_runs_are_left_out() -> None:
+def test_jobs_of_others_and_running_jobs_are_left_out() -> None:
     stranger = ROW._replace(name=str(Tag("theirs", "pretrain-1", 1, "s1")))
     recycled = ROW._replace(name="job", submit_s=NOW_S - 90_000)
     running = ROW._replace(end_s=None, state="RUNNING")
     assert list(accounted([stranger, recycled, running], State(), {TAG: SENT}, NOW_S - 600)) == []
 
 
-def test_a_rewritten_name_is_ours_by_its_id_and_its_time() -> None:
+def test_a_job_with_a_rewritten_name_is_recognized_by_id_and_time() -> None:
     assert len(list(accounted([ROW._replace(name="job")], State(), {TAG: SENT}, NOW_S - 600))) == 1
 
 
-def test_the_rest_of_an_array_that_never_ran_is_settled_task_by_task() -> None:
+def test_tasks_of_an_array_that_never_ran_are_recorded_one_by_one() -> None:
     sent = Sent(TAG, (("evaluate-1",), ("evaluate-2",), ("evaluate-3",)), job_id="7", committed=True)
     rest = ROW._replace(shown_id="7_[1-2%1]", array_job_id=7, start_s=None, elapsed_s=0, state="CANCELLED", tasks=2)
     found = list(accounted([rest], State(), {TAG: sent}, 0.0))

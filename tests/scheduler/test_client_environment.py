@@ -85,29 +85,29 @@ def test_a_hostile_variable_reaches_no_client(name: str, tmp_path: Path, monkeyp
 
 
 @pytest.mark.usefixtures("bare")
-def test_all_of_them_at_once_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_input_variable_of_slurms_clients_reaches_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = all_verbs(tmp_path / "without", monkeypatch).calls
     for name, value in hostile_variables().items():
         monkeypatch.setenv(name, value)
     assert all_verbs(tmp_path / "with", monkeypatch).calls == usual
 
 
-def test_all_input_variables_are_ignored_but_those_that_say_where_slurm_is() -> None:
+def test_every_input_variable_is_ignored_except_the_location_of_slurm() -> None:
     assert {name for name in LISTED if not is_ignored(name)} == WHERE_SLURM_IS
     assert WHERE_SLURM_IS < NEEDED
 
 
-def test_what_an_allocation_sets_is_handed_on_to_no_job() -> None:
+def test_variables_of_an_allocation_are_not_passed_to_jobs() -> None:
     inside = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "CUDA_VISIBLE_DEVICES": "0", "PATH": "/bin"}
     assert client_environment(inside, "sbatch").keys() == {"PATH", "LC_ALL", "LANG", "LANGUAGE"}
 
 
-def test_devices_that_a_person_chose_are_handed_on() -> None:
+def test_devices_chosen_by_the_user_are_passed_to_jobs() -> None:
     assert client_environment({"CUDA_VISIBLE_DEVICES": "0"}, "sbatch")["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 @pytest.mark.parametrize("client", ["squeue", "sacct", "scontrol", "sbatch"])
-def test_every_client_speaks_one_language(client: str) -> None:
+def test_every_client_runs_in_the_same_locale(client: str) -> None:
     assert client_environment({"LC_ALL": "fr_FR.latin-1", "LC_TIME": "ja_JP"}, client)["LC_ALL"] == "C.UTF-8"
 
 

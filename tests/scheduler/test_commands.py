@@ -24,7 +24,7 @@ from detour.scheduler.commands import Slurm, SubprocessRunner
         (CommandResult(None, "", "busy\n"), SubmitAnswer(unknown="sbatch gave no answer in time (busy)")),
     ],
 )
-def test_only_an_id_is_a_job(result: CommandResult, expected: SubmitAnswer) -> None:
+def test_only_a_number_is_a_job_id(result: CommandResult, expected: SubmitAnswer) -> None:
     assert read_submission(result) == expected
 
 
@@ -35,7 +35,7 @@ sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (
 
 
 @pytest.mark.parametrize("said", [LIMIT, "sbatch: error: AssocMaxSubmitJobLimit\n"])
-def test_a_submit_limit_is_not_a_refusal(said: str) -> None:
+def test_a_submit_limit_is_no_refusal(said: str) -> None:
     answer = read_submission(CommandResult(1, "", said))
     assert answer.limit
     assert not answer.refusal
@@ -57,12 +57,12 @@ def test_a_controller_that_does_not_answer_proves_nothing(said: str) -> None:
     assert answer == SubmitAnswer(unknown=answer.unknown)
 
 
-def test_a_refusal_keeps_slurms_own_words() -> None:
+def test_a_refusal_keeps_the_message_of_slurm() -> None:
     said = "sbatch: error: Batch job submission failed: Invalid qos specification\n"
     assert read_submission(CommandResult(1, "", said)).refusal == said.strip()
 
 
-def test_calls_are_counted_and_texts_required() -> None:
+def test_calls_are_counted_and_empty_answers_refused() -> None:
     def run(command: Sequence[str], timeout_s: float) -> CommandResult:
         assert timeout_s > 0
         return CommandResult(0, "A = 1\nB=2\n" if command[0] == "scontrol" else "")
@@ -74,7 +74,7 @@ def test_calls_are_counted_and_texts_required() -> None:
     assert slurm.calls == {"scontrol": 1, "sinfo": 1}
 
 
-def test_the_runner_raises_nothing(tmp_path: Path) -> None:
+def test_the_runner_never_raises(tmp_path: Path) -> None:
     run = SubprocessRunner({"PATH": f"{tmp_path}:/bin:/usr/bin", "WORD": "x"})
     assert run(["sh", "-c", "echo $WORD; exit 3"], 5) == CommandResult(3, "x\n", "")
     assert run(["sleep", "5"], 0.05).returncode is None
@@ -83,7 +83,7 @@ def test_the_runner_raises_nothing(tmp_path: Path) -> None:
     assert "is not on the path" in missing.message
 
 
-def test_a_full_queue_costs_seconds_and_is_reported_in_slurms_words(tmp_path: Path) -> None:
+def test_a_full_queue_costs_seconds_and_is_reported_with_the_message_of_slurm(tmp_path: Path) -> None:
     """sbatch itself retries for two minutes."""
     words = "Slurm temporarily unable to accept job"
     (tmp_path / "sbatch").write_text(
@@ -96,12 +96,12 @@ def test_a_full_queue_costs_seconds_and_is_reported_in_slurms_words(tmp_path: Pa
     assert time.monotonic() - began_s < 10
 
 
-def test_of_what_a_client_complains_about_the_last_lines_are_passed_on() -> None:
+def test_the_last_lines_of_an_error_are_reported() -> None:
     said = "banner\nslurm_suspend error: first\nslurm_suspend error: first\nslurm_suspend error: second\n"
     assert CommandResult(1, "", said).message == "banner; slurm_suspend error: first; slurm_suspend error: second"
 
 
-def test_a_profiles_cluster_is_named_to_every_client_and_the_line_about_it_left_out() -> None:
+def test_the_cluster_of_the_profile_is_passed_to_every_client_and_its_header_line_dropped() -> None:
     asked: list[Sequence[str]] = []
 
     def run(command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG001
@@ -116,7 +116,7 @@ def test_a_profiles_cluster_is_named_to_every_client_and_the_line_about_it_left_
     assert slurm.calls == {"squeue": 1, "scancel": 1, "scontrol": 1}
 
 
-def test_a_wrapper_whose_child_does_not_end_keeps_no_one_waiting(tmp_path: Path) -> None:
+def test_a_wrapper_whose_child_does_not_end_blocks_nothing(tmp_path: Path) -> None:
     wrapper = tmp_path / "squeue"
     wrapper.write_text("#!/bin/sh\necho 'still trying' >&2\nsleep 20\n")  # a child, which holds the shell's pipes open
     wrapper.chmod(0o755)

@@ -17,7 +17,7 @@ from tests.scheduler.fake_slurm import Killed
 STAGES = [stage for request in REQUESTS for stage in request.stages]
 
 
-def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) -> None:
+def test_a_job_held_by_a_person_stays_held_until_a_person_releases_it(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     clock = itertools.count(1.0)
     control = Control(desk.slurm, desk.ledger, "w", desk.users, now_s=lambda: next(clock))
@@ -31,7 +31,7 @@ def test_what_a_person_holds_stays_held_until_a_person_lets_it_go(desk: Desk) ->
     assert not any(job.held for job in desk.fake.live())
 
 
-def test_what_may_have_run_before_it_came_back_held_is_not_released_but_left_to_a_submission(desk: Desk) -> None:
+def test_a_job_that_came_back_held_and_may_have_run_is_left_to_a_submission(desk: Desk) -> None:
     """A node that knows the id would be drained; run elsewhere, it would be a second copy."""
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
@@ -42,7 +42,7 @@ def test_what_may_have_run_before_it_came_back_held_is_not_released_but_left_to_
     assert [job.id for job in desk.fake.live() if job.held] == [1]
 
 
-def test_what_a_submission_that_was_cut_short_has_sent_is_not_released(desk: Desk) -> None:
+def test_jobs_of_an_unfinished_submission_are_not_released(desk: Desk) -> None:
     desk.fuse.left = 6
     with contextlib.suppress(Killed):
         desk.submitter().submit(REQUESTS)
@@ -54,7 +54,7 @@ def test_what_a_submission_that_was_cut_short_has_sent_is_not_released(desk: Des
     assert [str(job.id) for job in desk.fake.live() if job.held] == held
 
 
-def test_what_scancel_leaves_in_the_queue_is_named(desk: Desk) -> None:
+def test_jobs_that_scancel_leaves_in_the_queue_are_named(desk: Desk) -> None:
     desk.kill_at(9)
     desk.fake.order_faults = ["deaf"]
     with pytest.raises(SchedulerUnavailable, match="did not cancel 1, 2, 3: run it again, or `scancel 1 2 3`"):
@@ -66,7 +66,7 @@ def cancelled(desk: Desk) -> Affected:
     return control.cancel(STAGES, "cancelled by its user")
 
 
-def test_while_squeue_alone_is_down_what_sacct_shows_as_ours_is_cancelled(desk: Desk) -> None:
+def test_without_squeue_jobs_that_sacct_shows_as_ours_are_cancelled(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.silent = {"squeue"}
@@ -100,7 +100,7 @@ def test_without_squeue_a_job_that_sacct_does_not_show_yet_is_named(desk: Desk) 
     assert (reached.ids, reached.left) == (("1", "2", "3"), {"4": NO_RECORD})
 
 
-def test_without_squeue_what_scancel_did_not_do_stays_named_until_it_is_done(desk: Desk) -> None:
+def test_without_squeue_a_job_that_scancel_left_is_named_until_it_is_gone(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.silent, desk.fake.order_faults = {"squeue"}, ["deaf"]
     assert cancelled(desk).left == dict.fromkeys("1234", "PENDING")
@@ -115,14 +115,14 @@ def test_without_squeue_and_sacct_nothing_is_changed(desk: Desk) -> None:
     assert len(desk.fake.live()) == 4
 
 
-def test_without_squeue_nothing_is_changed_where_the_ledger_knows_no_job(desk: Desk) -> None:
+def test_without_squeue_nothing_is_changed_if_the_ledger_knows_no_job(desk: Desk) -> None:
     desk.fake.silent = {"squeue"}
     with pytest.raises(SchedulerUnavailable, match=r"squeue failed.*nothing was changed"):
         cancelled(desk)
     assert list(desk.ledger.events()) == []
 
 
-def test_without_squeue_a_job_of_another_user_is_named_with_its_owner_and_left_alone(desk: Desk) -> None:
+def test_without_squeue_a_job_of_another_user_is_left_alone_and_named_with_its_owner(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.job("promote-2").user = "you"
     desk.fake.silent = {"squeue"}

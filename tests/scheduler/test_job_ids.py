@@ -22,18 +22,18 @@ INDICES = st.sets(st.integers(0, 5000), min_size=1, max_size=60)
         ("8_7", JobIds("8", (range(7, 8),))),
     ],
 )
-def test_every_form_that_slurm_prints(text: str, expected: JobIds) -> None:
+def test_every_form_that_slurm_prints_is_read(text: str, expected: JobIds) -> None:
     assert parse_job_ids(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "17.batch", "17.0", "x", "17_[a]", "17_", "-1", "17_[1-2"])
-def test_what_is_no_job_is_refused(text: str) -> None:
+def test_an_invalid_job_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_job_ids(text)
 
 
 @given(INDICES, st.one_of(st.none(), st.integers(1, 99)))
-def test_an_array_option_reads_back_as_the_same_tasks(indices: set[int], throttle: int | None) -> None:
+def test_an_array_option_is_read_back_as_the_same_tasks(indices: set[int], throttle: int | None) -> None:
     ids = parse_job_ids(f"9_[{array_option(sorted(indices), throttle)}]")
     assert {index for part in ids.indices for index in part} == indices
     assert len(ids) == len(indices)

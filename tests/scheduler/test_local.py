@@ -12,7 +12,7 @@ from detour.scheduler.local import start
 
 
 @pytest.mark.parametrize("name", ["a%jb", "%t", "x%A", "%a"])
-def test_a_path_that_submitit_takes_for_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_path_that_submitit_would_expand_is_refused(tmp_path: Path, name: str) -> None:
     workspace = tmp_path / name
     with pytest.raises(UserError, match="cannot hold local runs' logs"):
         start(workspace, ["prepare-0"], workspace / "logs")
@@ -20,7 +20,7 @@ def test_a_path_that_submitit_takes_for_a_pattern_is_refused(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("gpus", [(), ("1",), ("GPU-8f0a", "0"), ("MIG-0f0f",)])
-def test_a_job_sees_the_gpus_that_it_was_given_and_no_other(
+def test_a_job_sees_exactly_the_gpus_that_it_was_given(
     tmp_path: Path, gpus: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")

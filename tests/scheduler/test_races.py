@@ -105,7 +105,7 @@ def carried_through(fake: FakeSlurm) -> list[str]:
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("users", [("me", "me"), ("me", "you")])
 @pytest.mark.parametrize("chains", [(CHAIN, CHAIN), (CHAIN, OTHER), (LONE, LONE)])
-def test_two_submitters_leave_each_job_once_and_chains_that_end(
+def test_two_concurrent_submitters_leave_each_job_once_and_chains_that_end(
     tmp_path: Path, seed: int, users: tuple[str, str], chains: Chains
 ) -> None:
     desk, ends = race(tmp_path, seed, users, chains)

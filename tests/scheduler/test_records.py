@@ -39,7 +39,7 @@ def accounting_line(
     return SEPARATOR.join([*fields, "cpu=1", "1", "1", "jz", "0", "root", comment, name]) + "\n"
 
 
-def test_a_waiting_job_in_the_queue() -> None:
+def test_a_pending_job_is_read_from_the_queue() -> None:
     (record,), broken = read_queue(QUEUE_HEADER + queue_line(comment=str(TAG)))
     assert broken == 0
     assert record.ids == parse_job_ids("7")
@@ -50,7 +50,7 @@ def test_a_waiting_job_in_the_queue() -> None:
     assert record.started_s is None
 
 
-def test_an_ended_job_in_the_accounts() -> None:
+def test_an_ended_job_is_read_from_the_accounts() -> None:
     (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(state="CANCELLED by 1234", code="0:15"))
     assert record.state is JobState.CANCELLED
     assert record.exit_code == 0
@@ -61,7 +61,7 @@ def test_an_ended_job_in_the_accounts() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40))
-def test_free_text_shifts_nothing(text: str) -> None:
+def test_free_text_shifts_no_column(text: str) -> None:
     (first, second), broken = read_queue(QUEUE_HEADER + queue_line(comment=text) + queue_line("8"))
     assert first.ids.id == "7"
     assert first.state == JobState.PENDING
@@ -80,7 +80,7 @@ def test_an_answer_without_its_header_is_no_answer(text: str) -> None:
         read_accounting(text)
 
 
-def test_an_answer_cut_short_is_no_answer() -> None:
+def test_a_truncated_answer_is_no_answer() -> None:
     whole = QUEUE_HEADER + queue_line() + queue_line("8")
     for length in range(len(whole) - 1):
         try:
@@ -116,18 +116,18 @@ def test_broken_lines_are_counted_and_the_others_read(lines: list[str]) -> None:
         ("²:00", None),
     ],
 )
-def test_elapsed_times(text: str, expected: float | None) -> None:
+def test_elapsed_times_are_read_in_seconds(text: str, expected: float | None) -> None:
     assert parse_elapsed_s(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["N/A", "Unknown", "None", "", "0", "99999999999999999999", "9999-01-01T00:00:00", "²"]
 )
-def test_times_that_are_none(text: str) -> None:
+def test_missing_times_are_unknown(text: str) -> None:
     assert parse_time_s(text) is None
 
 
-def test_a_time_in_slurms_own_form_is_read_too() -> None:
+def test_a_time_in_the_default_form_of_slurm_is_read() -> None:
     second, first = parse_time_s("2026-11-22T20:00:01"), parse_time_s("2026-11-22T20:00:00")
     assert first is not None
     assert second == first + 1
@@ -148,7 +148,7 @@ def test_a_time_in_slurms_own_form_is_read_too() -> None:
         ("RUNNING", "None", "0", False),
     ],
 )
-def test_what_waits_without_a_priority_is_held(state: str, reason: str, priority: str, held: bool) -> None:
+def test_a_pending_job_without_priority_is_held(state: str, reason: str, priority: str, held: bool) -> None:
     (record,), _ = read_queue(QUEUE_HEADER + queue_line(state=state, reason=reason, priority=priority))
     assert record.is_held is held
 
@@ -168,9 +168,7 @@ def test_what_waits_without_a_priority_is_held(state: str, reason: str, priority
         ("REQUEUE_HOLD", "None", "5000", ""),
     ],
 )
-def test_what_slurm_has_taken_back_tells_why_until_it_is_released(
-    state: str, reason: str, priority: str, why: str
-) -> None:
+def test_a_requeued_job_states_why_until_it_is_released(state: str, reason: str, priority: str, why: str) -> None:
     (record,), _ = read_queue(QUEUE_HEADER + queue_line(state=state, reason=reason, priority=priority))
     assert record.by_slurm == why
 
@@ -186,11 +184,11 @@ def test_a_dependency_is_read_as_it_is_written() -> None:
     ("script", "submission"),
     [("/a b/submissions/prepare-1/1-5f3a.sh", "5f3a"), ("(null)", ""), ("/home/x/train.py", "")],
 )
-def test_a_script_tells_its_submission(script: str, submission: str) -> None:
+def test_the_path_of_a_script_names_its_submission(script: str, submission: str) -> None:
     (record,), _ = read_queue(QUEUE_HEADER + queue_line(script=script))
     assert record.script == submission
 
 
-def test_the_comment_tells_the_tag_in_the_accounts_too() -> None:
+def test_the_comment_in_the_accounts_holds_the_tag() -> None:
     (record,), _ = read_accounting(ACCOUNTING_HEADER + accounting_line(name="rewritten", comment=str(TAG)))
     assert record.tag == TAG

@@ -34,7 +34,7 @@ def chains(draw: st.DrawFn) -> list[JobRequest]:
 
 
 @given(chains())
-def test_in_order_puts_everyone_behind_those_they_wait_for(requests: list[JobRequest]) -> None:
+def test_requests_are_sorted_after_those_they_wait_for(requests: list[JobRequest]) -> None:
     ordered = in_order(requests)
     assert set(ordered) == set(requests)
     place = {request.unit: number for number, request in enumerate(ordered)}
@@ -43,7 +43,7 @@ def test_in_order_puts_everyone_behind_those_they_wait_for(requests: list[JobReq
 
 
 @given(chains(), st.integers(0, 40))
-def test_a_wave_fits_and_holds_no_broken_link(requests: list[JobRequest], room: int) -> None:
+def test_a_wave_fits_the_limit_and_has_no_broken_dependency(requests: list[JobRequest], room: int) -> None:
     ordered = in_order(requests)
     wave, later = first_wave(ordered, room)
     assert sum(request.jobs for request in wave) <= room
@@ -54,7 +54,7 @@ def test_a_wave_fits_and_holds_no_broken_link(requests: list[JobRequest], room: 
 
 
 @given(chains())
-def test_waves_one_after_the_other_send_every_slot_once(requests: list[JobRequest]) -> None:
+def test_successive_waves_send_every_slot_once(requests: list[JobRequest]) -> None:
     rest, sent = in_order(requests), list[object]()
     while rest:
         wave, rest = first_wave(rest, 5)
@@ -62,18 +62,18 @@ def test_waves_one_after_the_other_send_every_slot_once(requests: list[JobReques
     assert sorted(map(str, sent)) == sorted(str(slot) for request in requests for slot in request.slots)
 
 
-def test_without_a_limit_all_go_at_once() -> None:
+def test_without_a_limit_everything_is_one_wave() -> None:
     assert first_wave([job("a"), job("b", "a")], None) == ([job("a"), job("b", "a")], [])
 
 
-def test_cycles_and_doubles_are_refused() -> None:
+def test_cycles_and_duplicates_are_refused() -> None:
     with pytest.raises(ValueError, match="wait for each other"):
         in_order([job("a", "b"), job("b", "a")])
     with pytest.raises(ValueError, match="a is requested twice"):
         in_order([job("a"), job("a")])
 
 
-def test_arrays_are_split_at_the_sites_limit_and_followers_wait_for_every_part() -> None:
+def test_arrays_are_split_at_the_limit_of_the_site_and_dependents_wait_for_every_part() -> None:
     parts = split_arrays([job("e", tasks=7), job("s", *job("e", tasks=7).stages, "x")], 3)
     assert [len(part.tasks) for part in parts] == [3, 3, 1, 1]
     assert in_order(reversed(parts))[-1].unit == "s"
@@ -81,7 +81,7 @@ def test_arrays_are_split_at_the_sites_limit_and_followers_wait_for_every_part()
     assert [stage for part in parts[:3] for stage in part.stages] == list(job("e", tasks=7).stages)
 
 
-def test_some_tasks_of_an_array_keep_what_they_wait_for() -> None:
+def test_some_tasks_of_an_array_keep_their_dependencies() -> None:
     tasks = (("a",), ("b",), ("c",))
     request = JobRequest(tasks, Resources(), 60, after=("x", "y", "z"), after_each=(("x",), ("y",), ("x", "z")))
     some = request.only([0, 2])

@@ -16,7 +16,7 @@ from detour.scheduler.tags import Slot
 from tests.scheduler.desk import REQUESTS, Desk
 
 
-def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
+def test_a_job_lost_twice_needs_a_person(desk: Desk) -> None:
     def forget(command: Sequence[str], timeout_s: float) -> CommandResult:
         result = desk.fake(command, timeout_s)
         if command[0] == "sbatch":
@@ -29,14 +29,14 @@ def test_a_job_that_gets_lost_twice_needs_a_person(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("fault", ["empty, accepted", "lost reply"])
-def test_a_job_whose_id_was_not_printed_is_found_by_its_tag_and_said(desk: Desk, fault: str) -> None:
+def test_a_job_whose_id_was_not_printed_is_found_by_its_tag_and_reported(desk: Desk, fault: str) -> None:
     desk.fake.faults = [fault]
     submission = desk.submitter().submit(REQUESTS)
     assert submission.jobs[Slot("prepare-0")] == "1"
     assert "it is in the queue as job 1" in submission.remarks[0]
 
 
-def test_an_sbatch_that_goes_on_saying_nothing_ends_the_wave_there(desk: Desk) -> None:
+def test_an_sbatch_that_never_answers_ends_the_wave(desk: Desk) -> None:
     desk.fake.faults = ["", "empty", "empty"]
     submission = desk.submitter().submit(REQUESTS)
     assert set(submission.jobs) == {Slot("prepare-0")}
@@ -44,7 +44,7 @@ def test_an_sbatch_that_goes_on_saying_nothing_ends_the_wave_there(desk: Desk) -
     assert not desk.job("prepare-0").held
 
 
-def test_past_the_limit_the_rest_is_put_off_and_nothing_follows_half_a_unit(desk: Desk) -> None:
+def test_jobs_beyond_the_limit_are_postponed_and_no_unit_is_split(desk: Desk) -> None:
     desk.fake.limit = 2
     submission = desk.submitter().submit(REQUESTS)
     assert set(submission.jobs) == {Slot("prepare-0"), Slot("pretrain-1", 1)}
@@ -52,19 +52,19 @@ def test_past_the_limit_the_rest_is_put_off_and_nothing_follows_half_a_unit(desk
 
 
 @pytest.mark.parametrize(("limit", "kept_free", "sent"), [(5, 1, 4), (4, 1, 4), (3, 1, 1), (3, 0, 3), (1, 1, 1)])
-def test_where_not_all_fits_some_of_the_limit_is_kept_for_others(
+def test_if_not_everything_fits_part_of_the_limit_is_left_to_others(
     desk: Desk, limit: int, kept_free: int, sent: int
 ) -> None:
     assert len(desk.submitter(limit, kept_free).submit(REQUESTS).jobs) == sent
 
 
-def test_nothing_at_all_through_is_an_error(desk: Desk) -> None:
+def test_if_nothing_can_be_sent_it_is_an_error(desk: Desk) -> None:
     desk.fake.limit = 0
     with pytest.raises(SchedulerUnavailable, match="nothing was submitted"):
         desk.submitter().submit(REQUESTS)
 
 
-def test_a_refusal_withdraws_what_was_sent(desk: Desk) -> None:
+def test_a_refusal_withdraws_the_jobs_already_sent(desk: Desk) -> None:
     def refuse_the_third(command: Sequence[str], timeout_s: float) -> CommandResult:
         if command[0] == "sbatch" and desk.slurm.calls["sbatch"] == 3:
             return CommandResult(1, "", "sbatch: error: Invalid account\n")
@@ -78,7 +78,7 @@ def test_a_refusal_withdraws_what_was_sent(desk: Desk) -> None:
     assert len(desk.submitter().submit(REQUESTS).jobs) == 4
 
 
-def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> None:
+def test_an_id_under_which_a_lost_job_may_run_is_not_used_again(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     list(desk.fake.lose_last(4))
@@ -92,7 +92,7 @@ def test_an_id_that_a_lost_job_may_run_under_is_not_taken_again(desk: Desk) -> N
     assert [job.id for job in desk.fake.schedule()] == [2]
 
 
-def test_ids_of_tasks_that_a_lost_array_may_run_under_are_not_taken_again(desk: Desk) -> None:
+def test_task_ids_under_which_a_lost_array_may_run_are_not_used_again(desk: Desk) -> None:
     """Job 2 is the array; its tasks have started as 2, 3 and 4, which no record of ours shows."""
     tasks = tuple((f"evaluate-{number}",) for number in range(3))
     chain = [JobRequest((("promote-1",),), Resources(), 60), JobRequest(tasks, Resources(), 60, after=("promote-1",))]
@@ -104,7 +104,7 @@ def test_ids_of_tasks_that_a_lost_array_may_run_under_are_not_taken_again(desk: 
     assert sorted(again.jobs.values()) == ["6", "7"]
 
 
-def test_a_lone_job_gets_no_id_that_a_lost_one_may_run_under(desk: Desk) -> None:
+def test_a_lone_job_gets_no_id_under_which_a_lost_one_may_run(desk: Desk) -> None:
     desk.submitter().submit(ALONE)
     desk.fake.schedule()
     list(desk.fake.lose_last(1))
@@ -116,7 +116,7 @@ def test_a_lone_job_gets_no_id_that_a_lost_one_may_run_under(desk: Desk) -> None
 ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Resources(), 60)]
 
 
-def test_a_job_that_nothing_hangs_on_is_one_call(desk: Desk) -> None:
+def test_a_job_without_dependents_is_sent_in_one_call(desk: Desk) -> None:
     submission = desk.submitter(limit=30).submit(ALONE)
     assert list(submission.jobs.values()) == ["1"]
     assert desk.slurm.calls == {"sbatch": 1}
@@ -126,7 +126,7 @@ def test_a_job_that_nothing_hangs_on_is_one_call(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("instant", range(10))
-def test_a_lone_job_killed_at_any_instant_is_there_once_and_does_nothing_before_it_is_recorded(
+def test_a_lone_job_killed_at_any_instant_exists_once_and_does_nothing_before_it_is_recorded(
     desk: Desk, instant: int
 ) -> None:
     desk.fuse.after = bool(instant % 2)
@@ -140,7 +140,7 @@ def test_a_lone_job_killed_at_any_instant_is_there_once_and_does_nothing_before_
 
 
 @pytest.mark.parametrize("fault", ["late", "lost reply", "no reply", "empty", "empty, accepted", "limit"])
-def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, fault: str) -> None:
+def test_a_lone_job_without_an_answer_of_sbatch_is_sent_with_all_checks(desk: Desk, fault: str) -> None:
     desk.fake.faults = [fault]
     submission = desk.submitter().submit(ALONE)
     for job in desk.fake.jobs.values():
@@ -151,14 +151,14 @@ def test_a_lone_job_of_which_sbatch_says_nothing_goes_the_long_way(desk: Desk, f
     assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"
 
 
-def test_once_a_wrapper_has_printed_a_wrong_number_that_of_a_lone_job_is_looked_up(desk: Desk) -> None:
+def test_after_a_wrapper_printed_a_wrong_id_the_id_of_a_lone_job_is_looked_up(desk: Desk) -> None:
     desk.fake.faults = ["wrong number"]
     desk.submitter().submit(REQUESTS)
     desk.fake.faults = ["wrong number"]
     assert list(desk.submitter().submit(ALONE).jobs.values()) == ["5"]
 
 
-def test_a_plugin_that_fails_once_the_job_is_in_is_no_refusal(desk: Desk) -> None:
+def test_a_plugin_that_fails_after_the_job_was_accepted_is_no_refusal(desk: Desk) -> None:
     desk.fake.faults = ["refused, accepted"]
     submission = desk.submitter().submit(REQUESTS)
     assert len(submission.jobs) == len(desk.fake.live()) == 4

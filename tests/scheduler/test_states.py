@@ -24,12 +24,12 @@ from detour.scheduler.states import JobState, Standing, parse_state
         ("SOMETHING_NEW", JobState.UNKNOWN, Standing.UNKNOWN),
     ],
 )
-def test_states_mean_what_a_chain_needs_to_know(text: str, state: JobState, standing: Standing) -> None:
+def test_states_map_to_what_a_chain_needs_to_know(text: str, state: JobState, standing: Standing) -> None:
     assert parse_state(text) is state
     assert state.standing is standing
 
 
 @given(st.text())
-def test_no_text_is_a_failure_unless_slurm_says_so(text: str) -> None:
+def test_an_unknown_state_is_never_a_failure(text: str) -> None:
     state = parse_state(text)
     assert state is JobState.UNKNOWN or text.split()[0].startswith(state.value)

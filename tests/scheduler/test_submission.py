@@ -18,7 +18,7 @@ from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import FakeJob, Killed
 
 
-def test_everything_is_linked_held_and_then_free(desk: Desk) -> None:
+def test_all_jobs_are_linked_held_and_then_released(desk: Desk) -> None:
     submission = desk.submitter().submit(REQUESTS)
     assert submission.jobs == {
         Slot("prepare-0"): "1",
@@ -44,7 +44,7 @@ def test_submitting_again_sends_nothing(desk: Desk) -> None:
     assert desk.slurm.calls["sbatch"] == 4
 
 
-def test_what_waited_for_a_lost_job_waits_for_its_successor(desk: Desk) -> None:
+def test_dependents_of_a_lost_job_wait_for_its_successor(desk: Desk) -> None:
     desk.kill_at(10)
     assert [job.id for job in desk.fake.live()] == [1, 2, 3]
     del desk.fake.jobs[1]
@@ -53,7 +53,7 @@ def test_what_waited_for_a_lost_job_waits_for_its_successor(desk: Desk) -> None:
     assert any("lost by the controller" in remark for remark in submission.remarks)
 
 
-def test_an_id_given_to_another_user_is_not_taken_for_ours(desk: Desk) -> None:
+def test_an_id_now_used_by_another_user_is_not_ours(desk: Desk) -> None:
     desk.kill_at(4)
     (lost,) = desk.fake.lose_last(1)
     stranger = desk.fake.add("somebody-else", False, "", ())
@@ -69,13 +69,13 @@ def test_an_unfinished_submission_can_be_withdrawn(desk: Desk) -> None:
     assert desk.fake.live() == []
 
 
-def test_what_is_released_is_not_withdrawn(desk: Desk) -> None:
+def test_released_jobs_are_not_withdrawn(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     assert desk.submitter().withdraw(["prepare-0", "pretrain-1", "promote-2"]) == []
     assert len(desk.fake.live()) == 4
 
 
-def test_jobs_that_a_lost_ledger_left_behind_are_adopted(desk: Desk) -> None:
+def test_jobs_left_by_a_lost_ledger_are_adopted(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.ledger.written.clear()
     again = desk.submitter().submit(REQUESTS)
@@ -84,7 +84,7 @@ def test_jobs_that_a_lost_ledger_left_behind_are_adopted(desk: Desk) -> None:
     assert desk.slurm.calls["sbatch"] == 4
 
 
-def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
+def test_a_lost_release_is_repeated(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     for job in desk.fake.live():
         job.held = True
@@ -92,7 +92,7 @@ def test_a_release_that_got_lost_is_made_up_for(desk: Desk) -> None:
     assert not any(job.held for job in desk.fake.live())
 
 
-def test_what_may_have_run_before_it_came_back_held_is_sent_again_and_what_cannot_have_is_released(desk: Desk) -> None:
+def test_a_job_that_came_back_held_is_sent_again_if_it_may_have_run_and_released_otherwise(desk: Desk) -> None:
     """A node that knows an id does not run it again, and is drained."""
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
@@ -110,7 +110,7 @@ def test_what_may_have_run_before_it_came_back_held_is_sent_again_and_what_canno
 
 
 @pytest.mark.parametrize("instant", range(20))
-def test_killed_while_it_sends_again_what_may_have_run_it_ends_alike(desk: Desk, instant: int) -> None:
+def test_a_submission_killed_while_it_sends_such_a_job_again_ends_alike(desk: Desk, instant: int) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.forget_releases(4)
@@ -142,7 +142,7 @@ def test_all_segments_of_a_stage_that_may_have_run_are_sent_again(desk: Desk) ->
     ]
 
 
-def test_where_the_site_takes_no_more_jobs_what_may_have_run_is_released(desk: Desk) -> None:
+def test_if_the_site_accepts_no_more_jobs_those_that_may_have_run_are_released(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     desk.fake.forget_releases(4)
     desk.fake.limit = 4
@@ -151,7 +151,7 @@ def test_where_the_site_takes_no_more_jobs_what_may_have_run_is_released(desk: D
     assert not any(job.held for job in desk.fake.live())
 
 
-def test_what_may_have_run_of_another_chain_is_left_to_its_own_submission(desk: Desk) -> None:
+def test_held_jobs_of_another_chain_are_left_to_its_own_submission(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     other = JobRequest((("prepare-9",),), Resources(), 60, after_jobs=("4",))
     desk.submitter().submit([other])
@@ -161,7 +161,7 @@ def test_what_may_have_run_of_another_chain_is_left_to_its_own_submission(desk: 
     assert [job.id for job in desk.fake.live() if job.held] == [1]
 
 
-def test_what_an_administrator_holds_is_not_sent_again(desk: Desk) -> None:
+def test_a_job_held_by_an_administrator_is_not_sent_again(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.job("prepare-0").held, desk.job("prepare-0").reason = True, "JobHeldAdmin"
     desk.fake.order_faults = ["deaf"] * 2
@@ -170,7 +170,7 @@ def test_what_an_administrator_holds_is_not_sent_again(desk: Desk) -> None:
     assert again.left.startswith("still held: 1 (JobHeldAdmin)")
 
 
-def test_a_job_that_is_done_and_came_back_held_goes_and_nothing_waits_for_it(desk: Desk) -> None:
+def test_a_finished_job_that_came_back_held_is_cancelled_and_nothing_waits_for_it(desk: Desk) -> None:
     first = desk.submitter().submit(REQUESTS)
     desk.done = {"prepare-0", "pretrain-1"}
     for unit in ("prepare-0", "pretrain-1"):
@@ -185,7 +185,7 @@ def test_a_job_that_is_done_and_came_back_held_goes_and_nothing_waits_for_it(des
     assert desk.submitter().submit(left).remarks == ()
 
 
-def test_what_does_not_fit_behind_what_is_in_flight_is_put_off(desk: Desk) -> None:
+def test_jobs_that_do_not_fit_next_to_those_in_flight_are_postponed(desk: Desk) -> None:
     desk.submitter(limit=3).submit(REQUESTS[:2])
     more = [*REQUESTS[:2], JobRequest((("export-3",),), Resources(), 60)]
     submission = desk.submitter(limit=3).submit(more)
@@ -193,7 +193,7 @@ def test_what_does_not_fit_behind_what_is_in_flight_is_put_off(desk: Desk) -> No
     assert submission.in_flight == ("prepare-0", "pretrain-1")
 
 
-def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -> None:
+def test_evaluations_of_a_failed_task_wait_only_for_that_task(desk: Desk) -> None:
     tasks = tuple((f"evaluate-{number}",) for number in range(3))
     array = JobRequest(tasks, Resources(), 60)
     one = JobRequest((("summarize-1",),), Resources(), 60, after=("evaluate-1",))
@@ -203,7 +203,7 @@ def test_the_evaluations_of_a_failed_task_wait_for_that_task_alone(desk: Desk) -
     assert desk.job("summarize-2").dependency == "afterok:1"
 
 
-def test_a_wrong_number_from_a_wrapper_is_corrected_and_dependents_relinked_before_anything_is_released(
+def test_a_wrong_id_from_a_wrapper_is_corrected_and_dependents_relinked_before_any_release(
     desk: Desk,
 ) -> None:
     desk.fake.faults = ["wrong number", "", "wrong number"]
@@ -218,7 +218,7 @@ def test_a_wrong_number_from_a_wrapper_is_corrected_and_dependents_relinked_befo
 
 
 @pytest.mark.parametrize("instant", range(8, 24))
-def test_killed_after_an_id_was_corrected_it_relinks_all_the_same(desk: Desk, instant: int) -> None:
+def test_a_submission_killed_after_an_id_was_corrected_still_relinks(desk: Desk, instant: int) -> None:
     desk.fake.faults = ["wrong number", "wrong number"]
     desk.fuse.left = instant
     with contextlib.suppress(Killed):
@@ -228,7 +228,7 @@ def test_killed_after_an_id_was_corrected_it_relinks_all_the_same(desk: Desk, in
     assert [job.dependency for job in desk.fake.live()][1:3] == ["afterok:1", "afterok:1,afternotok:2"]
 
 
-def test_what_waits_for_a_double_waits_for_the_other_before_that_one_is_cancelled(desk: Desk) -> None:
+def test_dependents_of_a_duplicate_are_relinked_before_it_is_cancelled(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS[:2])
     other = str(Tag("w", "prepare-0", 1, "older"))
     desk.ledger.append(JobIntended(tags=[other], tasks=[["prepare-0"]], dependency=""))
@@ -240,13 +240,13 @@ def test_what_waits_for_a_double_waits_for_the_other_before_that_one_is_cancelle
     assert [job.dependency for job in desk.fake.live() if job.id > 1] == ["afterok:0", "afterok:0,afternotok:2"]
 
 
-def test_a_release_that_did_nothing_is_given_again(desk: Desk) -> None:
+def test_a_release_without_effect_is_repeated(desk: Desk) -> None:
     desk.fake.order_faults = ["deaf"]
     desk.submitter().submit(REQUESTS)
     assert not any(job.held for job in desk.fake.live())
 
 
-def test_what_is_still_held_after_its_release_is_named_with_slurms_reason(desk: Desk) -> None:
+def test_a_job_still_held_after_its_release_is_named_with_the_reason_of_slurm(desk: Desk) -> None:
     desk.fake.order_faults = ["deaf"] * 2
     submission = desk.submitter().submit(REQUESTS)
     assert submission.left.startswith("still held: 1 (JobHeldUser), 2 (JobHeldUser)")
@@ -254,7 +254,7 @@ def test_what_is_still_held_after_its_release_is_named_with_slurms_reason(desk: 
     assert desk.submitter().submit(REQUESTS).left == ""
 
 
-def test_a_queue_that_cannot_be_read_after_the_release_is_said_and_the_jobs_are_slurms(desk: Desk) -> None:
+def test_if_the_queue_cannot_be_read_after_the_release_the_jobs_are_submitted_and_it_is_reported(desk: Desk) -> None:
     def go_down(command: Sequence[str], timeout_s: float) -> CommandResult:
         result = desk.fake(command, timeout_s)
         desk.fake.down |= command[:2] == ("scontrol", "release")
@@ -267,7 +267,7 @@ def test_a_queue_that_cannot_be_read_after_the_release_is_said_and_the_jobs_are_
 
 
 @pytest.mark.parametrize("reason", sorted(BY_SLURM))
-def test_what_slurm_itself_holds_is_released_and_said(desk: Desk, reason: str) -> None:
+def test_a_job_held_by_slurm_itself_is_released_and_reported(desk: Desk, reason: str) -> None:
     desk.submitter().submit(REQUESTS)
     desk.job("prepare-0").held, desk.job("prepare-0").reason = True, reason
     again = desk.submitter().submit(REQUESTS)

@@ -326,7 +326,7 @@ TestSubmissions.settings = settings(
 @pytest.mark.parametrize("killed", USERS)
 @pytest.mark.parametrize("then", USERS)
 @pytest.mark.parametrize("after", [False, True])
-def test_a_lone_job_whose_submission_was_killed_anywhere_is_never_doubled(killed: str, then: str, after: bool) -> None:
+def test_a_lone_job_whose_submission_was_killed_is_never_duplicated(killed: str, then: str, after: bool) -> None:
     """Its gate and its commit are two steps. Eight instants reach past the end of the first submission."""
     for instant, other in itertools.product(range(8), (None, 6, 8, 10, 12)):
         machine = Submissions()

@@ -27,7 +27,7 @@ def options(script: str) -> set[str]:
     return {line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")}
 
 
-def test_a_segment_is_held_tagged_signalled_and_dies_with_its_dependency() -> None:
+def test_a_segment_is_held_tagged_and_signalled_and_ends_with_its_dependency() -> None:
     request = JobRequest((("pretrain-1",),), ASKED, wall_s=3601, segments=3)
     script = submission_script(request, TAG, After("afternotok", "7"), STYLE, Path("/logs"))
     assert {
@@ -75,15 +75,15 @@ def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
         ("none", "h100", None),
     ],
 )
-def test_gpus_are_asked_for_as_the_site_wants(selector: str, kind: str | None, expected: str | None) -> None:
+def test_gpus_are_requested_in_the_form_of_the_site(selector: str, kind: str | None, expected: str | None) -> None:
     assert gpu_option(selector, 4, kind) == expected
 
 
-def test_no_gpu_is_asked_for_where_none_is_wanted() -> None:
+def test_no_gpu_is_requested_if_none_is_needed() -> None:
     assert gpu_option("gres", 0, None) is None
 
 
-def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
+def test_a_gated_job_is_not_held_and_does_nothing_until_its_gate_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detour.scheduler.submission_script.GATE_PATIENCE_S", 1)
@@ -101,17 +101,17 @@ def test_behind_a_gate_a_job_is_free_and_does_nothing_until_it_is_open(
     assert run().stdout == "-uP -m detour.jobs --workspace /w export-1\n"
 
 
-def test_a_percent_sign_in_the_path_of_logs_is_no_pattern() -> None:
+def test_a_percent_sign_in_the_log_path_is_no_pattern() -> None:
     assert log_patterns(Path("/w%j"), TAG) == ("/w%%j/%j_0_log.out", "/w%%j/%j_%t_log.out")
     of_array = ("/w%%j/%A_%a_0_log.out", "/w%%j/%A_%a_%t_log.out")
     assert log_patterns(Path("/w%j"), TAG, is_array=True) == of_array
 
 
-def test_where_a_backslash_turns_patterns_off_the_submission_has_one_log() -> None:
+def test_a_backslash_that_disables_patterns_gives_the_submission_one_log() -> None:
     assert log_patterns(Path("/w\\x%j"), TAG) == ("/w\\\\\\\\x%j/2-s_log.out", None)
 
 
-def test_what_the_script_exports_reaches_the_tasks_whatever_sbatch_exports() -> None:
+def test_variables_exported_by_the_script_reach_the_tasks_whatever_sbatch_exports() -> None:
     request = JobRequest((("export-1",),), Resources(options=("--export=NONE",)), wall_s=60)
     assert "srun --unbuffered --export=ALL" in submission_script(request, TAG, None, STYLE, Path("/a\\b"))
     assert "--export=ALL" in submission_script(request, TAG, None, STYLE, Path("/logs"))

@@ -14,7 +14,7 @@ TAGS = st.builds(Tag, WORDS, WORDS, st.integers(1, 999), WORDS)
 
 
 @given(TAGS, st.text(alphabet="| ,;abc\n=", max_size=10), st.text(alphabet="| ,;[]\n=", max_size=10))
-def test_a_tag_is_found_again_whatever_stands_around_it(tag: Tag, before: str, behind: str) -> None:
+def test_a_tag_is_found_in_any_surrounding_text(tag: Tag, before: str, behind: str) -> None:
     assert find_tag(before + str(tag) + behind) == tag
     assert "|" not in str(tag)
     assert len(str(tag).encode()) < LONGEST_BYTES
@@ -26,7 +26,7 @@ def test_other_jobs_have_no_tag(text: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "a:b", "a|b", "-a", "x" * LONGEST_BYTES])
-def test_what_would_not_be_read_back_is_refused(bad: str) -> None:
+def test_a_tag_that_could_not_be_read_back_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="cannot be the tag"):
         Tag("w", bad, 1, "s")
 
@@ -38,7 +38,7 @@ def test_units_are_stages_or_ordered_groups() -> None:
     assert Tag("w", unit_of(["a-1", "b-1"]), 2, "s").slot == Slot(unit_of(["a-1", "b-1"]), 2)
 
 
-def test_a_workspace_is_known_by_where_it_really_is(tmp_path: Path) -> None:
+def test_a_workspace_is_identified_by_its_real_path(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real").mkdir()
     assert workspace_id(tmp_path / "link") == workspace_id(tmp_path / "real")

@@ -43,7 +43,7 @@ def control(desk: Desk) -> Control:
     return Control(desk.slurm, desk.ledger, "w", desk.users)
 
 
-def test_what_another_has_committed_is_joined(mine: Desk, yours: Desk) -> None:
+def test_jobs_committed_by_another_user_are_joined(mine: Desk, yours: Desk) -> None:
     first = mine.submitter().submit(REQUESTS)
     joined = yours.submitter().submit(MORE)
     assert joined.in_flight == ("prepare-0", "pretrain-1", "promote-2")
@@ -55,7 +55,7 @@ def test_what_another_has_committed_is_joined(mine: Desk, yours: Desk) -> None:
 
 
 @pytest.mark.parametrize("instant", range(1, 13))
-def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, instant: int) -> None:
+def test_an_unfinished_submission_of_another_user_is_left_to_that_user(mine: Desk, yours: Desk, instant: int) -> None:
     mine.kill_at(instant)
     left = jobs_of(mine, "me")
     shown = len(mine.ledger.written)
@@ -69,7 +69,9 @@ def test_what_another_left_unfinished_is_his_to_finish(mine: Desk, yours: Desk, 
     assert jobs_of(mine, "me") == []
 
 
-def test_what_another_left_unfinished_in_another_grouping_goes_when_he_returns(mine: Desk, yours: Desk) -> None:
+def test_an_unfinished_submission_in_another_grouping_is_withdrawn_when_its_user_returns(
+    mine: Desk, yours: Desk
+) -> None:
     tasks = (("evaluate-0",), ("evaluate-1",))
     mine.kill_at(3, [JobRequest(tasks, Resources(), 60)])
     (left,) = jobs_of(mine, "me")
@@ -80,7 +82,7 @@ def test_what_another_left_unfinished_in_another_grouping_goes_when_he_returns(m
     assert jobs_of(mine, "me") == []
 
 
-def test_a_job_whose_gate_another_has_opened_is_joined_though_its_commit_is_missing(mine: Desk, yours: Desk) -> None:
+def test_a_job_whose_gate_another_user_opened_is_joined_even_without_its_commit(mine: Desk, yours: Desk) -> None:
     tasks = (("evaluate-0",), ("evaluate-1",))
     mine.kill_at(4, [JobRequest(tasks, Resources(), 60)])
     (left,) = jobs_of(mine, "me")
@@ -90,7 +92,7 @@ def test_a_job_whose_gate_another_has_opened_is_joined_though_its_commit_is_miss
     assert jobs_of(mine, "you") == []
 
 
-def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) -> None:
+def test_a_job_held_by_another_user_is_joined_and_reported(mine: Desk, yours: Desk) -> None:
     mine.submitter().submit(REQUESTS)
     control(mine).hold(["promote-2"])
     joined = yours.submitter().submit(MORE)
@@ -103,7 +105,7 @@ def test_a_job_that_another_holds_is_joined_and_said(mine: Desk, yours: Desk) ->
     assert not mine.job("promote-2").held
 
 
-def test_what_anothers_jobs_wait_for_is_released_though_it_may_have_run(mine: Desk, yours: Desk) -> None:
+def test_a_job_that_jobs_of_others_wait_for_is_released_though_it_may_have_run(mine: Desk, yours: Desk) -> None:
     """If sent again, it would have to be cancelled under them."""
     mine.submitter().submit(REQUESTS[:1])
     yours.submitter().submit(MORE)
@@ -114,7 +116,7 @@ def test_what_anothers_jobs_wait_for_is_released_though_it_may_have_run(mine: De
     assert yours.job("pretrain-1", 1).dependency == "afterok:1"
 
 
-def test_two_commits_for_one_place_end_by_the_later_users_hand(mine: Desk, yours: Desk) -> None:
+def test_two_commits_for_one_slot_are_resolved_by_the_later_user(mine: Desk, yours: Desk) -> None:
     """As if the claim had failed: both had looked before either had sent."""
     mine.submitter().submit(REQUESTS[:1])
     hidden = mine.fake.jobs.pop(1)
@@ -144,7 +146,7 @@ class Rivalled(MemoryLedger):
         super().append(event)
 
 
-def test_of_two_that_commit_at_once_the_one_with_the_older_job_goes_on(mine: Desk) -> None:
+def test_of_two_concurrent_commits_the_one_with_the_older_job_wins(mine: Desk) -> None:
     mine.ledger = Rivalled(mine, 0)
     submission = mine.submitter().submit(REQUESTS[:2])
     assert submission.jobs[Slot("prepare-0")] == "0"
@@ -154,7 +156,7 @@ def test_of_two_that_commit_at_once_the_one_with_the_older_job_goes_on(mine: Des
     assert mine.job("pretrain-1", 1).dependency == "afterok:0"
 
 
-def test_one_that_was_killed_between_commit_and_release_is_not_waited_for_forever(mine: Desk) -> None:
+def test_a_submission_killed_between_commit_and_release_blocks_others_only_for_a_while(mine: Desk) -> None:
     mine.ledger = Rivalled(mine, 99)
     submission = mine.submitter().submit(REQUESTS[:2])
     assert submission.jobs[Slot("prepare-0")] == "1"
@@ -162,7 +164,7 @@ def test_one_that_was_killed_between_commit_and_release_is_not_waited_for_foreve
     assert mine.fake.jobs[99].held
 
 
-def test_cancelling_takes_ones_own_jobs_and_says_whose_stay(mine: Desk, yours: Desk) -> None:
+def test_cancel_removes_own_jobs_and_names_the_owners_of_the_others(mine: Desk, yours: Desk) -> None:
     mine.submitter().submit(REQUESTS)
     yours.submitter().submit(MORE)
     everything = [stage for request in MORE for stage in request.stages]
@@ -176,7 +178,7 @@ def test_cancelling_takes_ones_own_jobs_and_says_whose_stay(mine: Desk, yours: D
 
 
 @pytest.mark.parametrize("order", ["cancel", "hold", "release"])
-def test_anothers_job_with_the_tag_of_ours_shields_nothing(mine: Desk, order: str) -> None:
+def test_a_job_of_another_user_with_our_tag_protects_nothing(mine: Desk, order: str) -> None:
     mine.submitter().submit(REQUESTS)
     ours = mine.job("prepare-0")
     mine.fake.jobs[99] = replace(ours, id=99, user="you", state="RUNNING")
@@ -186,7 +188,7 @@ def test_anothers_job_with_the_tag_of_ours_shields_nothing(mine: Desk, order: st
     assert affected.ids == (str(ours.id),)
 
 
-def test_holding_and_releasing_leave_anothers_jobs_alone(mine: Desk, yours: Desk) -> None:
+def test_hold_and_release_leave_jobs_of_others_alone(mine: Desk, yours: Desk) -> None:
     mine.submitter().submit(REQUESTS)
     yours.submitter().submit(MORE)
     everything = [stage for request in MORE for stage in request.stages]
@@ -195,7 +197,7 @@ def test_holding_and_releasing_leave_anothers_jobs_alone(mine: Desk, yours: Desk
         assert {sent.owner for sent in affected.theirs} == {"me"}
 
 
-def test_only_ones_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
+def test_only_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
     mine.submitter().submit(REQUESTS[:1])
     yours.submitter().submit(MORE)
     mine.ledger.written.clear()
@@ -204,9 +206,7 @@ def test_only_ones_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
     assert control(mine).adopt(everything).stages == ("prepare-0",)
 
 
-def test_a_finished_job_that_came_back_held_is_not_cancelled_while_another_users_jobs_wait_for_it(
-    mine: Desk, yours: Desk
-) -> None:
+def test_a_finished_job_that_came_back_held_is_kept_while_jobs_of_others_wait_for_it(mine: Desk, yours: Desk) -> None:
     mine.submitter().submit(REQUESTS[:1])
     yours.submitter().submit(REQUESTS)
     mine.done = yours.done = {"prepare-0"}

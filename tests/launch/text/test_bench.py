@@ -10,7 +10,7 @@ BARE = replace(OURS, loop="bare loop", tokens_per_s=433_000.0, step_ms={"forward
 SDPA = Speed("clm", "transformers, sdpa", 107_500.0)
 
 
-def test_a_phase_has_a_heading_and_a_line_a_loop() -> None:
+def test_a_phase_has_a_heading_and_each_loop_a_line() -> None:
     lines = [line for i, speed in enumerate((OURS, SDPA)) for line in speed_lines(speed, (OURS, SDPA)[: i + 1])]
     assert lines == [
         "\nclm                  tokens/s  detour is     MFU     memory      energy",
@@ -24,21 +24,21 @@ def test_the_parts_of_a_step_are_reported() -> None:
     assert list(speed_lines(BARE, [OURS, BARE]))[-1] == "    a step: forward 1,000.0 ms, backward 2,000.5 ms"
 
 
-def test_the_attention_is_shown_with_what_the_choice_measured() -> None:
+def test_the_attention_is_shown_with_the_measurements_of_its_choice() -> None:
     chosen = replace(OURS, attention="varlen+local", attention_ms={"varlen": 1.221, "varlen+local": 0.9})
     lines = list(speed_lines(chosen, [chosen]))
     assert lines[-2] == "    attention: varlen+local (ms a layer: varlen 1.22, varlen+local 0.90)"
     assert list(speed_lines(replace(OURS, attention="sdpa"), [OURS]))[-2] == "    attention: sdpa"
 
 
-def test_what_could_not_be_measured_is_said_and_cleaned() -> None:
+def test_failed_measurements_are_reported_and_cleaned() -> None:
     broken = Speed("clm", "transformers", problem="no \x1b[31mkernel")
     (line,) = speed_lines(broken, [OURS, broken])
     assert line.startswith("  transformers: not measured: no ")
     assert "\x1b" not in line
 
 
-def test_every_line_fits_eighty_columns() -> None:
+def test_every_line_fits_80_columns() -> None:
     million = replace(
         OURS,
         loop="transformers, sdpa",

@@ -16,7 +16,7 @@ LABELS = {"prepare-0": "prepare", "pretrain-1": "pretrain clm"}
 THEIRS = Sent(Tag("w", "prepare-0", 1, "s"), (("prepare-0",),), job_id="7", committed=True, owner="alice")
 
 
-def test_jobs_of_others_are_named_as_left_alone() -> None:
+def test_jobs_of_others_are_reported_as_left_alone() -> None:
     reached = Controlled("cancelled", Affected(("9",), ("pretrain-1",), (THEIRS,)), LABELS)
     assert list(controlled_lines(reached)) == [
         "cancelled: pretrain clm",
@@ -25,17 +25,17 @@ def test_jobs_of_others_are_named_as_left_alone() -> None:
     ]
 
 
-def test_where_all_jobs_are_of_others_nothing_was_reached() -> None:
+def test_if_all_jobs_belong_to_others_nothing_was_reached() -> None:
     reached = Controlled("cancelled", Affected((), (), (THEIRS,)), LABELS)
     assert next(controlled_lines(reached)) == "nothing cancelled: the queue has no such job of yours"
 
 
-def test_programs_are_given_the_jobs_of_others_too() -> None:
+def test_the_json_holds_the_jobs_of_others_too() -> None:
     reached = Controlled("held", Affected((), (), (THEIRS,)), LABELS)
     assert controlled_json(reached)["others"] == [{"job": "7", "user": "alice", "stages": ["prepare-0"]}]
 
 
-def test_what_could_not_be_read_of_the_ledger_is_a_warning_beside_the_result(
+def test_unreadable_parts_of_the_ledger_are_a_warning_next_to_the_result(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reached = Controlled("held", Affected((), ()), LABELS, warnings=("1 event in the ledger was left out",))

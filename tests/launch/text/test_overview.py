@@ -36,7 +36,7 @@ CHAINS = (
 STATUS = Status("/w", 1000.0, CHAINS, queue_s=965.0)
 
 
-def test_the_worst_is_first_and_of_equals_the_latest() -> None:
+def test_the_worst_chain_is_first_and_of_equal_ones_the_latest() -> None:
     names = [one.name for one in worst_first(CHAINS)]
     assert names == ["broke-lately", "broke", "lost", "stuck", "parked", "works", "waits", "ended"]
 
@@ -52,7 +52,7 @@ def test_a_chain_is_a_line_with_state_count_end_and_cost() -> None:
 
 
 @pytest.mark.parametrize(("width", "last"), [(80, "CO2eq"), (60, "ends in"), (40, "state"), (100, "now")])
-def test_a_narrow_terminal_shows_names_in_place_of_figures(width: int, last: str) -> None:
+def test_a_narrow_terminal_shows_names_instead_of_figures(width: int, last: str) -> None:
     chains = tuple(chain._replace(name=f"{chain.name}-with-a-long-name") for chain in CHAINS)
     lines = render_text(STATUS._replace(chains=chains), width, one=False).splitlines()
     heading = next(line for line in lines if line.startswith("chain"))
@@ -68,7 +68,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, lines)) <= width
 
 
-def test_what_does_not_fit_the_screen_is_counted_and_is_the_better_part() -> None:
+def test_chains_that_do_not_fit_the_screen_are_counted_and_are_the_better_ones() -> None:
     lines = list(overview_lines(STATUS, 80, most=3, colour=False))
     assert len(lines) == 3 + 3 + 1
     assert lines[-1].startswith("and 5 more (--all lists them): 1 timed out, 1 saved at limit, 1 running, 1 pend")

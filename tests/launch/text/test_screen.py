@@ -20,28 +20,28 @@ class Held:
     pairs: tuple[Pair, ...]
 
 
-def test_json_has_the_fields_of_whatever_it_holds() -> None:
+def test_json_has_the_fields_of_any_dataclass() -> None:
     assert json.loads(json_text([Held((Pair(1, "a"),))])) == [{"pairs": [{"left": 1, "right": "a"}]}]
 
 
-def test_a_name_that_is_no_utf8_does_not_end_the_json() -> None:
+def test_a_name_that_is_not_utf8_does_not_break_the_json() -> None:
     text = "a\udcff"
     value = {text: [Held((Pair(1, text),)), (text, 2), None]}
     assert json.loads(json_text(value)) == {"a?": [{"pairs": [{"left": 1, "right": "a?"}]}, ["a?", 2], None]}
 
 
-def test_an_integer_that_readers_of_json_cannot_hold_is_text() -> None:
+def test_an_integer_too_large_for_readers_of_json_is_text() -> None:
     assert json.loads(json_text({"seed": -(2**70), "n": 2})) == {"seed": "-1180591620717411303424", "n": 2}
 
 
-def test_what_could_steer_a_terminal_is_escaped() -> None:
+def test_control_characters_are_escaped() -> None:
     assert json_text({"name": "a\u202eb\x9b"}) == '{\n  "name": "a\\u202eb\\u009b"\n}'
     marks = "\x7f\xad\u061c\u180e\u206a\ufffb\U000e0041"
     assert json_text(marks).isascii()
     assert json.loads(json_text(marks)) == marks
 
 
-def test_where_the_locale_lacks_the_signs_of_states_each_stays_distinct_from_unknown() -> None:
+def test_in_a_limited_locale_the_signs_of_states_stay_distinct() -> None:
     signs = {state: sign.encode("ascii", errors=ERRORS) for state, sign in SIGNS.items()}
     assert [state for state, sign in signs.items() if sign == b"?"] == ["unknown"]
     assert "a…é".encode("ascii", errors=ERRORS) == b"a.?"

@@ -30,7 +30,7 @@ def status(tmp_path: Path) -> Status:
     return read_status(workspace)
 
 
-def test_the_text_reads_on_100_columns(status: Status) -> None:
+def test_the_text_is_readable_in_100_columns(status: Status) -> None:
     lines = render_text(status).splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith("base: 1 of 3 stages done, 1 failed, 1 running; ")
@@ -46,7 +46,7 @@ def test_the_text_reads_on_100_columns(status: Status) -> None:
     assert any("M2 estimated:" in line and "CO2eq" in line for line in lines)
 
 
-def test_what_became_of_the_rows_of_a_corpus_stands_with_its_stage(tmp_path: Path) -> None:
+def test_the_outcome_of_the_rows_of_a_corpus_is_shown_with_its_stage(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, PREPARE, gpus=0)
     counts = {"read": 42_886, "blank": 0, "excluded": 27_206, "repeated": 14, "left_out": 0, "validation_seen": None}
@@ -56,14 +56,14 @@ def test_what_became_of_the_rows_of_a_corpus_stands_with_its_stage(tmp_path: Pat
     assert "42,886 rows read: 27,206 excluded, 14 repeated" in render_text(read_status(workspace))
 
 
-def test_a_narrow_terminal_shows_names_in_place_of_rates(status: Status) -> None:
+def test_a_narrow_terminal_shows_names_instead_of_rates(status: Status) -> None:
     lines = render_text(status, 80).splitlines()
     assert "rate" not in lines[2]
     assert "12.3k/s" not in lines[4]
     assert max(map(len, lines)) <= 80
 
 
-def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
+def test_a_failure_is_shown_once_with_what_to_do(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)
     mark_failed(workspace, PREPARE, "no space left on device")
@@ -74,7 +74,7 @@ def test_a_failure_is_said_once_with_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "state", "needs"), [("cancelled", "cancelled", False), ("submitted", "held", True)])
-def test_what_a_person_does_about_several_stages_alike_is_said_once(status: str, state: str, needs: bool) -> None:
+def test_the_same_advice_for_several_stages_is_shown_once(status: str, state: str, needs: bool) -> None:
     step = "`detour retry base` submits it again"
     alike = {"status": status, "state": state, "needs_person": needs, "next_step": step}
     rows = [make_row(id=f"pretrain-{number}", **alike) for number in "12"]
@@ -83,7 +83,7 @@ def test_what_a_person_does_about_several_stages_alike_is_said_once(status: str,
     assert text.count(step) == 1
 
 
-def test_a_long_reason_is_wrapped_so_that_its_advice_can_be_read(tmp_path: Path) -> None:
+def test_a_long_reason_is_wrapped_so_that_its_advice_stays_readable(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)
     mark_failed(workspace, PREPARE, f"{'the reason is long ' * 8}; write it with `--fix`")
@@ -92,7 +92,7 @@ def test_a_long_reason_is_wrapped_so_that_its_advice_can_be_read(tmp_path: Path)
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_colour_changes_no_letter(status: Status) -> None:
+def test_colour_changes_no_character(status: Status) -> None:
     coloured = Console(file=io.StringIO(), width=200)
     coloured.print(render_text(status, colour=True), end="")
     assert "\x1b[" in render_text(status, colour=True)
@@ -106,7 +106,7 @@ def test_an_empty_workspace_says_what_to_do() -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(80, 200))
-def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
+def test_no_text_controls_the_terminal_or_breaks_the_line(label: str, reason: str, width: int) -> None:
     row = make_row(name=label, seed=7, unit=label, done=5, total=7, reason=reason, next_step=reason, needs_person=True)
     chain = make_chain(label, [row], sweep=reason, cluster=label, user=reason)
     status = Status("/w", 0.0, (chain,))
@@ -118,7 +118,7 @@ def test_no_text_steers_the_terminal_or_breaks_the_line(label: str, reason: str,
     assert len(lines) == 2 + 2, "headline, headings, a line a chain"
 
 
-def test_plain_keeps_words() -> None:
+def test_plain_text_keeps_its_words() -> None:
     assert plain("a\tb\r\nc\x9b31m é") == "a b c 31m é"
     assert cut("abcdef", 4) == "abc…"
 
@@ -137,7 +137,7 @@ def test_a_workspace_whose_only_plan_is_damaged_says_so() -> None:
         ("x" * 20, None, "x" * 15 + "…"),
     ],
 )
-def test_stages_that_differ_by_their_seed_are_distinguished(name: str, seed: int | None, expected: str) -> None:
+def test_stages_that_differ_in_their_seed_are_distinguished(name: str, seed: int | None, expected: str) -> None:
     assert stage_label(name, seed, 16) == expected
 
 
@@ -145,7 +145,7 @@ def test_stages_that_differ_by_their_seed_are_distinguished(name: str, seed: int
     ("kwh", "text"),
     [(None, "unknown"), (0.0, "0 kWh"), (1.5, "1.5 kWh"), (0.0123, "12.3 Wh"), (1234.5, "1.23 MWh"), (0.45, "450 Wh")],
 )
-def test_units_fit(kwh: float | None, text: str) -> None:
+def test_energy_is_shown_in_a_fitting_unit(kwh: float | None, text: str) -> None:
     assert scaled(kwh, ENERGY_UNITS) == text
 
 
@@ -169,7 +169,7 @@ def test_the_live_view_shows_the_same(status: Status) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_the_live_view_keeps_to_the_width(status: Status, width: int) -> None:
+def test_the_live_view_fits_the_width(status: Status, width: int) -> None:
     output = io.StringIO()
     Console(file=output, width=1000).print(draw(status, width, 50))
     lines = output.getvalue().splitlines()
@@ -178,7 +178,7 @@ def test_the_live_view_keeps_to_the_width(status: Status, width: int) -> None:
     assert all("120k/300k tokens" in line for line in lines if "pretrain" in line)
 
 
-def test_a_narrow_live_view_leaves_out_the_rate_so_that_names_are_readable() -> None:
+def test_a_narrow_live_view_omits_the_rate_so_that_names_are_readable() -> None:
     rows = [make_row(name=f"pretrain {phase}", rate_per_s=12_345.0, unit="tokens") for phase in ("clm", "mlm")]
     rows.append(make_row(name="evaluate icd10-chapters", seed=42, kind="evaluate"))
     status = Status("/w", 0.0, (make_chain("base", rows),))
@@ -198,7 +198,7 @@ def test_the_live_view_fits_a_small_screen(status: Status) -> None:
     assert "pretrain clm" in output.getvalue()
 
 
-def test_hours_that_no_accounts_cover_are_said_to_be_the_journals() -> None:
+def test_hours_without_accounts_are_labelled_as_those_of_the_journal() -> None:
     assert (
         outlook_line(make_chain("a", [], gpu_hours=12.5, by_journal=3), 0.0) == "12.5 GPU-h (3 attempts by the journal)"
     )

@@ -22,7 +22,7 @@ def sent(tmp_path: Path) -> Submitted:
     return Submitted(order, Submission(jobs={}, in_flight=(), deferred=(), remarks=()))
 
 
-def test_nothing_unusual_is_no_warning(sent: Submitted) -> None:
+def test_an_ordinary_submission_has_no_warning(sent: Submitted) -> None:
     assert list(submission_warnings(sent)) == []
 
 
@@ -31,6 +31,6 @@ def test_files_that_jobs_do_not_get_are_named(sent: Submitted) -> None:
     assert warnings == ["not part of the code that jobs run: launch/.env (docs/installing.md)"]
 
 
-def test_of_many_files_the_first_are_named(sent: Submitted) -> None:
+def test_of_many_files_only_the_first_are_named(sent: Submitted) -> None:
     (warning,) = submission_warnings(replace(sent, left_out=("a", "b", "c", "d", "e")))
     assert "a, b, c, 2 more" in warning
