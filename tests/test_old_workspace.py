@@ -13,7 +13,7 @@ from detour.budgets.caps import Budget
 from detour.config.loading import load_cluster
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import ChainStatus
 from detour.orchestration.plans import load_plans
 from detour.orchestration.progress import progress_of
@@ -62,7 +62,7 @@ def plan() -> Plan:
 
 
 def chain_status(workspace: Workspace) -> ChainStatus:
-    status = read_status(workspace)
+    status = Monitor(workspace).look()
     assert not status.warnings
     (chain,) = status.chains
     return chain

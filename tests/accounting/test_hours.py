@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detour.accounting.fates import Known
-from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, distinct, gpu_hours
+from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
 
 
 def usage(start_h: float, end_h: float, attempt: str = "1", **more: object) -> AttemptUsage:
@@ -16,13 +16,6 @@ def test_three_attempts_of_one_job_are_60_gpu_hours_and_not_the_24_of_the_latest
     assert sum(gpu_hours(attempt) or 0 for attempt in attempts) == 60.0
     assert gpu_hours(attempts[-1]) == 24.0
     assert cpu_hours(attempts[-1]) == 576.0
-
-
-def test_rows_that_repeat_one_attempt_count_once() -> None:
-    rows = [usage(0, 4)] * 4
-    assert len(distinct(rows)) == 1
-    better = rows[0]._replace(end_s=5 * HOUR_S)
-    assert distinct([*rows, better]) == [better]
 
 
 def test_unknown_counts_give_unknown_hours_and_not_0() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detour.accounting.energy import EnergyFigure, Method
-from detour.accounting.measured import gpu_pieces, measured
-from detour.accounting.traces import spans_of, traces_of
+from detour.accounting.measured import measured
+from detour.accounting.traces import Piece, Spans, pieces_of, spans_of, traces_of
 from detour.ledger.events import EnergyRead
 from detour.ledger.record import Entry
 from detour.site import Site
@@ -277,7 +277,7 @@ def test_each_interval_of_a_gpu_is_counted_once_for_any_number_of_observers(
     pieces = []
     for entries in watchers.values():
         random.shuffle(entries)  # type: ignore[attr-defined]
-        pieces += gpu_pieces(entries, spans)
+        pieces += own_pieces(entries, spans)
     assert sum(piece.energy_j for piece in pieces) == pytest.approx(100.0 * union)
 
 
@@ -302,8 +302,15 @@ def test_attempts_that_share_a_gpu_for_a_while_add_up_to_its_energy(
     truth_j = sum(
         60 * (idle_w + sum(power_w for (start, end), power_w in held if start <= minute < end)) for minute in seen
     )
-    pieces = [piece for entries in watchers.values() for piece in gpu_pieces(entries, spans)]
+    pieces = [piece for entries in watchers.values() for piece in own_pieces(entries, spans)]
     assert sum(piece.energy_j for piece in pieces) == pytest.approx(truth_j)
+
+
+def own_pieces(readings: Readings, spans: Spans) -> list[Piece]:
+    """The share of one writer in the energy of its GPUs, between its readings."""
+    traces = traces_of(readings)
+    own = frozenset(trace.writer for trace in traces)
+    return [piece for trace in traces for piece in pieces_of(trace, spans, own)]
 
 
 def shifted(entry: Entry[EnergyRead], writer: str, start: int, before_j: float) -> Entry[EnergyRead]:

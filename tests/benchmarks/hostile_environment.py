@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
-from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.snapshot import add_accounting, take_snapshot
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Programs, Version
@@ -31,7 +31,8 @@ def outcome(cluster: SlurmCluster, variables: dict[str, str]) -> tuple[object, .
     requests = small_chain(replace(CPU, options=("--begin=now+1hour",)))
     sent = workspace.submitter(slurm, ledger).submit(requests)
     again = workspace.submitter(slurm, ledger).submit(requests)
-    seen = take_snapshot(slurm, [workspace.user], ended=list(sent.jobs.values()), since_s=time.time() - 3600)
+    users = [workspace.user]
+    seen = add_accounting(take_snapshot(slurm, users), slurm, users, list(sent.jobs.values()), time.time() - 3600)
     shown = sorted((str(record.tag and record.tag.slot), record.state, record.is_held) for record in seen.queue or ())
     queued = {slot: len(ids) for slot, ids in live_ids(cluster, workspace).items()}
     stages = [stage for request in requests for stage in request.stages]

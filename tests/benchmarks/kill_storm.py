@@ -28,7 +28,7 @@ from detour.budgets.book import Book
 from detour.budgets.reservations import is_held
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, Version
 from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
@@ -171,7 +171,7 @@ def storm(storming: Storm, orders: int, seed: int) -> Counter[str]:
     while storming.jobs() and time.monotonic() < deadline_s:
         time.sleep(1)
     counted["orphans: jobs left in the queue"] = sum(storming.jobs().values())
-    chains = read_status(Workspace(workspace)).chains
+    chains = Monitor(Workspace(workspace)).look().chains
     ended = sum(all(row.status == "done" for row in chain.stages) for chain in chains)
     counted["chains not carried to their end"] = len(CHAINS) - ended
     book = Book(LedgerView(Workspace(workspace)))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.slurm.cluster.settings import ClusterSettings
@@ -100,7 +100,7 @@ def play(scenario: Scenario, folder: Path) -> Result:
         segments = [job for slot, job in sent["jobs"].items() if slot.startswith(phase_of(first, sent["jobs"]))]
         listed = cluster.run("sacct", "-nXP", "-j", ",".join(segments), "-o", "JobID,Start").stdout.splitlines()
         ran = sum(line.split("|")[1] not in ("Unknown", "None", "") for line in listed)
-    (chain,) = read_status(Workspace(workspace)).chains
+    (chain,) = Monitor(Workspace(workspace)).look().chains
     attempts = next(row.attempts for row in chain.stages if row.kind == "pretrain")
     return Result(weights(workspace), attempts, ran, len(segments) - ran)
 

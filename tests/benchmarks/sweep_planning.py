@@ -24,8 +24,8 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.plans import Planned, load_plans
 from detour.orchestration.progress import progress_of
 from detour.pricing.plan_price import price_plan
-from detour.pricing.price import NoHistory
 from detour.pricing.totals import gpu_hours_of
+from tests.support.no_history import NoHistory
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ARMS = "{cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: masked, masking_rate: 0.3}}}}"

@@ -40,8 +40,9 @@ from detour.ledger.workspace import Workspace
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.stage import Stage
-from detour.pricing.price import NoHistory, prices_of
+from detour.pricing.price import prices_of
 from detour.scheduler.tags import Tag
+from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
 from tests.support.stages import pretrain_stage
 

@@ -25,7 +25,8 @@ from detour.pricing.comparison import chain_priced
 from detour.pricing.estimates import START_UP_S
 from detour.pricing.history import LedgerHistory, finished_stages
 from detour.pricing.plan_price import price_in
-from detour.pricing.price import NoHistory, Price, prices_of, work_signature
+from detour.pricing.price import Price, prices_of, work_signature
+from tests.support.no_history import NoHistory
 from tests.support.past import Past
 from tests.support.recipes import make_recipe
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from detour.launch.text.live import draw
 from detour.launch.verbs import detour as verbs
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.states import WORDS
 from tests.support.week import SWEEPS, write_week
 
@@ -45,7 +45,7 @@ def test_fifty_chains_have_a_line_each_in_the_order_of_their_states(week: Worksp
 
 
 def test_shared_stages_are_counted_once_in_sums(week: Workspace) -> None:
-    read = read_status(week)
+    read = Monitor(week).look()
     rows = {row.id: row for chain in read.chains for row in chain.stages}
     distinct = sum(row.gpu_hours or 0.0 for row in rows.values())
     assert sum(sweep.gpu_hours or 0.0 for sweep in read.sweeps) == pytest.approx(distinct)
@@ -70,7 +70,7 @@ def test_a_chain_is_shown_by_stage_with_the_seeds_of_a_task_on_one_line(week: Wo
 
 def test_a_small_screen_shows_the_worst_chains_on_a_line_each(week: Workspace) -> None:
     output = io.StringIO()
-    Console(file=output, width=200).print(draw(read_status(week), width=80, height=24))
+    Console(file=output, width=200).print(draw(Monitor(week).look(), width=80, height=24))
     lines = output.getvalue().splitlines()
     assert len(lines) <= 24
     assert max(len(line.rstrip()) for line in lines) <= 80

@@ -13,7 +13,7 @@ from detour.ledger.claims import claim
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.full_disk import SILENT_S, awaited_room
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import StageRow
 from tests.monitoring.workspaces import PREPARE, make_workspace, start
 from tests.support.small_disk import SmallDisk, mounted
@@ -29,7 +29,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 def prepare_row(workspace: Workspace, now_s: float) -> StageRow:
-    return read_status(workspace, now_s=now_s).chains[0].stages[0]
+    return Monitor(workspace).look(now_s=now_s).chains[0].stages[0]
 
 
 def make_silent(workspace: Workspace) -> float:

@@ -12,7 +12,7 @@ from detour.ledger.events import EnergyCounted, JobAccounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.monitor import Monitor, read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import StageRow
 from detour.site import Site, Sourced
 from tests.monitoring.workspaces import (
@@ -29,12 +29,12 @@ from tests.monitoring.workspaces import (
 
 
 def rows(workspace: Workspace) -> dict[str, StageRow]:
-    (chain,) = read_status(workspace).chains
+    (chain,) = Monitor(workspace).look().chains
     return {row.id: row for row in chain.stages}
 
 
 def test_a_plan_that_never_ran_is_planned_with_unknown_figures(tmp_path: Path) -> None:
-    (chain,) = read_status(make_workspace(tmp_path)).chains
+    (chain,) = Monitor(make_workspace(tmp_path)).look().chains
     assert [row.label for row in chain.stages] == ["prepare", "pretrain clm", "promote clm"]
     assert chain.stages[1].inputs == (PREPARE.id,)
     assert chain.counts == {"planned": 3}
@@ -103,7 +103,7 @@ def test_energy_is_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     time.sleep(0.02)
     attempt.event(EnergyCounted(energy_kwh=0.5, gpu_kwh=0.4, duration_s=3600.0, scope="this machine"))
     end(attempt)
-    (chain,) = read_status(workspace).chains
+    (chain,) = Monitor(workspace).look().chains
     measured, codecarbon, estimated, slurm, card = chain.energy
     assert (measured.missing, slurm.missing) == ("no energy counter was read", "sacct was not read")
     row = chain.stages[1]
@@ -126,7 +126,7 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: P
         time.sleep(0.05)
         attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=seen_s))
         end(attempt)
-    (chain,) = read_status(workspace).chains
+    (chain,) = Monitor(workspace).look().chains
     assert chain.quoted is not None
     assert chain.quoted.method == "M2 estimated", "codecarbon saw half of the chain, though all of its first stage"
     prepare, train, _ = chain.stages
@@ -147,7 +147,7 @@ def test_the_site_comes_from_the_caller_if_the_plan_has_none(tmp_path: Path) -> 
         asked.append(name)
         return Site("far", pue=Sourced(1.5, "profile"))
 
-    (chain,) = read_status(workspace, site_of=site_of).chains
+    (chain,) = Monitor(workspace, site_of).look().chains
     assert asked == ["far", "far"]
     prepare, train, _ = chain.stages
     assert train.elapsed_s is not None
@@ -184,13 +184,13 @@ def test_unreadable_parts_are_reported(tmp_path: Path) -> None:
     journal.write_bytes(journal.read_bytes().replace(b'"gpus":2', b'"gpus":3'))
     (workspace.chain("broken")).mkdir()
     (workspace.chain("broken") / "plan.json").write_text('{"stages": [{"kind": "prepare"}]}')
-    status = read_status(workspace)
+    status = Monitor(workspace).look()
     assert [chain.name for chain in status.chains] == ["base"]
     assert "1 damaged lines in the ledger were left out" in status.warnings
     assert "1 events are missing from the ledger" in status.warnings
     assert any("broken" in warning and "run or submit the recipe again" in warning for warning in status.warnings)
     with pytest.raises(UserError, match=r"no chain, sweep or stage 'absent'"):
-        read_status(workspace, {"absent"})
+        Monitor(workspace).look({"absent"})
 
 
 def test_the_json_holds_everything_as_plain_values(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_the_json_holds_everything_as_plain_values(tmp_path: Path) -> None:
     attempt.progress(1, 4, "tokens", loss=2.0)
     attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0))
     end(attempt)
-    read_back = orjson.loads(orjson.dumps(read_status(workspace).to_json()))
+    read_back = orjson.loads(orjson.dumps(Monitor(workspace).look().to_json()))
     (chain,) = read_back["chains"]
     stage = chain["stages"][1]
     assert stage["fraction"] == 0.25

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status_cache import CachedStatus
 from tests.monitoring.workspaces import (
     CHAIN,
@@ -97,6 +97,6 @@ def test_damaged_files_and_those_that_others_can_write_are_ignored(workspace: Wo
 
 
 def test_only_a_status_that_can_stay_is_cached(workspace: Workspace) -> None:
-    assert read_status(workspace).is_still
+    assert Monitor(workspace).look().is_still
     start(workspace, TRAIN)
-    assert not read_status(workspace).is_still
+    assert not Monitor(workspace).look().is_still

@@ -24,7 +24,7 @@ from detour.ledger.events import (
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.orchestration.forecasts import forecast, forecast_submitted
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, Slurm
@@ -140,7 +140,7 @@ def test_after_the_start_of_a_job_its_forecast_is_scored_and_shown_in_the_status
     assert (scored.job, scored.event.of, scored.event.actual_s) == ("7", "start", started_s)
     losses = 0.5 * (was.event.start_p50_s - started_s), 0.1 * (was.event.start_p90_s - started_s)
     assert scored.event.pinball_s == pytest.approx(sum(losses) / 2)
-    assert made.accuracy == read_status(workspace).forecasts
+    assert made.accuracy == Monitor(workspace).look().forecasts
     assert made.accuracy is not None
     assert (made.accuracy.jobs, made.accuracy.by_p50, made.accuracy.by_p90) == (1, 1.0, 1.0)
 

@@ -17,11 +17,12 @@ from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
-from detour.pricing.price import NoHistory, prices_of
+from detour.pricing.price import prices_of
 from detour.scheduler.reconciliation import dependency_of
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.tags import Tag
+from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"

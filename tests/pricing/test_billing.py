@@ -54,7 +54,6 @@ def test_whole_nodes_are_billed_where_the_site_says_so() -> None:
     shared = cluster("cores-share", multi_node_bills_whole_nodes=True)
     assert billed_gpus(shared, 2, 48, 2) == 8.0
     assert billed_gpus(shared, 1, 24, 1) == 1.0
-    assert billed_gpus(shared, 1, 24, 1, exclusive=True) == 4.0
 
 
 def test_reserved_gpus_dies_and_free_sites_are_billed_by_their_rules() -> None:

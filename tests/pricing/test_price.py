@@ -19,8 +19,9 @@ from detour.planning.origins import Content
 from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, PretrainStage, Stage
 from detour.pricing.estimates import FRENCH_VOCABULARY, estimate, model_shape
-from detour.pricing.price import Measured, NoHistory, Price, disk_bytes, price, prices_of, work_bytes, work_signature
+from detour.pricing.price import Measured, Price, disk_bytes, price, prices_of, work_bytes, work_signature
 from detour.pricing.totals import critical_path_s, total, totals_by_part
+from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
 from tests.support.stages import of_class
 

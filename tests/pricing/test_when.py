@@ -16,9 +16,10 @@ from detour.errors import UserError
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.stage import Stage
-from detour.pricing.price import NoHistory, prices_of
+from detour.pricing.price import prices_of
 from detour.pricing.totals import critical_path_s, total
 from detour.pricing.when import Draw, QueueStart, draws, emitted, start_times
+from tests.support.no_history import NoHistory
 
 RECIPE = Path(__file__).parents[2] / "configs" / "recipes" / "moderncamembert-bio-base.yaml"
 DAY_S = 24 * HOUR_S

@@ -13,7 +13,7 @@ from detour.errors import UserError
 from detour.ledger.events import AttemptHeartbeat, CheckpointSkipped, EnergyCounted, GradientSkipped
 from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.reporting.build import Question, build_report
 from detour.reporting.costs import cost_of, overlap_s
 from detour.reporting.data import Curve
@@ -169,7 +169,7 @@ def test_a_running_chain_shows_what_is_known_so_far(tmp_path: Path, monkeypatch:
     assert chain.status == "running"
     assert chain.ended_s is None
     assert [report.stages[stage].status for stage in chain.stages[:5]] == ["done", "done", "done", "running", "planned"]
-    shown = read_status(made.workspace, now_s=made.clock.now_s + 5.0).chains[0].stages
+    shown = Monitor(made.workspace).look(now_s=made.clock.now_s + 5.0).chains[0].stages
     assert {row.id: row.status for row in shown} == {stage.id: stage.status for stage in report.stages.values()}
     monkeypatch.setattr(Process, "is_alive", lambda _: False)
     later = build_report(made.workspace, Question(), site_of, made.clock.now_s + 5000.0)

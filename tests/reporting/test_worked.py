@@ -15,7 +15,7 @@ import pytest
 from detour.config.project import Project
 from detour.launch.text.compare import rendered
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import Status
 from detour.planning.files import read_plan_outline
 from detour.rendering.contents import tables
@@ -69,7 +69,7 @@ def report(workspace: Workspace) -> Report:
 
 @pytest.fixture(scope="module")
 def status(workspace: Workspace) -> Status:
-    return read_status(workspace, site_of=site_of, now_s=NOW_S)
+    return Monitor(workspace, site_of).look(now_s=NOW_S)
 
 
 def named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

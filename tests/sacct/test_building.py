@@ -172,7 +172,7 @@ def test_every_field_is_built_from_its_columns() -> None:
     given = Cells(
         job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
         qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",
-        elapsed="00:05", suspended="00:01", limit_minutes="2", limit="00:02:00", exit="1:0", derived_exit="3:0",
+        elapsed="00:05", suspended="00:01", limit_minutes="2", limit="00:02:00", exit="1:0",
         nodes="n[1-2]", n_nodes="2", n_cpus="8",
         cpu_time_raw="", cpu_time="", n_gpus="", n_gpus_requested="", allocated="", requested="gres/gpu=2",
         allocated_gres="gpu:h100:2", requested_gres="gpu:2", comment="c|d", reason="None", energy_raw="1500",
@@ -182,6 +182,6 @@ def test_every_field_is_built_from_its_columns() -> None:
     build = RowBuilder(Cells._fields, columns, lambda text: float(text) if text else None)
     row = build(given)
     assert row is not None
-    assert (row.elapsed_s, row.limit_s, row.derived_exit_code, row.n_nodes, row.n_gpus) == (5, 120, 3, 2, 2)
+    assert (row.elapsed_s, row.limit_s, row.n_nodes, row.n_gpus) == (5, 120, 2, 2)
     assert (row.gpu_type, row.comment, row.reason, row.restarts) == ("h100", "c|d", None, 1)
     assert row.consumed_energy_j == 1500

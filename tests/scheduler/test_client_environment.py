@@ -16,7 +16,7 @@ from detour.scheduler.answers import CommandResult
 from detour.scheduler.client_environment import NEEDED, client_environment, ignored, is_ignored
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Control
-from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.snapshot import add_accounting, take_snapshot
 from tests.scheduler.desk import REQUESTS, Desk
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.slurm_variables import LISTED, WHERE_SLURM_IS, hostile, hostile_variables
@@ -60,7 +60,7 @@ def all_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr("detour.scheduler.commands.subprocess.Popen", recorder)
     desk.submitter().submit(REQUESTS)
     desk.submitter().submit(REQUESTS)
-    take_snapshot(desk.slurm, desk.users, ended=["1"])
+    add_accounting(take_snapshot(desk.slurm, desk.users), desk.slurm, desk.users, ["1"], since_s=0.0)
     control = Control(desk.slurm, desk.ledger, "w", desk.users)
     stages = [stage for request in REQUESTS for stage in request.stages]
     control.hold(stages)

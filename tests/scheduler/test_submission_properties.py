@@ -24,7 +24,7 @@ from detour.scheduler.dependency import Dependency
 from detour.scheduler.records import BY_SLURM
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.sent_jobs import fold
-from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.snapshot import add_accounting, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
@@ -286,7 +286,8 @@ class Submissions(RuleBasedStateMachine):
     def nothing_unknown_is_called_failed(self) -> None:
         if not hasattr(self, "slurm"):
             return
-        snapshot = take_snapshot(Slurm(self.slurm), USERS, ended=["1"])
+        slurm = Slurm(self.slurm)
+        snapshot = add_accounting(take_snapshot(slurm, USERS), slurm, USERS, ["1"], since_s=0.0)
         truth = {job.tag: job.state for job in self.slurm.jobs.values()}
         for tag in fold(self.ledger.events(), WORKSPACE):
             if snapshot.state(tag).standing is Standing.FAILED:

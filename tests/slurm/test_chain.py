@@ -11,7 +11,7 @@ from typing import Any
 from detour.ledger.events import CheckpointResumed
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
 from tests.support.chains import detour, small
@@ -24,7 +24,7 @@ def environment(cluster: SlurmCluster) -> dict[str, str]:
 
 
 def stages(workspace: Path) -> dict[str, dict[str, Any]]:
-    (chain,) = read_status(Workspace(workspace)).to_json()["chains"]
+    (chain,) = Monitor(Workspace(workspace)).look().to_json()["chains"]
     return {stage["label"]: stage for stage in chain["stages"]}
 
 

@@ -18,7 +18,7 @@ from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.control import Control
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sent_jobs import fold
-from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState
 from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.scheduler.fake_slurm import MemoryLedger
@@ -236,7 +236,8 @@ def test_an_array_cancelled_while_it_waits_is_cancelled_in_the_accounts(slurm: S
     tasks = [f"{job}_{index}" for index in range(3)]
 
     def states() -> set[str]:
-        snapshot = take_snapshot(client(slurm), ["root"], tasks, since_s=1.0)
+        queued = take_snapshot(client(slurm), ["root"])
+        snapshot = add_accounting(queued, client(slurm), ["root"], tasks, since_s=1.0)
         found = [snapshot.job(workspace.name, task) for task in tasks]
         return {record.state.value for record in found if record is not None}
 

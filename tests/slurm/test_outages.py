@@ -13,7 +13,7 @@ import pytest
 from detour.scheduler.commands import Slurm, SubprocessRunner
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sent_jobs import fold
-from detour.scheduler.snapshot import take_snapshot
+from detour.scheduler.snapshot import add_accounting, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 from tests.scheduler.fake_slurm import MemoryLedger
@@ -56,7 +56,8 @@ def without_sacct(cluster: SlurmCluster, folder: Path) -> Slurm:
 
 def called_failed(slurm: Slurm, tags: Sequence[Tag], ids: Sequence[str]) -> list[Tag]:
     """Jobs that one reading of Slurm, as it is now, shows as failed."""
-    snapshot = take_snapshot(slurm, [current_user()], ids, since_s=1.0)
+    users = [current_user()]
+    snapshot = add_accounting(take_snapshot(slurm, users), slurm, users, ids, since_s=1.0)
     return [tag for tag in tags if snapshot.state(tag).standing is Standing.FAILED]
 
 

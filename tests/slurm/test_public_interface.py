@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from detour.ledger.workspace import Workspace
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.support.chains import detour
 from tests.support.page import examples
@@ -21,6 +21,6 @@ def test_a_chain_is_submitted_from_python_as_the_page_says(slurm: SlurmCluster, 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     jobs = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines())
-    (chain,) = read_status(Workspace(tmp_path / "workspace")).chains
+    (chain,) = Monitor(Workspace(tmp_path / "workspace")).look().chains
     detour("cancel", "quickstart", "-w", tmp_path / "workspace", environment=environment)
     assert {job.partition("_")[0] for stage in chain.stages for job in stage.jobs} == set(jobs.values())

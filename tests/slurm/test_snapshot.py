@@ -8,7 +8,7 @@ import pytest
 
 from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import After
-from detour.scheduler.snapshot import Snapshot, take_snapshot
+from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState, Standing
 from detour.scheduler.tags import Tag
 from tests.slurm.cluster.cluster import SlurmCluster
@@ -25,7 +25,9 @@ def tagged(cluster: SlurmCluster, unit: str, shell: str, *options: str) -> tuple
 
 
 def look(slurm: Slurm, *ended: str) -> Snapshot:
-    return take_snapshot(slurm, ["root", "nobody"], ended, since_s=1.0)
+    users = ["root", "nobody"]
+    snapshot = take_snapshot(slurm, users)
+    return add_accounting(snapshot, slurm, users, ended, since_s=1.0) if ended else snapshot
 
 
 def test_a_snapshot_agrees_with_the_accounts_on_every_job(slurm: SlurmCluster) -> None:

@@ -27,7 +27,7 @@ from detour.planning.order import downstream
 from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import PretrainStage, Stage
-from detour.pricing.price import NoHistory, prices_of
+from detour.pricing.price import prices_of
 from detour.scheduler.requests import JobRequest
 from tests.scheduler.fake_slurm import MemoryLedger
 from tests.slurm.cluster.cluster import SlurmCluster
@@ -36,6 +36,7 @@ from tests.slurm.cluster.settings import VERSIONS, ClusterSettings, current_user
 from tests.slurm.jobs import FAKE_PYTHON, FakeWorkspace, client
 from tests.slurm.scripted import ScriptedEnvironment, answer
 from tests.support.chains import RECIPES
+from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
 
 LENGTHS = (1024, 2048, 3072, 4096, 5120, 6144)

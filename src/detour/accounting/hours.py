@@ -7,7 +7,6 @@ requeued job is several attempts, all of which are charged: keeping only the lat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 HOUR_S = 3600.0
@@ -55,14 +54,6 @@ def gpu_hours(usage: AttemptUsage) -> float | None:
 
 def cpu_hours(usage: AttemptUsage) -> float | None:
     return _hours(usage.cpus, usage)
-
-
-def distinct(usages: Iterable[AttemptUsage]) -> list[AttemptUsage]:
-    """Return every attempt once; of several records, the last (list the better source last).
-
-    Some sites repeat a job's figure in the rows of its steps, which must not be added up.
-    """
-    return list({usage.id: usage for usage in usages}.values())
 
 
 def _hours(count: float | None, usage: AttemptUsage) -> float | None:

@@ -80,11 +80,6 @@ def measured(
     )
 
 
-def gpu_pieces(readings: Iterable[Entry[EnergyRead]], spans: Spans | None = None) -> list[Piece]:
-    """Return an attempt's share of the energy of its GPUs, between consecutive readings."""
-    return [piece for _, pieces in _seen(readings, spans) for piece in pieces]
-
-
 def _seen(readings: Iterable[Entry[EnergyRead]], spans: Spans | None) -> list[_Seen]:
     traces = traces_of(readings)
     known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)

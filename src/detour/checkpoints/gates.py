@@ -122,7 +122,7 @@ def probe_gates(found: Found, gate: Gate) -> list[Verdict]:
     if probe is None or score is None:
         return []
     sentence = f"probe {probe.task}, seed {probe.seed}: {score:.4f} on validation, at least {probe.least:g} is asked"
-    return [_at_least("probe", score, probe.least, sentence)]
+    return [Verdict("probe", score >= probe.least, sentence, _finite(probe.least - score))]
 
 
 def _losses(loss: float, parent: float, gate: Gate) -> Iterator[Verdict]:
@@ -185,10 +185,6 @@ def _gradient(found: Found, asked: GradientNorms) -> Verdict:
         f"{skipped} of them without a finite gradient{limit}",
         _finite(largest - asked.most) if few_skipped else float(skipped - (asked.skipped or 0)),
     )
-
-
-def _at_least(name: str, value: float, least: float, sentence: str) -> Verdict:
-    return Verdict(name, value >= least, sentence, _finite(least - value))
 
 
 def _finite(short_by: float) -> float | None:

@@ -254,18 +254,6 @@ def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[Attem
     return usages
 
 
-def read_status(
-    workspace: Workspace,
-    chains: Collection[str] = (),
-    *,
-    site_of: SiteOf = no_site,
-    ask: Ask | None = None,
-    now_s: float | None = None,
-) -> Status:
-    """A single look; see `Monitor`."""
-    return Monitor(workspace, site_of, ask).look(chains, now_s=now_s)
-
-
 def _object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty if there is no file or no object in it."""
     try:

@@ -19,15 +19,13 @@ def boards(cluster: Cluster, gpus: int) -> float | None:
     return None if share is None else gpus * share
 
 
-def billed_gpus(
-    cluster: Cluster, gpus: float | None, cpus: int | None, nodes: int, exclusive: bool = False
-) -> float | None:
+def billed_gpus(cluster: Cluster, gpus: float | None, cpus: int | None, nodes: int) -> float | None:
     """Return the GPUs charged for an allocation; None if the rule needs an unknown value, 0 if nothing is charged.
 
     gpu          the reserved GPUs
     cores-share  raised to the share of a node's cores: one GPU with half the cores of a 4-GPU node counts 2
     whole-node   all GPUs of every node, however few were requested
-    With `multi_node_bills_whole_nodes`, several nodes or `--exclusive` count as whole nodes. If Slurm allocates dies
+    With `multi_node_bills_whole_nodes`, several nodes count as whole nodes. If Slurm allocates dies
     (GCD), `gcd_per_gpu` of them are billed as one GPU.
     """
     billing, gpu = cluster.billing, cluster.gpu
@@ -36,7 +34,7 @@ def billed_gpus(
     if gpu is None:
         return None
     whole_nodes = float(nodes * gpu.per_node)
-    if billing.rule == "whole-node" or (billing.multi_node_bills_whole_nodes and (nodes > 1 or exclusive)):
+    if billing.rule == "whole-node" or (billing.multi_node_bills_whole_nodes and nodes > 1):
         counted: float | None = whole_nodes
     elif gpus is None:
         counted = None

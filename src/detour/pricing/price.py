@@ -50,11 +50,6 @@ class History(Protocol):
         ...
 
 
-class NoHistory:
-    def measured(self, signature: str) -> Measured | None:  # noqa: ARG002
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class Price:
     """One stage, or all stages of one shape. Bands are low / expected / high; None is unknown."""

@@ -34,7 +34,6 @@ class Cells(NamedTuple, Generic[Text]):
     limit_minutes: Text
     limit: Text
     exit: Text
-    derived_exit: Text
     nodes: Text
     n_nodes: Text
     n_cpus: Text
@@ -75,7 +74,6 @@ _NAMES = {
     "limit_minutes": "TimelimitRaw, time_limit_minutes, time_limit",
     "limit": "reqtime, wallclock_req, requested_time",
     "exit": "ExitCode, exit",
-    "derived_exit": "DerivedExitCode, derived_ec",
     "nodes": "NodeList, nodes_list, nodelist_used, hostlist, nodes_names",
     "n_nodes": "AllocNodes, NNodes, num_nodes_alloc, nodes_alloc, nodes_used, node_count, node_num, nodes, num_nodes",
     "n_cpus": """NCPUS, AllocCPUS, num_cores_alloc, cpus_alloc, processors_used, cpu_count, cpu_num, cpus, num_cpus,

@@ -44,8 +44,6 @@ class JobRow(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     """Signal that ended the job; None also if none did."""
-    derived_exit_code: int | None = None
-    """Highest exit code of its steps."""
     node_list: str | None = None
     n_nodes: int | None = None
     n_cpus: int | None = None
@@ -79,11 +77,6 @@ class JobRow(NamedTuple):
     def wait_s(self) -> float | None:
         """Time from submission to start, including holds and dependencies."""
         return _between(self.submit_s, self.start_s)
-
-    @property
-    def eligible_wait_s(self) -> float | None:
-        """Time from becoming eligible to start."""
-        return _between(self.eligible_s, self.start_s)
 
 
 def _between(first_s: float | None, last_s: float | None) -> float | None:

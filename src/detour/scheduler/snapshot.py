@@ -149,21 +149,20 @@ def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
     return found
 
 
-def take_snapshot(slurm: Slurm, users: Sequence[str], ended: Sequence[str] = (), since_s: float = 0.0) -> Snapshot:
-    """Ask squeue about all jobs of these users, and sacct about the jobs in `ended`, if any.
-
-    `ended` are ids of jobs that may have ended; `since_s` is a time before the first of them was submitted.
-    """
+def take_snapshot(slurm: Slurm, users: Sequence[str]) -> Snapshot:
+    """Ask squeue about all jobs of these users."""
     missing: list[str] = []
     queue = _read("squeue", slurm.queue(users), read_queue, missing)
-    snapshot = Snapshot(time.time(), queue, None, tuple(missing))
-    return add_accounting(snapshot, slurm, users, ended, since_s) if ended else snapshot
+    return Snapshot(time.time(), queue, None, tuple(missing))
 
 
 def add_accounting(
     snapshot: Snapshot, slurm: Slurm, users: Sequence[str], ended: Sequence[str], since_s: float
 ) -> Snapshot:
-    """The snapshot with sacct's answer about these jobs, for callers that learn which to ask about from the queue."""
+    """The snapshot with sacct's answer about the jobs in `ended`, which the queue may no longer show.
+
+    `since_s` is a time before the first of them was submitted.
+    """
     missing = list(snapshot.missing)
     # an array cancelled before it was split is known only by its own id
     asked = list(dict.fromkeys(parse_job_ids(job).id for job in ended))

@@ -9,7 +9,7 @@ from rich.console import Console
 from detour.launch.text.live import draw, live_view
 from detour.launch.text.status import DETAIL_LINES, energy_in_words, outlook_line, render_text
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.monitor import read_status
+from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import Status
 from detour.text import ENERGY_UNITS, cells, cut, plain, scaled, stage_label
 from tests.monitoring.made_rows import make_chain, make_row
@@ -27,7 +27,7 @@ def status(tmp_path: Path) -> Status:
     attempt = start(workspace, TRAIN)
     attempt.progress(120_000, 300_000, "tokens", loss=3.21, tokens_per_s=12_345.0)
     mark_failed(workspace, PROMOTE, "worse than its parent\x1b[2J\nby 0.3")
-    return read_status(workspace)
+    return Monitor(workspace).look()
 
 
 def test_the_text_is_readable_in_100_columns(status: Status) -> None:
@@ -53,7 +53,7 @@ def test_the_outcome_of_the_rows_of_a_corpus_is_shown_with_its_stage(tmp_path: P
     attempt.progress(604_577, 604_577, "bytes", **counts)
     end(attempt)
     mark_done(workspace, PREPARE)
-    assert "42,886 rows read: 27,206 excluded, 14 repeated" in render_text(read_status(workspace))
+    assert "42,886 rows read: 27,206 excluded, 14 repeated" in render_text(Monitor(workspace).look())
 
 
 def test_a_narrow_terminal_shows_names_instead_of_rates(status: Status) -> None:
@@ -67,7 +67,7 @@ def test_a_failure_is_shown_once_with_what_to_do(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)
     mark_failed(workspace, PREPARE, "no space left on device")
-    lines = [line.strip() for line in render_text(read_status(workspace)).splitlines()]
+    lines = [line.strip() for line in render_text(Monitor(workspace).look()).splitlines()]
     assert lines[4] == "no space left on device"
     assert lines[5] == "2 dependents not run; `detour why base`; once the cause is fixed: `detour retry base`"
     assert not any("job" in line for line in lines[6:8]), "no line of its own for each dependent"
@@ -87,7 +87,7 @@ def test_a_long_reason_is_wrapped_so_that_its_advice_stays_readable(tmp_path: Pa
     workspace = make_workspace(tmp_path)
     start(workspace, PREPARE, gpus=0)
     mark_failed(workspace, PREPARE, f"{'the reason is long ' * 8}; write it with `--fix`")
-    text = render_text(read_status(workspace), 80)
+    text = render_text(Monitor(workspace).look(), 80)
     assert "write it with `--fix`" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
