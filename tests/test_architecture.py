@@ -57,7 +57,7 @@ def room_of(path: Path) -> str:
     return "detour" if folder == "src/detour" else folder
 
 
-def test_no_module_reaches_itself_through_its_imports(graph: grimp.ImportGraph) -> None:
+def test_there_are_no_import_cycles(graph: grimp.ImportGraph) -> None:
     modules = own(graph)
     imports = {module: graph.find_modules_directly_imported_by(module) & modules for module in modules}
     order = list(TopologicalSorter(imports).static_order())  # raises CycleError, which names the cycle
@@ -70,14 +70,14 @@ def test_the_import_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_every_room_and_module_stands_on_a_floor(graph: grimp.ImportGraph) -> None:
+def test_every_room_and_module_is_on_a_floor(graph: grimp.ImportGraph) -> None:
     contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (floors,) = (contract["layers"] for contract in contracts if contract["id"] == "floors")
     assert {room.strip() for floor in floors for room in floor.split("|")} == graph.find_children("detour")
 
 
 @pytest.mark.parametrize("module", ["detour.launch.cli", "detour.ledger.workspace", "detour.scheduler.commands"])
-def test_what_starts_every_command_imports_nothing_heavy(module: str) -> None:
+def test_the_start_of_every_command_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
@@ -88,7 +88,7 @@ def test_nothing_stray_lies_at_the_top_level() -> None:
     assert {path.name for path in REPOSITORY.iterdir()} - ignored - {".git"} == TOP_LEVEL
 
 
-def test_one_module_speaks_to_slurm() -> None:
+def test_only_one_module_calls_slurm() -> None:
     """A client's name begins a command, be it a list or our `ask(...)`, nowhere else."""
     command = re.compile(rf"""(\[|\bask\(|\b_text\()\s*["']({"|".join(CLIENTS)})["']""")
     speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources() if command.search(path.read_text())}
@@ -105,7 +105,7 @@ def test_a_verb_is_too_short_to_decide_anything() -> None:
     assert {verb: length for verb, length in lines.items() if length > LONGEST_VERB} == {}
 
 
-def test_no_room_is_larger_than_its_share() -> None:
+def test_no_room_exceeds_its_share_of_lines() -> None:
     rooms: Counter[str] = Counter()
     for path in sources():
         rooms[room_of(path)] += lines_of(path)

@@ -36,7 +36,7 @@ def failing(times: int, number: int) -> Callable[[], str]:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_for_a_while_is_waited_for_and_said_once(number: int) -> None:
+def test_a_temporarily_full_disk_is_waited_for_and_reported_once(number: int) -> None:
     shown: list[str] = []
     assert with_room(failing(3, number), shown.append) == "written"
     assert len(shown) == 1
@@ -60,25 +60,25 @@ def test_other_errors_are_not_waited_for(number: int) -> None:
         with_room(failing(1, number), lambda _: None)
 
 
-def test_torch_is_understood_when_the_disk_is_full() -> None:
+def test_the_error_of_torch_on_a_full_disk_is_recognized() -> None:
     state = TrainerState({"weight": torch.zeros(300_000)}, None, 1, 1)
     with pytest.raises((RuntimeError, OSError)) as error:
         write_trainer_state(Path("/dev/full"), state)
     assert is_out_of_room(error.value)
 
 
-def test_what_hides_behind_another_error_is_found() -> None:
+def test_a_full_disk_behind_another_error_is_recognized() -> None:
     hidden = RuntimeError("unexpected pos")
     hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
     assert is_out_of_room(hidden)
 
 
-def test_the_words_of_numpy_are_known() -> None:
+def test_the_error_of_numpy_on_a_full_disk_is_recognized() -> None:
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="requested") as error:
         np.zeros(300_000).tofile(full)
     assert is_out_of_room(error.value)
 
 
-def test_the_words_of_safetensors_are_known() -> None:
+def test_the_error_of_safetensors_on_a_full_disk_is_recognized() -> None:
     assert is_out_of_room(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
     assert not is_out_of_room(RuntimeError("Error while serializing: I/O error: Input/output error (os error 5)"))

@@ -21,7 +21,7 @@ PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+def test_every_link_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
@@ -63,7 +63,7 @@ def test_the_architecture_page_lists_the_rooms_floor_by_floor() -> None:
 
 
 @pytest.mark.parametrize(("limit", "contract"), [("no torch", "login-node"), ("only reads", "writers")])
-def test_a_limit_of_the_architecture_page_is_a_contract_of_the_same_rooms(limit: str, contract: str) -> None:
+def test_limits_of_the_architecture_page_are_contracts_of_the_same_rooms(limit: str, contract: str) -> None:
     listed = set[str]().union(*(rooms for _, rooms, limits in rooms_by_row() if limit in limits))
     assert listed == names(contracts()[contract]["source_modules"])
 
@@ -100,7 +100,7 @@ def run(copy: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_verb_of_the_contributing_page_passes_the_test_of_that_page(with_new_verb: Path) -> None:
+def test_the_verb_of_the_contributing_page_passes_its_test(with_new_verb: Path) -> None:
     assert "1 passed" in run(with_new_verb, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/launch")
 
 

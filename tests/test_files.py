@@ -13,7 +13,7 @@ TOO_LONG_WITH_A_SUFFIX = "a" * 250
 
 
 @pytest.mark.parametrize("write", [write_atomic, write_new])
-def test_an_error_names_the_file_that_was_meant(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+def test_an_error_names_the_requested_file(write: Callable[[Path, str], None], tmp_path: Path) -> None:
     path = tmp_path / TOO_LONG_WITH_A_SUFFIX
     with pytest.raises(OSError, match="File name too long") as caught:
         write(path, "content")
@@ -21,7 +21,7 @@ def test_an_error_names_the_file_that_was_meant(write: Callable[[Path, str], Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_two_writers_the_first_ones_file_stays(tmp_path: Path) -> None:
+def test_of_two_writers_the_file_of_the_first_stays(tmp_path: Path) -> None:
     write_new(tmp_path / "a", "first")
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "a", "second")

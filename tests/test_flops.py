@@ -30,7 +30,7 @@ def counted_forward(model_changes: dict[str, Any], lengths: tuple[int, ...]) -> 
     return float(counter.get_total_flops())
 
 
-def test_it_counts_what_torch_counts_of_one_document() -> None:
+def test_flops_equal_those_that_torch_counts_for_one_document() -> None:
     """Every layer global: torch counts dense scores, so nothing else is comparable."""
     kinds = ["full_attention"] * 4
     counted = counted_forward({"layer_types": kinds}, (128,))
@@ -40,7 +40,7 @@ def test_it_counts_what_torch_counts_of_one_document() -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
-def test_pairs_of_a_packed_row_are_those_of_its_masks(causal: bool) -> None:
+def test_the_pairs_of_a_packed_row_are_those_of_its_masks(causal: bool) -> None:
     tokens = pack([random_documents(LENGTHS)])
     masks = attention_masks(tokens["position_ids"], HALF_WINDOW, causal=causal)
     for kind, window in (("full_attention", 10**6), ("sliding_attention", HALF_WINDOW)):
@@ -61,7 +61,7 @@ def test_a_packed_batch_costs_matrices_head_and_the_pairs_of_its_masks(causal: b
 
 
 @given(length=st.integers(1, 300), window=st.integers(0, 400), causal=st.booleans())
-def test_pairs_are_counted_one_by_one(length: int, window: int, causal: bool) -> None:
+def test_pairs_equal_a_count_one_by_one(length: int, window: int, causal: bool) -> None:
     token = torch.arange(length)
     distance = token[:, None] - token[None, :]
     seen = (distance.abs() <= window) & ((distance >= 0) if causal else torch.tensor(True))
@@ -69,7 +69,7 @@ def test_pairs_are_counted_one_by_one(length: int, window: int, causal: bool) ->
 
 
 @pytest.mark.parametrize("objective", ["causal", "masked"])
-def test_the_expectation_is_the_mean_of_many_packed_documents(objective: str) -> None:
+def test_the_expectation_is_the_mean_over_many_packed_documents(objective: str) -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.empty(200_000).exponential_(1 / 1200, generator=generator).clamp(1, 8192).long()
     tokens = int(drawn.sum())

@@ -50,7 +50,7 @@ def needed_bytes(disk: SmallDisk) -> int:
     return before - disk.room_bytes
 
 
-def test_a_submission_that_meets_a_full_disk_is_completed_by_the_next(
+def test_a_submission_stopped_by_a_full_disk_is_completed_by_the_next(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(FakeSlurm(user=user_name())))
@@ -79,7 +79,7 @@ def _cancelled(fake: FakeSlurm) -> int:
     return sum(not job.is_live for job in fake.jobs.values())
 
 
-def test_every_kind_of_stage_waits_for_room_and_ends_well(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_stage_waits_for_space_and_finishes(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room comes in bits, so that the disk is full again at a later write: journal, checkpoint, output, manifest."""
     workspace, waits = Workspace(disk.folder / "w"), Counter[str]()
     (plan,) = detour.plan(Path(RECIPE), *OVERRIDES).plans

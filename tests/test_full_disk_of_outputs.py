@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
         "models promote made-up --to alias-{1}",
     ],
 )
-def test_what_a_verb_writes_is_the_old_one_or_the_new_one(verb: str, disk: SmallDisk) -> None:
+def test_a_verb_on_a_full_disk_leaves_the_old_output_or_the_new_one(verb: str, disk: SmallDisk) -> None:
     disk.free()
 
     def run(step: int) -> tuple[int, str]:
@@ -81,7 +81,7 @@ def test_what_a_verb_writes_is_the_old_one_or_the_new_one(verb: str, disk: Small
     assert all(re.search("[Nn]o space left|disk is full", message) for code, message in endings if code)
 
 
-def test_what_init_has_no_room_for_is_not_begun(disk: SmallDisk) -> None:
+def test_init_without_space_writes_nothing(disk: SmallDisk) -> None:
     endings = []
     for room in range(0, 5 * PAGE_BYTES, PAGE_BYTES):
         place = disk.folder / f"mine-{room}"

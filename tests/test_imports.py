@@ -7,13 +7,13 @@ import pytest
 from detour.imports import uncollected
 
 
-def test_the_collector_rests_while_modules_are_imported() -> None:
+def test_the_garbage_collector_is_off_during_imports() -> None:
     with uncollected():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
-def test_what_was_imported_is_never_looked_at_again() -> None:
+def test_imported_objects_are_frozen_for_the_collector() -> None:
     before = gc.get_freeze_count()
     with uncollected():
         kept: list[list[int]] = [[] for _ in range(1000)]

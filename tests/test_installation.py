@@ -101,12 +101,12 @@ def test_a_wheel_holds_every_file_of_the_package_once(wheel: Path) -> None:
     assert [name for name in names_in(wheel) if name.startswith("detour/")] == sorted(expected)
 
 
-def test_a_wheel_puts_nothing_beside_the_package(wheel: Path) -> None:
+def test_a_wheel_installs_nothing_outside_the_package(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names_in(wheel)}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"detour"}
 
 
-def test_a_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_a_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     shutil.unpack_archive(build(REPOSITORY, "sdist", tmp_path / "sdist"), tmp_path)
     (source,) = tmp_path.glob("detour-*")
     assert names_in(build(source, "wheel", tmp_path / "wheel")) == names_in(wheel)
@@ -125,7 +125,9 @@ def test_shipped_clusters_are_known_without_a_checkout(installed: Installed, emp
 
 
 @pytest.mark.parametrize("folder", ["recipes", "sweeps"])
-def test_what_is_shipped_is_planned_by_name_without_a_checkout(folder: str, installed: Installed, empty: Path) -> None:
+def test_shipped_recipes_and_sweeps_are_planned_by_name_without_a_checkout(
+    folder: str, installed: Installed, empty: Path
+) -> None:
     name = {"recipes": "quickstart", "sweeps": "quickstart-sweep"}[folder]
     here = subprocess.run(
         [Path(sys.executable).parent / "detour", "plan", config_roots()[-1] / folder / f"{name}.yaml"],
@@ -137,14 +139,14 @@ def test_what_is_shipped_is_planned_by_name_without_a_checkout(folder: str, inst
     assert installed.run(installed.detour, "plan", name, cwd=empty) == here
 
 
-def test_no_other_packages_launch_and_jobs_are_run(installed: Installed, decoys: Path) -> None:
+def test_other_packages_named_launch_and_jobs_are_not_run(installed: Installed, decoys: Path) -> None:
     shown = installed.run(installed.detour, "plan", "quickstart", cwd=decoys, python_path=decoys)
     assert shown.startswith("quickstart: ")
     usage = installed.run(installed.python, "-uP", "-m", "detour.jobs", "--help", cwd=decoys, python_path=decoys)
     assert usage.startswith("usage: python -m detour.jobs")
 
 
-def test_launch_and_jobs_stay_the_users_names(installed: Installed, decoys: Path) -> None:
+def test_launch_and_jobs_remain_names_of_the_user(installed: Installed, decoys: Path) -> None:
     code = "import detour.launch.cli, detour.jobs, launch, jobs; print(launch.OWNER, jobs.OWNER)"
     shown = installed.run(installed.python, "-c", code, cwd=decoys, python_path=decoys)
     assert shown.splitlines()[-1] == "the user the user"

@@ -68,13 +68,13 @@ def chain_status(workspace: Workspace) -> ChainStatus:
     return chain
 
 
-def test_its_stages_are_written_as_they_were(workspace: Workspace) -> None:
+def test_stages_are_written_unchanged(workspace: Workspace) -> None:
     for folder in sorted((workspace.root / "stages").iterdir()):
         written = json.loads(stage_file(workspace, folder.name).read_bytes())
         assert read_stage(workspace, folder.name).to_json() == written
 
 
-def test_its_plan_is_written_with_all_that_it_held(workspace: Workspace) -> None:
+def test_the_plan_keeps_all_its_values(workspace: Workspace) -> None:
     before = json.loads(plan_file(workspace, "quickstart").read_bytes())
     plan, target = read_plan(workspace, "quickstart")
     after = plan.to_json() | target.to_json()
@@ -85,12 +85,12 @@ def test_its_recipe_plans_the_same_stages_again(workspace: Workspace, plan: Plan
     assert [stage.id for stage in plan.stages] == [stage.id for stage in read_plan(workspace, "quickstart")[0].stages]
 
 
-def test_a_plan_finds_what_is_done(workspace: Workspace, plan: Plan) -> None:
+def test_done_stages_are_found_by_a_plan(workspace: Workspace, plan: Plan) -> None:
     progress = progress_of(LedgerView(workspace), plan.stages)
     assert [progress[stage.id] for stage in plan.stages] == ["done"] * 8 + ["new"]
 
 
-def test_the_status_tells_every_attempt(workspace: Workspace) -> None:
+def test_the_status_shows_every_attempt(workspace: Workspace) -> None:
     chain = chain_status(workspace)
     assert chain.counts == {"done": 8, "planned": 1}
     assert [row.attempts for row in chain.stages] == [1] * 8 + [0]
@@ -118,7 +118,7 @@ def test_a_budget_counts_its_attempts_and_frees_its_reservation(workspace: Works
     assert balance.reserved_sum("energy_kwh") == 0
 
 
-def test_a_stage_is_chosen_by_its_label_with_its_dependents(workspace: Workspace) -> None:
+def test_a_stage_is_selected_by_its_label_with_its_dependents(workspace: Workspace) -> None:
     stages = chosen(workspace, ["quickstart"], "evaluate icd10-chapters seed 2").stages
     assert [stage.label for stage in stages] == ["evaluate icd10-chapters seed 2", "summarize"]
 
@@ -135,7 +135,7 @@ def test_a_report_has_its_phases_and_scores(workspace: Workspace) -> None:
     assert report.versions.code == ["a411181c0da9"]
 
 
-def test_a_run_goes_on_to_the_end(workspace: Workspace) -> None:
+def test_a_run_continues_to_the_end(workspace: Workspace) -> None:
     said = detour("run", QUICKSTART, *OVERRIDES, "-w", workspace.root, "--quiet").stdout
     assert "summarize" in said
     assert "evaluate" not in said, "what is done is not done again"

@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_link_stays_a_link_and_the_file_behind_it_is_written(tmp_path: Path) -> None:
+def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link.html").symlink_to("kept/page.html")
     write_output(tmp_path / "link.html", "new", "--out")
@@ -64,14 +64,14 @@ def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
         assert device.is_char_device()
 
 
-def test_a_full_device_is_an_error_that_names_it() -> None:
+def test_a_full_device_is_named() -> None:
     with pytest.raises(UserError, match=r"/dev/full: cannot be written \(No space left on device\); .* with --out"):
         write_output(Path("/dev/full"), "page", "--out")
     assert Path("/dev/full").is_char_device()
 
 
 @pytest.mark.parametrize("device", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_standard_output_goes_on_behind_what_was_written_to_it(device: str, tmp_path: Path) -> None:
+def test_standard_output_is_appended_to(device: str, tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path; from detour.output_files import write_output
 print("before", flush=True); write_output(Path({device!r}), "page\\n", "--out"); print("after")"""
@@ -82,7 +82,7 @@ print("before", flush=True); write_output(Path({device!r}), "page\\n", "--out");
 
 
 @pytest.mark.parametrize(("make", "why"), [(Path.mkdir, "folder"), (lambda path: path.symlink_to(path), "circle")])
-def test_what_cannot_be_written_is_refused(make: object, why: str, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused(make: object, why: str, tmp_path: Path) -> None:
     assert callable(make)
     make(tmp_path / "place")
     with pytest.raises(UserError, match=why):

@@ -40,12 +40,12 @@ def parameters(function: object) -> str:
     return " ".join(marks.get(each.kind, "{}").format(each.name) for each in given)
 
 
-def test_the_public_names_are_these_and_no_others() -> None:
+def test_these_are_the_public_names() -> None:
     assert sorted(detour.__all__) == sorted(SIGNATURES)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_each_public_function_takes_these_parameters(name: str) -> None:
+def test_each_public_function_has_these_parameters(name: str) -> None:
     assert parameters(getattr(detour, name)) == SIGNATURES[name]
 
 
@@ -59,7 +59,7 @@ def test_no_room_hides_a_public_name() -> None:
     assert not {module.name for module in pkgutil.iter_modules(detour.__path__)} & set(detour.__all__)
 
 
-def test_importing_the_package_alone_loads_none_of_its_rooms_and_no_other_package() -> None:
+def test_importing_the_package_loads_no_room_and_no_other_package() -> None:
     code = "import sys; before = set(sys.modules); import detour; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names] == ["detour"]
@@ -116,7 +116,7 @@ def test_a_plan_finds_a_wrong_column_before_anything_runs() -> None:
         detour.plan("quickstart", "data.sources.icd10-labels.column=lang")
 
 
-def test_a_price_is_refused_for_gpus_that_no_job_can_have() -> None:
+def test_a_price_is_refused_for_impossible_numbers_of_gpus() -> None:
     with pytest.raises(UserError, match="4 or 8"):
         detour.price(detour.plan("quickstart"), "jean-zay", gpus=5)
 

@@ -50,7 +50,7 @@ def test_counts_have_three_digits_and_round_into_the_next_unit(value: int | None
         (158 * 3600, "6d14h"),
     ],
 )
-def test_durations_name_two_units(seconds: float | None, text: str) -> None:
+def test_durations_have_two_units(seconds: float | None, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -79,7 +79,7 @@ def test_an_amount_keeps_its_sign() -> None:
         ("e\u0301te\u0301", 4, "e\u0301te\u0301 "),
     ],
 )
-def test_a_column_is_as_wide_on_the_terminal_whatever_the_letters(text: str, width: int, column: str) -> None:
+def test_a_column_has_its_width_on_the_terminal_for_any_letters(text: str, width: int, column: str) -> None:
     assert fitted(text, width) == column
     assert cells(column) == width
     assert fitted(text, width, right=True).endswith(column.rstrip())
@@ -95,5 +95,5 @@ def test_job_ids_sort_as_numbers() -> None:
     assert sorted(["10", "9", "7_10", "7_2"], key=natural_key) == ["7_2", "7_10", "9", "10"]
 
 
-def test_control_characters_are_taken_out_but_lines_stay() -> None:
+def test_control_characters_are_removed_but_lines_stay() -> None:
     assert printable("a\x1b[2Jb\r\nc\x9b\u202e") == "a [2Jb \nc  "

@@ -61,7 +61,7 @@ def held(entries: list[Made], evidence: Evidence, spendings: list[Spending] | No
     return balance(make_budget(), reservations(entries), spendings or [], evidence).reserved_sum("gpu_hours")
 
 
-def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
+def test_requested_reserved_and_spent_amounts_are_compared_with_the_cap() -> None:
     made = reservations([reserved("one", {"a": 30.0, "b": 10.0})])
     present = balance(make_budget(100, 70), made, [spending("c", 25.0)], Evidence(10.0, is_alive=alive))
     line = check(present, {"d": {"gpu_hours": 20.0}})[0]
@@ -76,14 +76,14 @@ def test_asked_reserved_and_spent_are_set_against_the_cap() -> None:
     assert check(present, {"d": {"gpu_hours": 35.1}})[0].is_refused
 
 
-def test_a_stage_that_two_submissions_want_counts_once_and_by_the_larger() -> None:
+def test_a_stage_in_two_submissions_counts_once_and_by_the_larger_amount() -> None:
     entries = [reserved("one", {"a": 30.0}), reserved("two", {"a": 40.0, "b": 5.0})]
     assert held(entries, Evidence(10.0, is_alive=alive)) == 45.0
     present = balance(make_budget(), reservations(entries), [], Evidence(10.0, is_alive=alive))
     assert check(present, {"a": {"gpu_hours": 50.0}})[0].asked == 10.0
 
 
-def test_what_a_stage_has_spent_since_is_not_reserved_any_more() -> None:
+def test_amounts_spent_since_are_no_longer_reserved() -> None:
     entries = [reserved("one", {"a": 30.0}, at_s=100.0)]
     before, since = spending("a", 7.0, start_s=50.0), spending("a", 12.0, start_s=150.0)
     assert held(entries, Evidence(200.0, is_alive=alive), [before, since]) == 18.0
@@ -99,7 +99,7 @@ def test_done_and_released_stages_hold_nothing() -> None:
     assert held([everything, some, *entries], evidence) == 0.0, "in whatever order they are read"
 
 
-def test_a_submitter_that_died_before_it_handed_over_holds_nothing() -> None:
+def test_a_submission_that_died_before_it_sent_jobs_holds_nothing() -> None:
     entries = [reserved("one", {"a": 30.0, "b": 10.0})]
     assert held(entries, Evidence(10.0, is_alive=dead)) == 0.0
     assert held(entries, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
@@ -107,7 +107,7 @@ def test_a_submitter_that_died_before_it_handed_over_holds_nothing() -> None:
     assert held([*entries, committed], Evidence(1e9, is_alive=dead)) == 40.0
 
 
-def test_a_submitter_elsewhere_is_taken_for_dead_after_a_while_without_a_sign() -> None:
+def test_a_submission_on_another_machine_counts_as_dead_after_a_silent_while() -> None:
     entries = [reserved("one", {"a": 30.0}, at_s=1000.0)]
     assert held(entries, Evidence(1000.0 + EXPIRES_S - 1)) == 30.0
     assert held(entries, Evidence(1000.0 + EXPIRES_S + 1)) == 0.0
@@ -124,7 +124,7 @@ def test_other_accounts_do_not_count() -> None:
     assert present.spent == {"gpu_hours": 2.0}
 
 
-def test_only_the_present_period_counts_attempts_across_its_ends_in_part() -> None:
+def test_only_the_current_period_counts_with_attempts_across_its_ends_in_part() -> None:
     bounds = window_s(make_budget(period={"every": "month"}), datetime(2026, 3, 15, tzinfo=UTC).timestamp())
     assert bounds is not None
     assert [datetime.fromtimestamp(edge or 0, UTC).isoformat() for edge in bounds] == [
@@ -140,13 +140,13 @@ def test_only_the_present_period_counts_attempts_across_its_ends_in_part() -> No
     assert share_within(spending("a", 1.0, start_s - 9, start_s - 5), bounds) == 0.0
 
 
-def test_outside_its_period_a_budget_says_nothing() -> None:
+def test_outside_its_period_a_budget_does_not_apply() -> None:
     budget = make_budget(period={"start": "2026-01-01", "end": "2026-12-31"})
     assert window_s(budget, datetime(2027, 1, 1, tzinfo=UTC).timestamp()) is None
     assert window_s(make_budget(), 0.0) == (None, None)
 
 
-def test_a_period_begins_and_ends_at_midnight_of_the_budgets_time_zone() -> None:
+def test_a_period_begins_and_ends_at_midnight_in_the_time_zone_of_the_budget() -> None:
     budget = make_budget(period={"every": "month", "time_zone": "Europe/Paris"})
     for instant in (datetime(2026, 9, 30, 22, tzinfo=UTC), datetime(2026, 10, 31, 22, 59, tzinfo=UTC)):
         assert window_s(budget, instant.timestamp()) == (
@@ -155,12 +155,12 @@ def test_a_period_begins_and_ends_at_midnight_of_the_budgets_time_zone() -> None
         )
 
 
-def test_a_time_zone_that_there_is_not_is_refused_where_it_stands() -> None:
+def test_an_unknown_time_zone_is_refused_at_its_key() -> None:
     with pytest.raises(ValidationError, match="no time zone 'Paris'"):
         make_budget(period={"time_zone": "Paris"})
 
 
-def test_unknown_is_not_nothing() -> None:
+def test_an_unknown_amount_counts_as_unknown_and_is_refused() -> None:
     present = balance(make_budget(), [], [spending("a", None)], Evidence(0.0))
     assert present.unknown == {"gpu_hours": 1}
     line = check(present, {"b": {"gpu_hours": None}, "c": {"gpu_hours": 1.0}})[0]
@@ -170,13 +170,13 @@ def test_unknown_is_not_nothing() -> None:
     assert not check(soft_only, {"b": {"gpu_hours": None}})[0].is_refused
 
 
-def test_asking_for_nothing_is_never_too_much() -> None:
+def test_a_request_of_nothing_is_never_refused() -> None:
     present = balance(make_budget(10), [], [spending("a", 11.0)], Evidence(0.0))
     assert not check(present, {"b": {"gpu_hours": 0.0}})[0].is_refused
     assert check(present, {"b": {"gpu_hours": 0.1}})[0].is_refused
 
 
-def test_what_would_fit_is_a_part_that_can_run() -> None:
+def test_the_stages_that_would_fit_can_run() -> None:
     asked: dict[str, Amounts] = {
         "prepare": {"gpu_hours": 0.0},
         "clm": {"gpu_hours": 15.0},
@@ -204,11 +204,11 @@ def test_what_would_fit_is_a_part_that_can_run() -> None:
         {"submission": "x", "facts": {}, "stages": [{"ids": "a"}]},
     ],
 )
-def test_what_is_no_reservation_is_foreign(data: dict[str, Any]) -> None:
+def test_a_malformed_reservation_is_foreign(data: dict[str, Any]) -> None:
     assert isinstance(event_of(BudgetReserved.kind, data), Foreign)
 
 
-def test_amounts_that_make_no_sense_are_unknown() -> None:
+def test_impossible_amounts_are_unknown() -> None:
     stages: list[ReservedStages] = [{"ids": ["a"], "amounts": {"gpu_hours": -5.0, "co2_kg": None}}]
     made = made_at(0.0, BudgetReserved(submission="x", facts={}, stages=stages, over=[]), "w")
     assert set(reservations([made])[0].amounts["a"].values()) == {None}

@@ -34,7 +34,7 @@ def values(band: Band | None) -> list[float]:
     return [band.low, band.expected, band.high]
 
 
-def test_an_even_use_is_on_pace_and_ends_at_the_cap() -> None:
+def test_even_spending_is_on_pace_and_ends_at_the_cap() -> None:
     one = burn(every_day(0, 50, 2.0), 0.0, 200.0, 50 * DAY_S, (0.0, 100 * DAY_S))
     assert one.spent == one.pace == pytest.approx(100.0)
     assert values(one.rate_per_day) == pytest.approx([2.0] * 3)
@@ -42,7 +42,7 @@ def test_an_even_use_is_on_pace_and_ends_at_the_cap() -> None:
     assert [row.spent for row in one.rows] == pytest.approx([row.pace for row in one.rows])
 
 
-def test_a_fast_start_is_exhausted_early_with_a_band_of_rates() -> None:
+def test_fast_spending_is_exhausted_early_with_a_range_of_rates() -> None:
     one = burn([*every_day(0, 30, 1.0), *every_day(30, 58, 4.0)], 0.0, 200.0, 58 * DAY_S, (0.0, 100 * DAY_S))
     assert one.spent == 142.0
     assert values(one.rate_per_day) == pytest.approx([142 / 58, 4.0, 4.0])
@@ -52,14 +52,14 @@ def test_a_fast_start_is_exhausted_early_with_a_band_of_rates() -> None:
     assert one.lapses is None
 
 
-def test_hours_that_will_lapse_are_reported_with_their_band() -> None:
+def test_hours_that_will_expire_are_reported_with_their_range() -> None:
     one = burn(every_day(0, 50, 1.0), 5.0, 200.0, 50 * DAY_S, (0.0, 100 * DAY_S))
     assert values(one.forecast) == pytest.approx([100.0] * 3)
     assert values(one.lapses) == pytest.approx([100.0] * 3)
     assert one.exhausted_s() == (None, None, None)
 
 
-def test_the_forecast_is_never_less_than_what_is_reserved() -> None:
+def test_the_forecast_is_at_least_what_is_reserved() -> None:
     one = burn(every_day(0, 10, 1.0), 150.0, 200.0, 90 * DAY_S, (0.0, 100 * DAY_S))
     assert one.forecast is not None
     assert one.forecast.low == 160.0
@@ -74,13 +74,13 @@ def test_without_bounds_there_is_a_rate_but_no_pace() -> None:
     assert one.exhausted_s()[1] == pytest.approx(110 * DAY_S)
 
 
-def test_the_first_day_tells_no_rate() -> None:
+def test_the_first_day_gives_no_rate() -> None:
     one = burn([Piece(0.0, 3600.0, 5.0)], 0.0, 200.0, 7200.0, (0.0, 100 * DAY_S))
     assert one.spent == 5.0
     assert (one.rate_per_day, one.forecast) == (None, None)
 
 
-def test_nothing_at_all_is_no_error() -> None:
+def test_an_unused_budget_is_no_error() -> None:
     one = burn([], 0.0, None, 0.0, (None, None))
     assert one.spent == 0.0
     assert one.pace is None
@@ -88,7 +88,7 @@ def test_nothing_at_all_is_no_error() -> None:
 
 
 @given(PIECES, st.floats(1, 400))
-def test_the_rows_add_up_to_what_is_spent_and_never_fall(pieces: list[Piece], now_days: float) -> None:
+def test_rows_add_up_to_the_amount_spent_and_never_fall(pieces: list[Piece], now_days: float) -> None:
     one = burn(pieces, 0.0, 100.0, now_days * DAY_S, (0.0, 365 * DAY_S))
     spent = [row.spent for row in one.rows]
     assert spent == sorted(spent)
@@ -98,18 +98,18 @@ def test_the_rows_add_up_to_what_is_spent_and_never_fall(pieces: list[Piece], no
 
 
 @given(PIECES, st.floats(0, 300), st.floats(0, 300), st.floats(0, 300))
-def test_parts_of_a_period_sum_to_the_whole(pieces: list[Piece], a: float, b: float, c: float) -> None:
+def test_the_parts_of_a_period_add_up_to_the_whole(pieces: list[Piece], a: float, b: float, c: float) -> None:
     first, middle, last = (day * DAY_S for day in sorted((a, b, c)))
     parts = used(pieces, first, middle) + used(pieces, middle, last)
     assert parts == pytest.approx(used(pieces, first, last), abs=1e-6)
 
 
-def test_a_period_that_ends_at_midnight_has_that_instant_once() -> None:
+def test_a_period_that_ends_at_midnight_has_that_time_once() -> None:
     one = burn([Piece(0.0, DAY_S, 5.0)], 0.0, None, 2 * DAY_S, (0.0, None))
     assert [(row.at_s, row.spent) for row in one.rows] == [(DAY_S, 5.0), (2 * DAY_S, 5.0)]
 
 
-def test_rows_are_at_midnight_of_the_time_zone_after_its_clocks_have_changed() -> None:
+def test_rows_are_at_midnight_of_the_time_zone_across_clock_changes() -> None:
     start_s, now_s = (midnight_s(date(2026, month, 20), PARIS) for month in (10, 11))
     one = burn([Piece(start_s, now_s, 31.0)], 0.0, 100.0, now_s + 3600.0, (start_s, None), PARIS)
     whole_weeks = [local(row.at_s, PARIS) for row in one.rows[:-1]]

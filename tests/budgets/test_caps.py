@@ -24,7 +24,7 @@ def test_the_shipped_example_applies_to_nothing_real() -> None:
     assert not example.scope.matches({})
 
 
-def test_a_scope_needs_all_it_names() -> None:
+def test_a_scope_needs_everything_it_names() -> None:
     scope = Scope(account="abc@*", sweep="decay-*")
     assert scope.matches({"account": "abc@h100", "sweep": "decay-lengths", "user": "x"})
     assert not scope.matches({"account": "abc@h100", "sweep": "paper"})
@@ -32,7 +32,7 @@ def test_a_scope_needs_all_it_names() -> None:
     assert Scope().matches({})
 
 
-def test_windows_of_a_recurring_period() -> None:
+def test_recurring_periods_have_their_windows() -> None:
     monthly = Period(every="month", start=date(2026, 1, 15))
     assert monthly.window(date(2026, 1, 14)) is None
     assert monthly.window(date(2026, 1, 20)) == (date(2026, 1, 15), date(2026, 1, 31))
@@ -69,7 +69,7 @@ def test_windows_cover_every_day_once(day: date, every: str) -> None:
         ("name: a\nscope: {acount: x}\nco2_kg: {hard: 1}\n", 2, "did you mean `account`?"),
     ],
 )
-def test_bad_budgets(text: str, line: int, says: str, tmp_path: Path) -> None:
+def test_a_bad_budget_is_one_message(text: str, line: int, says: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(RecipeError) as caught:
         load_budget(tmp_path / "bad.yaml")
@@ -78,7 +78,7 @@ def test_bad_budgets(text: str, line: int, says: str, tmp_path: Path) -> None:
     assert says in str(caught.value)
 
 
-def test_a_folder_tells_all_its_problems_and_wants_different_names(tmp_path: Path) -> None:
+def test_all_problems_of_a_folder_are_reported_and_names_must_differ(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("name: same\nco2_kg: {hard: 1}\n")
     (tmp_path / "b.yaml").write_text("name: same\nco2_kg: {hard: 2}\n")
     (tmp_path / "c.yaml").write_text("name: c\n")
@@ -87,10 +87,10 @@ def test_a_folder_tells_all_its_problems_and_wants_different_names(tmp_path: Pat
     assert [problem.position.file.rpartition("/")[2] for problem in caught.value.problems] == ["b.yaml", "c.yaml"]
 
 
-def test_no_folder_is_no_budget(tmp_path: Path) -> None:
+def test_without_a_folder_there_is_no_budget(tmp_path: Path) -> None:
     assert load_budgets(tmp_path / "nowhere") == []
 
 
-def test_a_budget_survives_json() -> None:
+def test_a_budget_survives_the_round_trip() -> None:
     budget = Budget(name="a", scope=Scope(sweep="paper"), period=Period(every="month"), energy_kwh=Cap(soft=1, hard=2))
     assert Budget.model_validate_json(budget.model_dump_json()) == budget

@@ -85,7 +85,7 @@ def in_a_child(action: Callable[[], None]) -> int | None:
     return child.exitcode
 
 
-def test_of_twenty_at_once_exactly_those_that_fit_are_accepted(workspace: Workspace) -> None:
+def test_of_twenty_concurrent_submissions_exactly_those_that_fit_are_accepted(workspace: Workspace) -> None:
     budget, started = make_budget(70.0), FORK.Barrier(20)
     verdicts = FORK.SimpleQueue()
 
@@ -109,7 +109,7 @@ def test_of_twenty_at_once_exactly_those_that_fit_are_accepted(workspace: Worksp
     assert reserved_hours(workspace) == 70.0
 
 
-def test_a_submission_killed_after_it_reserved_holds_nothing(workspace: Workspace, journal: Journal) -> None:
+def test_a_submission_killed_after_its_reservation_holds_nothing(workspace: Workspace, journal: Journal) -> None:
     def die() -> None:
         with Journal.open(workspace, "dying") as dying:
             reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
@@ -123,7 +123,7 @@ def test_a_submission_killed_after_it_reserved_holds_nothing(workspace: Workspac
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_a_submission_killed_while_it_adds_up_blocks_no_other(
+def test_a_submission_killed_while_it_reserves_blocks_no_other(
     workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def die() -> None:
@@ -143,7 +143,7 @@ def test_a_submission_killed_while_it_adds_up_blocks_no_other(
     reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
 
 
-def test_what_was_handed_over_outlives_its_submitter(workspace: Workspace, journal: Journal) -> None:
+def test_a_reservation_with_sent_jobs_outlives_its_submission(workspace: Workspace, journal: Journal) -> None:
     def submit_and_die() -> None:
         with Journal.open(workspace, "dying") as dying:
             reserve(workspace, dying, [make_budget(10.0)], asked(6.0, "a")).commit()
@@ -154,7 +154,9 @@ def test_what_was_handed_over_outlives_its_submitter(workspace: Workspace, journ
         reserve(workspace, journal, [make_budget(10.0)], asked(6.0, "b"))
 
 
-def test_jobs_that_slurm_has_hold_although_the_submitter_died_before_it_said_so(workspace: Workspace) -> None:
+def test_jobs_in_slurm_hold_their_reservation_although_the_submission_died_before_recording_them(
+    workspace: Workspace,
+) -> None:
     ours = make_stage("a")
 
     def submit_and_die() -> None:
@@ -169,7 +171,7 @@ def test_jobs_that_slurm_has_hold_although_the_submitter_died_before_it_said_so(
     assert reserved_hours(workspace) == 6.0
 
 
-def test_a_stage_that_runs_on_after_its_command_was_killed_holds(workspace: Workspace) -> None:
+def test_a_stage_that_continues_after_its_command_was_killed_holds_its_reservation(workspace: Workspace) -> None:
     in_a_child(lambda: _reserve_and_die(workspace))
     with claim(workspace, make_stage("a").id, "its job"):
         assert reserved_hours(workspace) == 6.0
@@ -199,7 +201,7 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
     assert reserved_hours(workspace) == 70.0, "a refusal reserves nothing"
 
 
-def test_a_refusal_says_how_much_of_it_is_not_known_to_be_needed(workspace: Workspace, journal: Journal) -> None:
+def test_a_refusal_states_how_much_may_not_be_needed(workspace: Workspace, journal: Journal) -> None:
     wanted = asked(20.0, "priced", "unpriced")
     wanted = Demand(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
     with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default time"):
@@ -213,23 +215,23 @@ def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: 
     assert (made.over, made.why) == (("abc-2026",), "the deadline is Friday")
 
 
-def test_an_override_that_was_not_needed_exceeds_nothing(workspace: Workspace, journal: Journal) -> None:
+def test_an_unnecessary_override_exceeds_nothing(workspace: Workspace, journal: Journal) -> None:
     reserve(workspace, journal, [make_budget(10.0)], asked(2.0, "a"), "just in case")
     assert Book(LedgerView(workspace)).reservations[0].over == ()
 
 
-def test_past_the_soft_cap_one_is_warned(workspace: Workspace, journal: Journal) -> None:
+def test_beyond_the_soft_cap_there_is_a_warning(workspace: Workspace, journal: Journal) -> None:
     share = reserve(workspace, journal, [make_budget(20.0, 10.0)], asked(12.0, "a"))
     assert [(line.budget, line.after, line.soft) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
 
 
-def test_a_budget_of_others_and_one_out_of_its_period_do_not_apply(workspace: Workspace, journal: Journal) -> None:
+def test_budgets_of_others_and_of_other_periods_do_not_apply(workspace: Workspace, journal: Journal) -> None:
     others = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 0}})
     past = Budget.model_validate({"name": "p", "period": {"end": "2020-12-31"}, "gpu_hours": {"hard": 0}})
     assert reserve(workspace, journal, [others, past], asked(1.0, "a")).lines == ()
 
 
-def test_the_share_is_given_back_unless_it_was_handed_over(workspace: Workspace, journal: Journal) -> None:
+def test_a_reservation_is_returned_unless_its_jobs_were_sent(workspace: Workspace, journal: Journal) -> None:
     with reserving(workspace, journal, [], asked(5.0, "a")):
         assert reserved_hours(workspace) == 5.0
     assert reserved_hours(workspace) == 0.0
@@ -274,7 +276,7 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
     assert book.spendings[0].facts == FACTS, "of the reservation that it ran under"
 
 
-def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace: Workspace, journal: Journal) -> None:
+def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Workspace, journal: Journal) -> None:
     first = make_stage("first")
     second = make_stage("second", {"parent": first.id})
     wanted = Demand(FACTS, [first, second], {first.id: {"gpu_hours": 2.0}, second.id: {"gpu_hours": 3.0}})
@@ -290,7 +292,7 @@ def test_what_waits_for_a_failed_stage_is_free_until_it_is_tried_again(workspace
     assert reserved_hours(workspace) == 5.0, "`retry` took the marker away"
 
 
-def test_who_joins_what_is_on_its_way_does_not_pay_for_it_again(workspace: Workspace, journal: Journal) -> None:
+def test_joining_submitted_stages_does_not_reserve_them_again(workspace: Workspace, journal: Journal) -> None:
     shared = make_stage("shared").id
     reserve(workspace, journal, [], asked(8.0, "shared")).commit()
     tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
@@ -305,7 +307,7 @@ def _of(one: Demand) -> tuple[Sequence[Stage], Mapping[str, Amounts]]:
     return one.stages, one.amounts
 
 
-def test_waiting_for_another_reservation_ends_with_who_has_it(
+def test_waiting_for_another_reservation_ends_with_the_name_of_its_owner(
     workspace: Workspace, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reserve_module, "PATIENCE_S", 0.1)
@@ -313,7 +315,7 @@ def test_waiting_for_another_reservation_ends_with_who_has_it(
         reserve(workspace, journal, [], asked(1.0, "a"))
 
 
-def test_a_plan_is_asked_for_by_its_limits(workspace: Workspace, journal: Journal) -> None:
+def test_a_plan_reserves_its_time_limits(workspace: Workspace, journal: Journal) -> None:
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((), ())
 

@@ -55,7 +55,7 @@ def metadata(content: Content) -> Any:
     return ModelCard(render(content), ignore_metadata_errors=False).data
 
 
-def test_16_gpu_hours_are_457_grams_by_the_cards_convention(content: Content) -> None:
+def test_16_gpu_hours_are_457_grams_by_the_card_convention(content: Content) -> None:
     assert metadata(content).co2_eq_emissions == {
         "emissions": 456.96,
         "source": "detour, card convention: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g",
@@ -65,7 +65,7 @@ def test_16_gpu_hours_are_457_grams_by_the_cards_convention(content: Content) ->
     }
 
 
-def test_every_result_survives_the_hubs_library_though_two_share_a_data_set(content: Content) -> None:
+def test_every_result_survives_the_library_of_the_hub_even_with_a_shared_data_set(content: Content) -> None:
     data = metadata(content)
     found = {(one.dataset_name, one.task_type, one.dataset_type): one.metric_value for one in data.eval_results}
     assert found == {
@@ -79,13 +79,13 @@ def test_every_result_survives_the_hubs_library_though_two_share_a_data_set(cont
     assert again.eval_results == data.eval_results == card_data(content).eval_results
 
 
-def test_metadata_name_language_licence_base_and_corpora(content: Content) -> None:
+def test_metadata_has_language_licence_base_and_corpora(content: Content) -> None:
     data = metadata(content)
     assert (data.language, data.license, data.base_model) == (["fr"], "apache-2.0", "someone/base")
     assert (data.datasets, data.pipeline_tag, data.model_name) == (["someone/corpus"], "fill-mask", "Made-up-base")
 
 
-def test_the_results_stand_beside_the_baseline_with_what_they_show(content: Content) -> None:
+def test_results_are_shown_next_to_the_baseline_with_what_they_show(content: Content) -> None:
     text = render(content)
     assert "| Model | cases-30 | cases-100 | drugs | leaflets | talks | **Avg** |" in text
     assert "| baseline | 72.8 | 58.1 | 69.0 | 23.5 | 61.6 | 57.0 |" in text
@@ -94,7 +94,7 @@ def test_the_results_stand_beside_the_baseline_with_what_they_show(content: Cont
     )
 
 
-def test_every_score_has_what_its_three_seeds_took(content: Content) -> None:
+def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:
     """Three minutes of 2 cores at 7.3 W and 24 GB at 0.3725 W, x PUE 1.2 = 1.4124 Wh, x 34 g/kWh."""
     for score in content.scores:
         assert (score.spent.allocated_s, score.spent.energy_method) == (180.0, "M2 estimated")
@@ -115,18 +115,18 @@ def test_every_score_has_what_its_three_seeds_took(content: Content) -> None:
         (Spent(), "unknown, energy unknown"),
     ],
 )
-def test_what_a_score_took_is_said_with_its_method_and_nothing_unknown_as_zero(known: Spent, said: str) -> None:
+def test_the_cost_of_a_score_is_stated_with_its_method_and_unknowns_are_never_zero(known: Spent, said: str) -> None:
     assert spent(known) == said
 
 
-def test_all_attempts_count_and_hours_of_no_use_are_said(content: Content) -> None:
+def test_all_attempts_count_and_wasted_hours_are_stated(content: Content) -> None:
     assert content.compute is not None
     assert content.compute.gpu_hours == pytest.approx(16.0)
     assert content.compute.attempts == 6 + 3 * len(TASKS) + 1
     assert "| GPU-hours | 16 |" in render(content)
 
 
-def test_an_overridden_gate_is_said(workspace: Workspace) -> None:
+def test_an_overridden_gate_is_stated(workspace: Workspace) -> None:
     promotion = next(stage for stage in stages() if stage.kind == "promote")
     accept_gate(workspace.stage(promotion.id), "baseline", "a known | plateau", "someone")
     text = render(gather(workspace, "made-up", About()))
@@ -134,7 +134,7 @@ def test_an_overridden_gate_is_said(workspace: Workspace) -> None:
     assert "| Overridden | promote one, gate baseline: a known \\| plateau |" in text
 
 
-def test_without_a_method_the_best_one_that_saw_enough_is_stated(workspace: Workspace) -> None:
+def test_the_default_method_is_the_best_one_with_enough_coverage(workspace: Workspace) -> None:
     compute = gather(workspace, "made-up", About()).compute
     assert compute is not None
     assert compute.quoted is not None
@@ -171,7 +171,7 @@ def test_names_from_files_stay_inside_their_cells(workspace: Workspace) -> None:
     assert "| a \\| b # c | 74.8 |" in text
 
 
-def test_the_hub_folder_holds_the_export_and_is_replaced_as_a_whole(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_hub_folder_contains_the_export_and_is_replaced_as_a_whole(workspace: Workspace, tmp_path: Path) -> None:
     folder, record = tmp_path / "hub", Record("made-up", "id", ABOUT, Method.CARD, None, default_template())
     content = gather(workspace, "made-up", ABOUT)
     for _ in range(2):
@@ -186,14 +186,14 @@ def test_the_hub_folder_holds_the_export_and_is_replaced_as_a_whole(workspace: W
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="has other content"):
         write_hub_folder(workspace, tmp_path, gather(workspace, "made-up", ABOUT), Record("made-up", "id", ABOUT))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_a_link_to_a_folder_stays_one_and_what_is_no_folder_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_stays_one_and_a_file_is_left_alone(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
     (tmp_path / "notes.txt").write_text("years of work")
@@ -208,7 +208,7 @@ def test_a_link_to_a_folder_stays_one_and_what_is_no_folder_is_left_alone(worksp
     assert Path("/dev/null").is_char_device()
 
 
-def test_a_link_in_the_workspace_which_another_may_have_made_is_not_followed(
+def test_a_link_in_the_workspace_that_others_may_have_made_is_not_followed(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -237,7 +237,7 @@ def test_a_mistake_in_the_about_file_is_named_with_line_and_key(tmp_path: Path) 
         load_about(path)
 
 
-def test_an_export_whose_config_is_of_another_shape_has_a_card_without_its_sizes(tmp_path: Path) -> None:
+def test_an_export_with_a_malformed_config_has_a_card_without_its_sizes(tmp_path: Path) -> None:
     workspace = run_chain(Workspace(tmp_path / "w"), "made-up")
     (config,) = workspace.root.glob("stages/export-*/output/config.json")
     for changes in ({"hidden_size": "x"}, {"num_hidden_layers": 1e308}, {"architectures": 5}):

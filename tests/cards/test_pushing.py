@@ -97,7 +97,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_files_go_to_the_repository_in_one_commit(hub: Hub, folder: Path) -> None:
+def test_all_files_are_pushed_in_one_commit(hub: Hub, folder: Path) -> None:
     address = push(folder, None, endpoint=hub.endpoint)
     assert address == f"{hub.endpoint}/someone/made-up/commit/{1:040x}"
     assert hub.commits == 1
@@ -110,14 +110,14 @@ def test_the_repository_can_be_given(hub: Hub, folder: Path) -> None:
     assert "other/name/README.md" in hub.files
 
 
-def test_a_hub_that_refuses_is_quoted(hub: Hub, folder: Path) -> None:
+def test_a_refusal_of_the_hub_is_quoted(hub: Hub, folder: Path) -> None:
     hub.refuses = True
     with pytest.raises(UserError, match=r"someone/made-up: the hub refused it \(You don't have .*\); log in"):
         push(folder, None, endpoint=hub.endpoint)
     assert hub.files == {}
 
 
-def test_without_a_network_the_login_node_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_message_suggests_the_login_node(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_made_up")
     with pytest.raises(UserError, match="the hub cannot be reached"):
         push(folder, None, endpoint="http://127.0.0.1:9")
@@ -131,6 +131,6 @@ def test_a_folder_without_a_card_or_a_repository_is_not_pushed(tmp_path: Path) -
         push(tmp_path, None)
 
 
-def test_a_name_of_no_repository_is_said(folder: Path) -> None:
+def test_an_invalid_repository_name_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="a b/c: not the name of a repository, expected OWNER/NAME"):
         push(folder, "a b/c")

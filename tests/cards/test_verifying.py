@@ -55,7 +55,7 @@ def test_a_p_value_needs_its_sidedness(found: dict[str, str]) -> None:
     assert found[sentence] == "holds"
 
 
-def test_gpu_hours_and_grams_are_multiplied_out(found: dict[str, str]) -> None:
+def test_gpu_hours_and_grams_are_recomputed(found: dict[str, str]) -> None:
     assert found["16 GPU-h: 4 GPUs x 4 h = 16 GPU-h"] == "holds"
     (sentence,) = (one for one in found if one.startswith("0.46 kg"))
     assert "16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g (constants of jean-zay)" in sentence
@@ -68,7 +68,7 @@ def test_totals_and_metadata_are_compared_with_the_tables(found: dict[str, str])
     assert found["metadata: Drugs, Leaflets, Talks, Notes of the table are not in the model-index"] == "differs"
 
 
-def test_metadata_without_indentation_are_read_as_the_hub_lays_them_out(tmp_path: Path) -> None:
+def test_metadata_without_indentation_is_read(tmp_path: Path) -> None:
     path = tmp_path / "card.md"
     path.write_text(CARD)
     card = read_card(path)
@@ -94,9 +94,7 @@ def test_metadata_without_indentation_are_read_as_the_hub_lays_them_out(tmp_path
         ("(16 GPU-h", "(18 GPU-h", "18 GPU-h: 4 GPUs x 4 h = 16 GPU-h"),
     ],
 )
-def test_a_figure_that_is_not_what_the_others_give_differs(
-    tmp_path: Path, before: str, after: str, sentence: str
-) -> None:
+def test_a_figure_that_contradicts_the_others_differs(tmp_path: Path, before: str, after: str, sentence: str) -> None:
     assert verified(tmp_path, CARD.replace(before, after))[sentence] == "differs"
 
 
@@ -122,7 +120,7 @@ def test_a_figure_that_is_not_what_the_others_give_differs(
         ("5 out of 6 tasks", "5 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "differs"),
     ],
 )
-def test_claims_are_understood_in_other_words(tmp_path: Path, claim: str, sentence: str, verdict: str) -> None:
+def test_claims_are_recognized_in_other_words(tmp_path: Path, claim: str, sentence: str, verdict: str) -> None:
     words = (
         f"Made-up-base beats the plain baseline on {claim}." if "tasks" in claim else f"The plain baseline: {claim}."
     )
@@ -131,7 +129,7 @@ def test_claims_are_understood_in_other_words(tmp_path: Path, claim: str, senten
 
 
 @pytest.mark.parametrize(("hours", "stated"), [("383", "10.94"), ("564", "16.1"), ("5,537", "158.1"), ("2", "0.06")])
-def test_one_convention_gives_figures_of_other_runs_too(tmp_path: Path, hours: str, stated: str) -> None:
+def test_one_convention_fits_figures_of_other_runs_too(tmp_path: Path, hours: str, stated: str) -> None:
     (sentence,) = verified(tmp_path, f"It took {hours} H100-hours and {stated} kgCO2eq.\n").items()
     assert sentence[0].startswith(f"{stated} kg CO2eq for {hours} GPU-h: ")
     assert sentence[1] == "holds"
@@ -155,7 +153,7 @@ FACTS = """\
 """
 
 
-def test_hours_and_grams_in_tables_are_multiplied_out_too(tmp_path: Path) -> None:
+def test_hours_and_grams_in_tables_are_recomputed(tmp_path: Path) -> None:
     verdicts = [(one.partition(":")[0], verdict) for one, verdict in verified(tmp_path, FOOTPRINTS).items()]
     assert verdicts == [
         ("10.94 kg CO2eq for 383 GPU-h", "holds"),
@@ -167,7 +165,7 @@ def test_hours_and_grams_in_tables_are_multiplied_out_too(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("stated", "verdict"), [("456.96 g", "holds"), ("0.46 kg", "holds"), ("466.96 g", "differs")])
-def test_a_multiplication_that_is_written_out_is_done_again(tmp_path: Path, stated: str, verdict: str) -> None:
+def test_a_written_out_multiplication_is_recomputed(tmp_path: Path, stated: str, verdict: str) -> None:
     found = verified(tmp_path, f"It took 16 GPU-h × 700 W × 1.2 (PUE) × 34 gCO2eq/kWh = {stated}.\n")
     assert list(found.values()) == [verdict]
 
@@ -184,7 +182,7 @@ def test_gpus_times_hours_are_gpu_hours(tmp_path: Path, said: str, verdict: str)
     assert list(verified(tmp_path, f"Trained for {said}.\n").values()) == [verdict]
 
 
-def test_grams_of_the_metadata_are_compared_with_those_of_the_training_alone(tmp_path: Path) -> None:
+def test_grams_of_the_metadata_are_compared_with_those_of_the_training_only(tmp_path: Path) -> None:
     def finding(emissions: str, text: str) -> str:
         card = f"---\nco2_eq_emissions: {{emissions: {emissions}}}\n---\n{text}\n"
         return next(verdict for one, verdict in verified(tmp_path, card).items() if one.startswith("metadata: "))
@@ -197,12 +195,12 @@ def test_grams_of_the_metadata_are_compared_with_those_of_the_training_alone(tmp
 
 
 @pytest.mark.parametrize("value", ["74.83", "0.748", "'74.8'"])
-def test_metadata_may_be_more_exact_than_the_table_a_fraction_or_text(tmp_path: Path, value: str) -> None:
+def test_metadata_can_be_more_exact_than_the_table_a_fraction_or_text(tmp_path: Path, value: str) -> None:
     card = CARD.replace("value: 74.8", f"value: {value}")
     assert verified(tmp_path, card)["metadata: 2 of 2 figures of the model-index are those of the table"] == "holds"
 
 
-def test_an_average_is_judged_with_the_decimals_that_it_has(tmp_path: Path) -> None:
+def test_an_average_is_judged_with_its_decimals(tmp_path: Path) -> None:
     whole = CARD.replace("**57.5**", "**58**").replace("| 55.5 |", "| 56 |").replace("| 61.0 |", "| 60 |")
     averages = {one: said for one, said in verified(tmp_path, whole).items() if one.startswith("average of")}
     assert list(averages.values()) == ["holds"] * 3
@@ -210,7 +208,7 @@ def test_an_average_is_judged_with_the_decimals_that_it_has(tmp_path: Path) -> N
     assert one_wrong["average of Made-up-base: stated 58, its 6 scores give 57.50"] == "differs"
 
 
-def test_carbon_is_judged_by_the_constants_that_are_given(tmp_path: Path) -> None:
+def test_carbon_is_judged_by_the_stated_constants(tmp_path: Path) -> None:
     given = Convention.chosen(load_cluster("jean-zay"), None, None, 56.0)
     (sentence,) = (one for one in verified(tmp_path, CARD, given) if one.startswith("0.46 kg"))
     assert "= 752.64 g" in sentence
@@ -226,7 +224,7 @@ def test_grams_that_no_known_constants_give_are_not_called_wrong(tmp_path: Path)
     assert "the nearest gives 2,105.31 g (constants of marenostrum5)" in sentence
 
 
-def test_the_constants_of_gpus_that_are_only_names_fit_nothing(tmp_path: Path) -> None:
+def test_constants_of_simulated_gpus_are_never_used(tmp_path: Path) -> None:
     """Those of the tests' cluster would give 0.63 kg."""
     found = verified(tmp_path, CARD.replace("0.46 kg", "0.63 kg"))
     (sentence,) = (one for one in found if one.startswith("0.63 kg"))
@@ -234,14 +232,14 @@ def test_the_constants_of_gpus_that_are_only_names_fit_nothing(tmp_path: Path) -
     assert "the nearest gives 456.96 g (constants of jean-zay)" in sentence
 
 
-def test_metadata_in_kilograms_are_found_out(tmp_path: Path) -> None:
+def test_metadata_in_kilograms_is_detected(tmp_path: Path) -> None:
     wrong = CARD.replace("license: apache-2.0", "license: apache-2.0\nco2_eq_emissions: 0.46")
     assert verified(tmp_path, wrong)[
         "metadata: 0.46 g CO2eq, the text has 0.46 kg (1000 times as much); the hub's unit is grams"
     ] == "differs"  # fmt: skip
 
 
-def test_a_card_without_figures_cannot_be_checked_and_says_so(tmp_path: Path) -> None:
+def test_a_card_without_figures_says_that_it_cannot_be_checked(tmp_path: Path) -> None:
     assert list(verified(tmp_path, "# A model\n\nIt is good.\n").values()) == ["unknown"]
 
 
@@ -259,12 +257,12 @@ def test_a_card_without_figures_cannot_be_checked_and_says_so(tmp_path: Path) ->
         "[" * 999,
     ],
 )
-def test_a_value_that_its_tag_does_not_fit_is_one_message(tmp_path: Path, value: str) -> None:
+def test_a_value_that_does_not_fit_its_tag_is_one_message(tmp_path: Path, value: str) -> None:
     with pytest.raises(UserError, match=r"card.txt: its metadata are not YAML"):
         verified(tmp_path, f"---\nlicense: {value}\n---\n\n# A model\n")
 
 
-def test_metadata_that_are_no_yaml_are_one_message(tmp_path: Path) -> None:
+def test_metadata_that_is_no_yaml_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"card.txt: its metadata are not YAML"):
         verified(tmp_path, "---\na: [1\n---\n")
 
@@ -278,7 +276,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path]:
     return workspace, folder
 
 
-def test_every_number_of_our_own_card_is_that_of_the_ledger(hub: tuple[Workspace, Path]) -> None:
+def test_every_number_of_our_own_card_agrees_with_the_ledger(hub: tuple[Workspace, Path]) -> None:
     workspace, folder = hub
     (finding,) = verify_card(folder, workspace)
     assert finding.verdict == "holds"
@@ -303,7 +301,7 @@ def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Worksp
         verify_card(hub[1], Workspace(tmp_path))
 
 
-def test_our_own_card_far_from_its_ledger_holds_by_its_arithmetic(tmp_path: Path) -> None:
+def test_without_its_ledger_our_own_card_is_checked_by_its_arithmetic(tmp_path: Path) -> None:
     """What it says of its baseline too; of tests over seeds nothing can be known."""
     workspace = run_chain(Workspace(tmp_path / "workspace"), "made-up")
     run_chain(workspace, "baseline", "masked", gain=-2.0)

@@ -119,7 +119,7 @@ def only(findings: Sequence[Finding]) -> Finding:
     return findings[0]
 
 
-def test_what_the_site_tells_is_read_whole(site: LiveCluster) -> None:
+def test_the_answers_of_the_site_are_read_completely(site: LiveCluster) -> None:
     assert site.version == "22.05.8"
     assert site.partitions is not None
     assert site.partitions["gpu_p6"] == LivePartition("gpu_p6", "UP", 360_000, 600, frozenset(GPU_QOS.split(",")))
@@ -136,12 +136,12 @@ def test_what_the_site_tells_is_read_whole(site: LiveCluster) -> None:
     assert site.unanswered == ()
 
 
-def test_seven_calls_and_no_more() -> None:
+def test_the_site_is_asked_in_seven_calls() -> None:
     calls = ask()[1].calls
     assert calls == {"sinfo": 2, "scontrol": 2, "sacctmgr": 2, "sacct": 1}
 
 
-def test_the_tests_profile_fits_the_tests_site(site: LiveCluster, profile: Cluster) -> None:
+def test_the_profile_of_the_test_cluster_matches_it(site: LiveCluster, profile: Cluster) -> None:
     assert bad(profile, site) == []
     subjects = {finding.subject for finding in compare(profile, site)}
     assert {
@@ -165,7 +165,7 @@ def test_the_tests_profile_fits_the_tests_site(site: LiveCluster, profile: Clust
         ("(null)", 0, None),
     ],
 )
-def test_gres(gres: str, gpus: int, kind: str | None) -> None:
+def test_gpus_are_read_from_gres(gres: str, gpus: int, kind: str | None) -> None:
     (read,) = read_nodes(f"p|2|64+|{gres}|(null)\n")
     assert read.gpus == gpus
     assert read.gpu_type == kind
@@ -173,7 +173,7 @@ def test_gres(gres: str, gpus: int, kind: str | None) -> None:
     assert read.features == frozenset()
 
 
-def test_lines_that_are_none_are_passed_over() -> None:
+def test_malformed_lines_are_ignored() -> None:
     assert read_nodes("Welcome!\n") == ()
     assert read_partitions("Welcome to the site\n") == {}
     assert read_qos("normal\n") == {"normal": LiveQos("normal")}
@@ -223,7 +223,7 @@ def test_no_answer_at_all_is_no_problem_of_the_profile(profile: Cluster) -> None
 
 
 @pytest.mark.parametrize("storage", ["accounting_storage/none", "(null)"])
-def test_accounting_that_is_off_is_said_once(profile: Cluster, storage: str) -> None:
+def test_accounting_that_is_off_is_reported_once(profile: Cluster, storage: str) -> None:
     text = CONFIGURATION.replace("accounting_storage/slurmdbd", storage)
     slurm = Slurm(lambda command, _: CommandResult(0, text if "config" in command else shown(command)))
     site = ask_cluster(slurm, "me", lambda: 0.0)
@@ -288,7 +288,7 @@ PLANTED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("values", "subject", "verdict", "change"), PLANTED)
-def test_a_difference_is_found_and_its_cure_cures(
+def test_a_difference_is_found_and_its_correction_resolves_it(
     values: dict[str, Any],
     subject: str,
     verdict: str,
@@ -305,12 +305,12 @@ def test_a_difference_is_found_and_its_cure_cures(
         assert bad(extended(values, change), site) == []
 
 
-def test_a_profile_may_ask_for_less(extended: Callable[..., Cluster], site: LiveCluster) -> None:
+def test_a_profile_can_request_less_than_the_site_allows(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     modest = {"wall": "1h", "gpus": 1, "submitted_jobs": 1}
     assert bad(extended({"qos": {"qos_gpu_h100-dev": modest}, "max_array_size": 2}), site) == []
 
 
-def test_a_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveCluster) -> None:
+def test_a_missing_qos_is_a_problem(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     values = {"qos": {"qos_gpu_h100-t5": {"wall": "1h", "use": ["gpu"]}}}
     findings = bad(extended(values), site)
     assert [(finding.subject, finding.verdict) for finding in findings] == [
@@ -321,13 +321,13 @@ def test_a_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveClu
     assert bad(extended(values, merged_changes(findings)), site) == []
 
 
-def test_a_default_qos_that_is_not_there(extended: Callable[..., Cluster], site: LiveCluster) -> None:
+def test_a_missing_default_qos_is_a_problem(extended: Callable[..., Cluster], site: LiveCluster) -> None:
     values = {"qos": {"qos_gpu_h100-t3": {"default": False}, "other": {"default": True, "use": ["gpu"]}}}
     problems = [finding for finding in bad(extended(values), site) if finding.verdict == "problem"]
     assert [finding.profile for finding in problems] == ["other"] * 3
 
 
-def test_a_partition_that_is_closed_to_the_qos_or_the_account(profile: Cluster, site: LiveCluster) -> None:
+def test_a_partition_closed_to_the_qos_or_the_account_is_a_problem(profile: Cluster, site: LiveCluster) -> None:
     assert site.partitions is not None
     gpu = replace(site.partitions["gpu_p6"], qos=frozenset({"qos_gpu_h100-t3"}), accounts=frozenset({"xyz@h100"}))
     findings = bad(profile, replace(site, partitions={**site.partitions, "gpu_p6": replace(gpu, state="DRAIN")}))
@@ -341,7 +341,7 @@ def test_a_partition_that_is_closed_to_the_qos_or_the_account(profile: Cluster, 
     ]
 
 
-def test_a_partitions_own_qos_limits_it_too(
+def test_the_qos_of_a_partition_limits_it_too(
     profile: Cluster, extended: Callable[..., Cluster], site: LiveCluster
 ) -> None:
     assert site.partitions is not None
@@ -363,14 +363,14 @@ def test_a_partitions_own_qos_limits_it_too(
         ("(null)", [("GPUs a node", "problem", {}), ("GPU type", "unknown", {})]),
     ],
 )
-def test_other_gpus(gres: str, verdicts: list[Any], profile: Cluster, site: LiveCluster) -> None:
+def test_other_gpus_are_reported(gres: str, verdicts: list[Any], profile: Cluster, site: LiveCluster) -> None:
     nodes = read_nodes(NODES.replace("gpu:h100:4", gres))
     found = bad(profile, replace(site, nodes=nodes))
     assert [(finding.subject, finding.verdict, finding.change) for finding in found] == verdicts
 
 
 @pytest.mark.parametrize(("offset_s", "verdict"), [(0.0, "ok"), (-4.0, "ok"), (9.0, "warning"), (-3600.0, "warning")])
-def test_clocks(offset_s: float, verdict: str, profile: Cluster, site: LiveCluster) -> None:
+def test_a_large_clock_offset_is_a_warning(offset_s: float, verdict: str, profile: Cluster, site: LiveCluster) -> None:
     findings = compare(profile, replace(site, clock_offset_s=offset_s))
     assert next(finding for finding in findings if finding.subject == "clock").verdict == verdict
 
@@ -385,7 +385,7 @@ def test_clocks(offset_s: float, verdict: str, profile: Cluster, site: LiveClust
         (None, ["unknown"]),
     ],
 )
-def test_versions(
+def test_unsupported_versions_are_a_problem(
     version: str | None, verdicts: list[str], extended: Callable[..., Cluster], site: LiveCluster
 ) -> None:
     plain = extended({"export_srun_cpus_per_task": False})
@@ -404,7 +404,9 @@ def test_versions(
         ({"PrivateData": "accounts,jobs"}, "PrivateData", "warning"),
     ],
 )
-def test_settings(settings: dict[str, str], subject: str, verdict: str, profile: Cluster, site: LiveCluster) -> None:
+def test_unsuitable_settings_of_slurm_are_reported(
+    settings: dict[str, str], subject: str, verdict: str, profile: Cluster, site: LiveCluster
+) -> None:
     assert site.settings is not None
     findings = compare(profile, replace(site, settings={**site.settings, **settings}))
     assert next(finding for finding in findings if finding.subject == subject).verdict == verdict
@@ -421,18 +423,18 @@ def test_settings(settings: dict[str, str], subject: str, verdict: str, profile:
         ("MI250", set(), False),
     ],
 )
-def test_constraints(constraint: str, features: set[str], fits: bool) -> None:
+def test_constraints_are_evaluated_against_features(constraint: str, features: set[str], fits: bool) -> None:
     assert satisfies(constraint, frozenset(features)) is fits
 
 
-def test_a_site_that_chooses_the_partition_itself(site: LiveCluster) -> None:
+def test_a_site_that_chooses_the_partition_itself_is_accepted(site: LiveCluster) -> None:
     adastra = load_cluster("adastra")
     nodes = read_nodes("mi250|300|128|gpu:8|MI250\ngenoa|500|384|(null)|GENOA\n")
     found = bad(adastra, replace(site, nodes=nodes, accounts={"proj": frozenset()}))
     assert {finding.subject for finding in found} == {"cores of a task", "GPU type", "MaxArraySize"}
 
 
-def test_changes_are_one_document_and_the_first_holds() -> None:
+def test_changes_are_merged_and_the_first_value_wins() -> None:
     findings = [
         Finding("a", "problem", change={"qos": {"x": {"wall": "2h"}}}),
         Finding("b", "problem", change={"qos": {"x": {"gpus": 4}, "y": None}, "account": "a"}),
@@ -442,11 +444,11 @@ def test_changes_are_one_document_and_the_first_holds() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, 45, 60, 90, 5400, 7200, 360_000])
-def test_durations_are_written_as_profiles_take_them(seconds: int) -> None:
+def test_durations_are_written_as_profiles_accept_them(seconds: int) -> None:
     assert parse_duration_s(write_duration(seconds)) == seconds
 
 
-def test_many_names_are_cut_to_the_likely_ones() -> None:
+def test_many_names_are_cut_to_the_most_likely() -> None:
     assert listed([]) == "none"
     assert listed(["b", "a"]) == "a, b"
     said = listed([f"partition{number}" for number in range(30)], "partition17")

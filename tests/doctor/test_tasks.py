@@ -44,7 +44,7 @@ def test_each_task_is_ready_missing_or_a_problem(answer: Result) -> None:
     assert answer.exit_code == 2
 
 
-def test_what_is_missing_is_said_with_its_place_layout_and_origin(answer: Result) -> None:
+def test_missing_files_are_named_with_place_layout_and_origin(answer: Result) -> None:
     text = " ".join(answer.output.split())
     assert "FRASIMED/CANTEMIST-FRASIMED: no such file or folder: expected a folder of ID.txt and ID.ann" in text
     assert "from: FRASIMED (Zenodo): the folder CANTEMIST-FRASIMED" in text
@@ -54,7 +54,7 @@ def test_what_is_missing_is_said_with_its_place_layout_and_origin(answer: Result
     assert max(map(len, answer.output.splitlines())) <= 100
 
 
-def test_lines_are_as_long_as_the_terminal_is_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_fit_the_width_of_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOUR_TASKS", str(tmp_path / "nothing"))
     monkeypatch.setenv("COLUMNS", "80")
     said = CliRunner().invoke(command, ["--tasks", "moderncamembert-bio-base"]).output.splitlines()

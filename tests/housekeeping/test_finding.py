@@ -43,7 +43,7 @@ def named(found: Sequence[Removable]) -> dict[str, Kind]:
     return {one.path.name: one.kind for one in found}
 
 
-def test_what_an_earlier_plan_left_could_go_with_its_bytes_and_inodes(workspace: Workspace) -> None:
+def test_stages_of_an_earlier_plan_are_removable_with_bytes_and_inodes(workspace: Workspace) -> None:
     found = removable(workspace)
     assert named(found) == {"prepare-old": Kind.STAGE, "pretrain-old": Kind.STAGE}
     (prepare, _) = found
@@ -51,7 +51,7 @@ def test_what_an_earlier_plan_left_could_go_with_its_bytes_and_inodes(workspace:
     assert prepare.extent.size_bytes > 0
 
 
-def test_a_pinned_stage_stays_with_all_that_it_is_made_of(workspace: Workspace) -> None:
+def test_a_pinned_stage_and_everything_it_is_made_of_stay(workspace: Workspace) -> None:
     pin(workspace, ["pretrain-old"], "the paper's")
     assert removable(workspace) == []
     assert unpin(workspace, ["pretrain-old", "promote-1"]) == ["pretrain-old"]
@@ -64,24 +64,24 @@ def test_a_pin_keeps_its_reason(workspace: Workspace) -> None:
     assert (workspace.root / "pins" / "prepare-old").read_text() == "the paper's\n"
 
 
-def test_a_stage_that_runs_stays(workspace: Workspace) -> None:
+def test_a_running_stage_stays(workspace: Workspace) -> None:
     with claim(workspace, "pretrain-old", "an attempt"):
         assert removable(workspace) == []
 
 
-def test_a_stage_whose_job_waits_stays_with_its_inputs(workspace: Workspace) -> None:
+def test_a_stage_with_a_pending_job_stays_with_its_inputs(workspace: Workspace) -> None:
     (workspace.manifest("pretrain-old")).unlink()
     with command_journal(workspace) as journal:
         journal.append(StageSubmitted(), stage="pretrain-old", job="7")
     assert removable(workspace) == []
 
 
-def test_a_model_that_a_link_leads_to_stays(workspace: Workspace) -> None:
+def test_a_model_with_a_link_to_it_stays(workspace: Workspace) -> None:
     (workspace.root / "models" / "old").symlink_to("../stages/pretrain-old/output")
     assert removable(workspace) == []
 
 
-def test_resume_files_go_when_the_stage_is_done_and_stay_while_it_is_not(workspace: Workspace) -> None:
+def test_resume_files_are_removable_once_the_stage_is_done(workspace: Workspace) -> None:
     for stage in ("pretrain-1", "promote-1"):
         (workspace.stage(stage) / "work" / "step-000000000010-abc").mkdir(parents=True)
     workspace.manifest("promote-1").unlink()
@@ -89,7 +89,7 @@ def test_resume_files_go_when_the_stage_is_done_and_stay_while_it_is_not(workspa
     assert kinds == [(Kind.WORK, "pretrain-1")]
 
 
-def test_of_an_unfinished_stage_only_what_no_attempt_resumes_from_could_go(workspace: Workspace) -> None:
+def test_of_an_unfinished_stage_only_files_that_no_attempt_resumes_from_are_removable(workspace: Workspace) -> None:
     workspace.manifest("pretrain-1").unlink()
     work, folder = workspace.stage("pretrain-1") / "work", workspace.stage("pretrain-1")
     for name in ("step-000000000020-abc", "damaged-step-000000000010-abc", ".writing-30-7", ".removing-step-1"):
@@ -104,7 +104,7 @@ def test_of_an_unfinished_stage_only_what_no_attempt_resumes_from_could_go(works
     }
 
 
-def test_old_code_goes_when_no_job_waits(workspace: Workspace) -> None:
+def test_old_code_is_removable_when_no_job_is_pending(workspace: Workspace) -> None:
     for age, name in enumerate(("newest", "older", "oldest")):
         (workspace.root / "code" / name).mkdir()
         os.utime(workspace.root / "code" / name, (1e9 - age, 1e9 - age))
@@ -115,7 +115,7 @@ def test_old_code_goes_when_no_job_waits(workspace: Workspace) -> None:
     assert [one for one in removable(workspace) if one.kind is Kind.CODE] == []
 
 
-def test_compiled_kernels_go_while_no_job_waits(workspace: Workspace) -> None:
+def test_compiled_kernels_are_removable_while_no_job_is_pending(workspace: Workspace) -> None:
     (workspace.root / "compiled" / "1000").mkdir(parents=True)
     assert named(removable(workspace))["1000"] is Kind.COMPILED
     workspace.manifest("promote-1").unlink()
@@ -124,14 +124,14 @@ def test_compiled_kernels_go_while_no_job_waits(workspace: Workspace) -> None:
     assert "1000" not in named(removable(workspace))
 
 
-def test_without_all_plans_nothing_is_known_to_be_superfluous(workspace: Workspace) -> None:
+def test_with_an_unreadable_plan_no_stage_is_removable(workspace: Workspace) -> None:
     (workspace.root / "chains" / "other").mkdir()
     (workspace.root / "chains" / "other" / "plan.json").write_text("{")
     with pytest.raises(UnreadablePlan, match=r"other/plan\.json.*until then nothing is removed"):
         removable(workspace)
 
 
-def test_a_pinned_stage_whose_inputs_are_unknown_keeps_everything(workspace: Workspace) -> None:
+def test_a_pinned_stage_with_unknown_inputs_keeps_everything(workspace: Workspace) -> None:
     pin(workspace, ["pretrain-old"], "")
     (workspace.stage("pretrain-old") / "stage.json").write_text("{")
     with pytest.raises(UnreadablePlan, match="pinned or in use"):
@@ -155,14 +155,16 @@ def ancestors(graph: Mapping[str, Sequence[str]], stage: str) -> set[str]:
 
 
 @given(graphs(), st.data())
-def test_needed_is_what_the_wanted_are_made_of(graph: dict[str, tuple[str, ...]], data: st.DataObject) -> None:
+def test_the_needed_stages_are_the_wanted_ones_with_their_inputs(
+    graph: dict[str, tuple[str, ...]], data: st.DataObject
+) -> None:
     wanted = data.draw(st.sets(st.sampled_from(sorted(graph))))
     assert needed(wanted, graph.__getitem__) == set[str]().union(*(ancestors(graph, stage) for stage in wanted))
 
 
 @settings(max_examples=30, deadline=None)
 @given(graphs(), st.data())
-def test_nothing_that_a_wanted_stage_is_made_of_could_go(
+def test_exactly_the_stages_that_no_wanted_stage_is_made_of_are_removable(
     tmp_path_factory: pytest.TempPathFactory, graph: dict[str, tuple[str, ...]], data: st.DataObject
 ) -> None:
     stages = st.sets(st.sampled_from(sorted(graph)), max_size=3)

@@ -13,7 +13,7 @@ def du(path: Path, *options: str) -> int:
     return int(said.stdout.split()[0])
 
 
-def test_small_sparse_and_twice_named_files_count_as_du_counts_them(tmp_path: Path) -> None:
+def test_small_sparse_and_hard_linked_files_count_as_in_du(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     (folder / "work").mkdir(parents=True)
     for number in range(20):

@@ -30,7 +30,7 @@ from tests.sacct.dumps import DAY_S, HEADER, JOB, job, lines_of, read, read_one
         ("", "cpu=8,gres/gpu=4", None, None),
     ],
 )
-def test_gpus_are_counted_once_and_unknown_where_nothing_tells(
+def test_gpus_are_counted_once_and_unknown_if_nothing_states_them(
     allocated: str, requested: str, gpus: int | None, kind: str | None
 ) -> None:
     row = read_one(AllocTRES=allocated, ReqTRES=requested)
@@ -38,14 +38,14 @@ def test_gpus_are_counted_once_and_unknown_where_nothing_tells(
 
 
 @pytest.mark.parametrize(("gres", "asked", "gpus"), [("", "", 0), ("", "gpu:2", None), ("gpu:2", "gpu:2", 2)])
-def test_where_gres_alone_is_listed_an_empty_list_is_no_gpu(gres: str, asked: str, gpus: int | None) -> None:
+def test_an_empty_gres_column_alone_means_no_gpu(gres: str, asked: str, gpus: int | None) -> None:
     header = [*(column for column in HEADER if column not in ("AllocTRES", "ReqTRES")), "AllocGRES", "ReqGRES"]
     (row,) = read_rows(lines_of(job(AllocGRES=gres, ReqGRES=asked), header=header))
     assert row.n_gpus == gpus
 
 
 @pytest.mark.parametrize(("gres", "gpus"), [("gpu:tesla:two", None), ("craynetwork:1", 0)])
-def test_gpus_in_an_unknown_form_are_unknown_where_other_resources_are_none(gres: str, gpus: int | None) -> None:
+def test_gpus_in_an_unknown_form_are_unknown_even_if_other_resources_are_listed(gres: str, gpus: int | None) -> None:
     (row,) = read_rows(lines_of(job(AllocTRES="", ReqTRES="cpu=8", AllocGRES=gres), header=[*HEADER, "AllocGRES"]))
     assert row.n_gpus == gpus
 
@@ -62,7 +62,7 @@ def test_gpus_in_an_unknown_form_are_unknown_where_other_resources_are_none(gres
         ("num_gpus_req", "4", 4),
     ],
 )
-def test_where_no_allocation_is_listed_gpus_are_those_requested_and_of_gres_on_each_node(
+def test_without_an_allocation_gpus_are_those_requested_and_gres_counts_on_each_node(
     column: str, text: str, gpus: int | None
 ) -> None:
     header = [*(name for name in HEADER if name not in ("AllocTRES", "ReqTRES")), column]
@@ -73,14 +73,14 @@ def test_where_no_allocation_is_listed_gpus_are_those_requested_and_of_gres_on_e
 
 
 @pytest.mark.parametrize(("column", "text"), [("CPUTimeRAW", "57600"), ("CPUTime", "16:00:00")])
-def test_where_nothing_else_tells_the_cpus_are_their_time_by_the_elapsed_time(column: str, text: str) -> None:
+def test_without_any_other_figure_cpus_are_cpu_time_over_elapsed_time(column: str, text: str) -> None:
     header = [*(name for name in HEADER if name not in ("NCPUS", "AllocTRES")), column]
     (row,) = read_rows(lines_of(job(ElapsedRaw="7200", **{column: text}), header=header))
     assert row.n_cpus == 8
 
 
 @pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])
-def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes: str) -> None:
+def test_a_job_without_nodes_never_started_even_with_a_start_time(nodes: str) -> None:
     row = read_one(State="CANCELLED by 0", NodeList=nodes, Start=JOB["End"], ElapsedRaw="0")
     assert (row.ran, row.start_s, row.end_s, row.elapsed_s, row.node_list) == (False, None, DAY_S + 10_800, 0, None)
     assert (row.wait_s, row.cancelled_by) == (None, "0")
@@ -89,14 +89,14 @@ def test_a_job_without_nodes_never_started_although_sacct_gives_it_a_start(nodes
 @pytest.mark.parametrize(
     ("allocated", "ran"), [("cpu=8,gres/gpu=4,node=1", True), ("", False)], ids=["an allocation", "no allocation"]
 )
-def test_without_a_node_list_the_allocation_tells_whether_a_cancelled_job_ran(allocated: str, ran: bool) -> None:
+def test_without_a_node_list_the_allocation_decides_whether_a_cancelled_job_ran(allocated: str, ran: bool) -> None:
     header = [column for column in HEADER if column not in ("NodeList", "NNodes")]
     cancelled = job(State="CANCELLED by 0", End=JOB["Start"], ElapsedRaw="0", AllocTRES=allocated)
     (row,) = read_rows(lines_of(cancelled, header=header))
     assert row.ran is ran
 
 
-def test_time_suspended_is_no_use_where_no_duration_is_given() -> None:
+def test_without_a_duration_suspended_time_is_subtracted() -> None:
     header = [*(column for column in HEADER if column != "ElapsedRaw"), "Suspended"]
     (row,) = read_rows(lines_of(job() | {"Suspended": "00:30:00"}, header=header))
     assert row.elapsed_s == 5400
@@ -114,7 +114,7 @@ def test_time_suspended_is_no_use_where_no_duration_is_given() -> None:
         ("02:30:00", "03:30:00", "7100", "2026-10-25T00:30:00", "2026-10-25T02:30:00"),
     ],
 )
-def test_in_an_hour_that_a_clock_repeats_the_duration_tells_which_is_meant(
+def test_in_a_repeated_hour_the_duration_decides_which_one_is_meant(
     start: str, end: str, elapsed: str, began: str, ended: str
 ) -> None:
     paris = Dialect(time_zone=ZoneInfo("Europe/Paris"))
@@ -122,7 +122,7 @@ def test_in_an_hour_that_a_clock_repeats_the_duration_tells_which_is_meant(
     assert (row.start_s, row.end_s) == tuple(datetime.fromisoformat(f"{at}Z").timestamp() for at in (began, ended))
 
 
-def test_a_waiting_and_a_running_job_have_no_end() -> None:
+def test_pending_and_running_jobs_have_no_end() -> None:
     waiting = read_one(State="PENDING", Start="Unknown", End="Unknown", ElapsedRaw="0", NodeList="None assigned")
     running = read_one(State="RUNNING", End="Unknown", ElapsedRaw="60")
     assert (waiting.ran, waiting.unfinished) == (False, True)
@@ -140,9 +140,7 @@ def test_a_waiting_and_a_running_job_have_no_end() -> None:
         ("17+1", None, None, 1),
     ],
 )
-def test_ids_of_arrays_say_their_job_task_and_number(
-    shown: str, array_job: int | None, task: int | None, tasks: int
-) -> None:
+def test_array_ids_give_job_task_and_number(shown: str, array_job: int | None, task: int | None, tasks: int) -> None:
     row = read_one(JobID=shown, JobIDRaw="21")
     assert (row.job_id, row.shown_id, row.array_job_id, row.array_task, row.tasks) == (
         21,
@@ -153,22 +151,22 @@ def test_ids_of_arrays_say_their_job_task_and_number(
     )
 
 
-def test_a_recycled_id_and_a_requeue_stay_apart_by_their_submission() -> None:
+def test_a_recycled_id_and_a_requeue_are_distinguished_by_their_submission() -> None:
     first, second = read(JOB, job(Submit="2026-03-09T00:00:00"))
     assert (first.job_id, second.job_id) == (17, 17)
     assert first.submit_s != second.submit_s
 
 
-def test_a_signal_is_told_from_an_exit_code() -> None:
+def test_a_signal_is_distinguished_from_an_exit_code() -> None:
     assert (read_one(ExitCode="0:15").exit_code, read_one(ExitCode="0:15").signal) == (0, 15)
     assert (read_one(ExitCode="4:0").exit_code, read_one(ExitCode="4:0").signal) == (4, None)
 
 
-def test_no_limit_and_the_partitions_limit_are_unknown() -> None:
+def test_unlimited_and_the_partition_limit_are_unknown() -> None:
     assert {read_one(Timelimit=text).limit_s for text in ("UNLIMITED", "Partition_Limit", "")} == {None}
 
 
-def test_every_field_is_built_from_its_columns() -> None:
+def test_every_field_comes_from_its_columns() -> None:
     given = Cells(
         job="9_1", raw_id="9", array_job="9", array_task="1", name="n", user="u", account="a", partition="p",
         qos="q", cluster="c", state="FAILED", submit="1", eligible="2", start="3", end="9", elapsed_raw="5",

@@ -55,7 +55,7 @@ def read(path: Path, *jobs: dict[str, Any], indent: int | None = 1) -> list[JobR
 
 
 @pytest.mark.parametrize("indent", [1, None])
-def test_both_forms_say_the_same(tmp_path: Path, indent: int | None) -> None:
+def test_json_and_text_give_the_same_rows(tmp_path: Path, indent: int | None) -> None:
     (row,) = read(tmp_path / "old.json", a_job(), indent=indent)
     assert (row.job_id, row.user, row.partition, row.cluster, row.name) == (17, "ada", "gpu", "jz", "a|b\nc")
     assert (row.submit_s, row.start_s, row.end_s) == (START_S - 60, START_S + 3600, START_S + 7200)
@@ -65,7 +65,7 @@ def test_both_forms_say_the_same(tmp_path: Path, indent: int | None) -> None:
 
 
 @pytest.mark.parametrize("form", [dict, later])
-def test_ids_are_those_of_the_text(tmp_path: Path, form: Any) -> None:
+def test_ids_equal_those_of_the_text(tmp_path: Path, form: Any) -> None:
     rows = read(
         tmp_path / "jobs.json",
         form(a_job(array={"job_id": 17, "task": None, "task_id": 0})),
@@ -76,7 +76,7 @@ def test_ids_are_those_of_the_text(tmp_path: Path, form: Any) -> None:
 
 
 @pytest.mark.parametrize("form", [dict, later])
-def test_what_waits_runs_or_never_ran_has_no_start_or_end(tmp_path: Path, form: Any) -> None:
+def test_pending_running_and_never_started_jobs_lack_start_or_end(tmp_path: Path, form: Any) -> None:
     time = a_job()["time"]
     rows = read(
         tmp_path / "jobs.json",

@@ -31,13 +31,13 @@ def test_a_row_of_parsable2_is_read_into_typed_values() -> None:
     assert row.wait_s == 3600
 
 
-def test_parsable_with_its_last_delimiter_reads_the_same() -> None:
+def test_parsable_with_its_trailing_delimiter_reads_the_same() -> None:
     assert list(read_rows(lines_of(JOB, JOB, end="|\n"))) == read(JOB, JOB)
 
 
 @pytest.mark.parametrize("delimiter", ["^", "@@", "%", "\x1f", "\t", " | "])
 @pytest.mark.parametrize("end", ["", "the delimiter"])
-def test_any_delimiter_that_sacct_was_given_is_seen_in_the_header(delimiter: str, end: str) -> None:
+def test_any_delimiter_of_sacct_is_recognized_in_the_header(delimiter: str, end: str) -> None:
     lines = [line.replace("|", delimiter) for line in lines_of(JOB, end="|\n" if end else "\n")]
     assert list(read_rows(lines)) == [read_one()]
 
@@ -48,21 +48,21 @@ def test_carriage_returns_and_a_byte_order_mark_change_nothing(tmp_path: Path) -
     assert list(read_rows(path)) == read(JOB)
 
 
-def test_columns_may_come_in_any_order_and_some_may_be_missing() -> None:
+def test_columns_can_come_in_any_order_and_be_missing() -> None:
     (row,) = read_rows(lines_of(JOB, header=["End", "Start", "JobID", "AllocTRES"]))
     assert (row.job_id, row.end_s, row.n_gpus, row.user, row.submit_s) == (17, DAY_S + 10_800, 4, None, None)
     assert row.elapsed_s == 7200
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_a_compressed_file_is_read_as_it_is(tmp_path: Path, pack: type) -> None:
+def test_a_compressed_file_is_read_directly(tmp_path: Path, pack: type) -> None:
     path = tmp_path / "dump"
     path.write_bytes(pack("".join(lines_of(JOB)).encode()))
     assert list(read_rows(path)) == read(JOB)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_pipe_is_read_from_its_first_byte_on(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_pipe_is_read_from_its_first_byte(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """As a shell gives the output of `<(sacct ...)`, which can be opened once."""
     pipe, jobs = tmp_path / "pipe", [job(JobID=str(number), JobIDRaw=str(number)) for number in range(200)]
     os.mkfifo(pipe)
@@ -79,7 +79,7 @@ def test_steps_are_left_out_and_counted() -> None:
     assert (dump.notes.rows, dump.notes.steps) == (1, 4)
 
 
-def test_the_header_again_in_joined_files_is_no_row() -> None:
+def test_a_repeated_header_in_joined_files_is_no_row() -> None:
     assert len(list(read_rows([*lines_of(JOB), *lines_of(job(JobID="18", JobIDRaw="18"))]))) == 2
 
 
@@ -87,7 +87,7 @@ def test_the_header_again_in_joined_files_is_no_row() -> None:
 
 
 @pytest.mark.parametrize("name", ["a|b", "|", "a||b|", "été à la mer", "训练", "two\nlines", "a\n\nb|c\nd", "  x "])
-def test_any_name_is_read_and_shifts_nothing(name: str) -> None:
+def test_any_name_is_read_and_shifts_no_column(name: str) -> None:
     before, row, after = read(job(JobID="16", JobIDRaw="16"), job(JobName=name), job(JobID="18", JobIDRaw="18"))
     assert row._replace(name=None) == read_one()._replace(name=None)
     assert (before.job_id, row.name and row.name.replace("\n\n", "\n"), after.job_id) == (
@@ -97,7 +97,7 @@ def test_any_name_is_read_and_shifts_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a|b", "two\nlines", "a|b\nc|d"])
-def test_a_name_in_the_last_column_may_hold_the_same(name: str) -> None:
+def test_a_name_in_the_last_column_can_contain_anything(name: str) -> None:
     header = [*(column for column in HEADER if column != "JobName"), "JobName"]
     rows = [job(JobName=name), job(JobID="18", JobIDRaw="18", JobName=name)]
     assert [row.name for row in read_rows(lines_of(*rows, header=header))] == [name, name]
@@ -108,7 +108,7 @@ ALPHABETICAL = sorted([*HEADER, "AdminComment", "Comment"])
 
 
 @pytest.mark.parametrize("note", ["two\nlines", "a|b", "a|b\nc|d\ne"])
-def test_names_and_notes_before_the_id_shift_nothing(note: str) -> None:
+def test_names_and_comments_before_the_id_shift_no_column(note: str) -> None:
     rows = [
         job(JobID=str(n), JobIDRaw=str(n)) | {"AdminComment": note if n % 2 else "", "Comment": ""} for n in range(1, 6)
     ]
@@ -116,7 +116,7 @@ def test_names_and_notes_before_the_id_shift_nothing(note: str) -> None:
     assert [(row.job_id, row.user, row.n_gpus) for row in found] == [(n, "ada", 4) for n in range(1, 6)]
 
 
-def test_lines_that_may_be_one_row_or_two_are_refused() -> None:
+def test_lines_that_could_be_one_row_or_two_are_refused() -> None:
     header = ["Comment", "JobID", "Start", "End", "JobName", "QOS"]
     rows = [job(JobID="7") | {"Comment": ""}, job(JobID="8") | {"Comment": "a|b\nc"}]
     with pytest.raises(UserError, match=r"sacct:2: .*may be one row or two"):
@@ -124,9 +124,7 @@ def test_lines_that_may_be_one_row_or_two_are_refused() -> None:
 
 
 @given(st.lists(st.text("ab|\n 7é", max_size=12), min_size=1, max_size=4), st.permutations(HEADER))
-def test_whatever_the_names_are_the_figures_stay_right_or_the_line_is_refused(
-    names: list[str], header: list[str]
-) -> None:
+def test_with_any_names_the_figures_are_right_or_the_line_refused(names: list[str], header: list[str]) -> None:
     rows = [job(JobID=str(100 + n), JobIDRaw=str(100 + n), JobName=name) for n, name in enumerate(names)]
     try:
         found = list(read_rows(lines_of(*rows, header=header)))
@@ -138,14 +136,14 @@ def test_whatever_the_names_are_the_figures_stay_right_or_the_line_is_refused(
     ]
 
 
-def test_a_delimiter_in_one_of_two_free_columns_is_placed_by_the_columns_between() -> None:
+def test_a_delimiter_in_one_of_two_text_columns_is_located_by_the_columns_between() -> None:
     header = ["JobID", "JobName", "User", "State", "Start", "End", "Comment"]
     line = "|".join(["17", "a|b", "ada", "FAILED", JOB["Start"], JOB["End"], "c|d"])
     (row,) = read_rows(["|".join(header), line])
     assert (row.name, row.user, row.comment) == ("a|b", "ada", "c|d")
 
 
-def test_a_delimiter_is_placed_among_the_many_columns_of_format_all() -> None:
+def test_a_delimiter_is_located_among_the_many_columns_of_format_all() -> None:
     """Between free texts stand columns that nothing is read of, which cannot tell; the figures can."""
     header = [
         "AdminComment",
@@ -165,7 +163,7 @@ def test_a_delimiter_is_placed_among_the_many_columns_of_format_all() -> None:
     assert found.name in ("a", "a|b")
 
 
-def test_a_name_stands_in_the_line_that_submitted_it_too() -> None:
+def test_a_name_repeated_in_its_submit_line_is_read() -> None:
     """As the real sacct prints `--format=ALL`; ConsumedEnergy may be empty or 0, which is as unknown."""
     free = {"Comment": "a|b", "JobName": "two\nlines|x", "SubmitLine": "sbatch -J two\nlines|x --comment=a|b t.sh"}
     others = dict.fromkeys(["AdminComment", "Constraints", "Container", "SystemComment", "WCKey", "WorkDir"], "")
@@ -188,12 +186,12 @@ def test_a_name_stands_in_the_line_that_submitted_it_too() -> None:
         ("JobID|Start|JobName|TRESUsageInAve|Elapsed|WorkDir", f"17|{JOB['Start']}|a|01:00:00||02:00:00|/w"),
     ],
 )
-def test_what_sacct_always_prints_tells_where_a_name_ends(header: str, row: str) -> None:
+def test_columns_that_are_never_empty_locate_the_end_of_a_name(header: str, row: str) -> None:
     (found,) = read_rows([header, row])
     assert (found.job_id, found.elapsed_s) == (17, 7200)
 
 
-def test_a_delimiter_where_no_text_is_free_is_refused_by_its_line() -> None:
+def test_a_delimiter_without_a_text_column_is_refused_at_its_line() -> None:
     header = ["JobID", "User", "Start", "End"]
     with pytest.raises(UserError, match=r"^jobs:3: expected 4 columns, and found 5"):
         list(read_rows(["|".join(header), "1|a|Unknown|Unknown", "2|a|b|Unknown|Unknown"], name="jobs"))
@@ -202,7 +200,7 @@ def test_a_delimiter_where_no_text_is_free_is_refused_by_its_line() -> None:
 # What is wrong
 
 
-def test_an_unknown_state_keeps_its_word_and_is_named() -> None:
+def test_an_unknown_state_is_kept_and_named() -> None:
     dump = read_rows(lines_of(job(State="FROZEN_SOLID"), JOB))
     assert [row.state for row in dump] == ["FROZEN_SOLID", "COMPLETED"]
     assert dict(dump.notes.unknown_states) == {"FROZEN_SOLID": 1}
@@ -220,25 +218,25 @@ def test_an_unknown_state_keeps_its_word_and_is_named() -> None:
         ("AllocTRES", "gres/gpu=lots", "a number"),
     ],
 )
-def test_a_value_of_another_kind_is_refused_by_file_line_and_column(column: str, text: str, expected: str) -> None:
+def test_a_value_of_another_type_is_refused_with_file_line_and_column(column: str, text: str, expected: str) -> None:
     with pytest.raises(UserError, match=f"^jobs.txt:3: {column}: '{text}'; expected {expected}"):
         list(read_rows(lines_of(JOB, job(**{column: text})), name="jobs.txt"))
 
 
-def test_broken_rows_can_be_skipped_and_are_then_named() -> None:
+def test_broken_rows_can_be_skipped_and_are_named() -> None:
     dump = read_rows(lines_of(job(Start="soon"), JOB), Dialect(skip_broken=True), name="jobs")
     assert [row.job_id for row in dump] == [17]
     assert dump.notes.n_broken == 1
     assert dump.notes.broken[0].startswith("jobs:2: Start: 'soon'; expected a time")
 
 
-def test_a_dump_cut_in_a_row_is_refused() -> None:
+def test_a_dump_truncated_in_a_row_is_refused() -> None:
     lines = lines_of(JOB, job(JobID="18", JobIDRaw="18"))
     with pytest.raises(UserError, match=r"^jobs:3: expected 21 columns, and found 4"):
         list(read_rows([*lines[:2], "18|18|jz|tra"], name="jobs"))
 
 
-def test_a_message_among_the_rows_is_refused() -> None:
+def test_a_message_between_rows_is_refused() -> None:
     with pytest.raises(UserError, match=r"^jobs:2: expected 21 columns on one line"):
         list(read_rows([*lines_of(JOB), "sacct: error: slurmdbd went away\n"], name="jobs"))
 
@@ -253,7 +251,7 @@ def test_a_message_among_the_rows_is_refused() -> None:
         ("hello\n", "expected a header"),
     ],
 )
-def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first: str, said: str) -> None:
+def test_other_text_is_refused_with_what_was_expected(tmp_path: Path, first: str, said: str) -> None:
     path = tmp_path / "dump"
     path.write_text(first)
     with pytest.raises(UserError, match=said) as refused:
@@ -272,13 +270,13 @@ def test_what_is_no_dump_is_refused_with_what_was_expected(tmp_path: Path, first
         (b"JobId=5 UserId=ada(1001) Name=a", "jobcomp/filetxt"),
     ],
 )
-def test_other_kinds_of_files_are_refused_by_their_kind(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_file_formats_are_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "dump").write_bytes(content)
     with pytest.raises(UserError, match=said):
         list(read_rows(tmp_path / "dump"))
 
 
-def test_a_cut_archive_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+def test_a_truncated_archive_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dump.gz").write_bytes(gzip.compress("".join(lines_of(JOB)).encode())[:-9])
     for name in ("dump.gz", "absent"):
         with pytest.raises(UserError, match=f"{name}: cannot be read"):
@@ -288,7 +286,7 @@ def test_a_cut_archive_and_a_missing_file_are_refused(tmp_path: Path) -> None:
 # Other people's tables
 
 
-def test_a_table_without_a_header_in_the_form_that_xdmod_keeps_is_known() -> None:
+def test_a_table_without_a_header_in_the_form_of_xdmod_is_recognized() -> None:
     row = (
         "17|17|jz|gpu|t3|abc|abc|45|ada|1001|2026-03-01T00:00:00|2026-03-01T00:00:00|2026-03-01T01:00:00|"
         "2026-03-01T03:00:00|02:00:00|0:0|CANCELLED by 1001|1|12|12|31000Mn|cpu=12,node=1|"
@@ -301,7 +299,7 @@ def test_a_table_without_a_header_in_the_form_that_xdmod_keeps_is_known() -> Non
     assert dump.notes.layout == "Open XDMoD's"
 
 
-def test_the_form_of_before_alloctres_is_told_from_the_later_ones() -> None:
+def test_the_form_before_alloctres_is_distinguished_from_later_ones() -> None:
     row = (
         "17|17|jz|gpu|abc|abc|45|ada|1001|2016-03-01T00:00:00|2016-03-01T00:00:00|2016-03-01T01:00:00|"
         "2016-03-01T03:00:00|02:00:00|0:0|COMPLETED|2|12|12|31000Mn|{}|37-14:00:00|n[31-32]|a | name\n"
@@ -319,13 +317,13 @@ def test_the_form_of_before_alloctres_is_told_from_the_later_ones() -> None:
 @pytest.mark.parametrize(
     ("elapsed", "suspended", "unexplained"), [("7200", "", 0), ("3600", "01:00:00", 0), ("120", "", 1)]
 )
-def test_a_duration_in_another_unit_is_noticed(elapsed: str, suspended: str, unexplained: int) -> None:
+def test_a_duration_in_another_unit_is_detected(elapsed: str, suspended: str, unexplained: int) -> None:
     dump = read_rows(lines_of(job(ElapsedRaw=elapsed, Suspended=suspended), header=[*HEADER, "Suspended"]))
     assert len(list(dump)) == 1
     assert dump.notes.unexplained == unexplained
 
 
-def test_a_queue_beside_the_gpu_time_is_how_long_a_job_waited() -> None:
+def test_a_queue_column_next_to_gpu_time_is_the_wait() -> None:
     """As in AcmeTrace's tables."""
     table = [
         "job_id,user,gpu_num,state,submit_time,start_time,end_time,duration,queue,gpu_time\n",
@@ -340,7 +338,7 @@ def test_columns_can_be_named_for_a_table_without_a_header() -> None:
     assert (row.job_id, row.start_s, row.elapsed_s) == (17, 1_767_225_600, 60)
 
 
-def test_a_quoted_table_in_other_words_is_read() -> None:
+def test_a_quoted_table_with_other_headings_is_read() -> None:
     table = [
         "job_id,user_id,job_state,submit_time,start_time,end_time,run_time,num_cores_alloc,num_gpus_alloc,name\n",
         "7,u1,COMPLETED,2026-03-01 00:00:00+00:00,2026-03-01 01:00:00+00:00,2026-03-01 03:00:00+00:00,7200,32,4,"
@@ -351,14 +349,14 @@ def test_a_quoted_table_in_other_words_is_read() -> None:
     assert (row.submit_s, row.start_s, row.end_s, row.elapsed_s) == (DAY_S, DAY_S + 3600, DAY_S + 10_800, 7200)
 
 
-def test_quotation_marks_of_names_quote_nothing_in_what_sacct_separates_by_tabs() -> None:
+def test_quotation_marks_in_names_are_text_in_tab_separated_output_of_sacct() -> None:
     names = ['"a', 'b"', 'say "hi"', '"']
     rows = [job(JobID=str(n), JobIDRaw=str(n), JobName=name) for n, name in enumerate(names, 1)]
     found = list(read_rows([line.replace("|", "\t") for line in lines_of(*rows)]))
     assert [(row.job_id, row.name, row.n_gpus) for row in found] == [(n, name, 4) for n, name in enumerate(names, 1)]
 
 
-def test_a_table_may_hide_the_ids_of_its_jobs() -> None:
+def test_a_table_can_omit_the_ids_of_its_jobs() -> None:
     (row,) = read_rows(["job_id,start_time,end_time\n", "9f2c-ab,1772323200,1772326800\n"])
     assert (row.job_id, row.shown_id, row.elapsed_s) == (None, "9f2c-ab", 3600)
 
@@ -369,22 +367,22 @@ def test_a_tab_separated_table_with_a_chosen_column_is_read() -> None:
     assert (row.user, row.elapsed_s, row.n_cpus, row.array_job_id, row.array_task) == ("ada", 3600, 8, 7, 2)
 
 
-def test_a_chosen_column_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_a_missing_chosen_column_is_answered_with_the_existing_ones() -> None:
     with pytest.raises(UserError, match="no column 'Owner': it has JobID, Start, End"):
         list(read_rows(["JobID|Start|End\n"], Dialect(chosen={"user": "Owner"})))
 
 
-def test_a_table_row_of_another_width_is_refused_by_its_line() -> None:
+def test_a_table_row_of_another_width_is_refused_at_its_line() -> None:
     with pytest.raises(UserError, match=r"^sacct:3: expected 3 columns, and found 4: quote values"):
         list(read_rows(["JobID,Start,End\n", "1,Unknown,Unknown\n", "2,a,Unknown,Unknown\n"]))
 
 
-def test_times_are_read_in_the_zone_that_is_given() -> None:
+def test_times_are_read_in_the_given_zone() -> None:
     assert read_one(Dialect(time_zone=ZoneInfo("Europe/Paris"))).start_s == DAY_S
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "one line"])
-def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path, path: str) -> None:
+def test_an_endless_line_is_refused_before_it_fills_the_memory(tmp_path: Path, path: str) -> None:
     dump = Path(path) if path.startswith("/") else tmp_path / "dump.txt"
     if not dump.exists():
         dump.write_text("x" * 5_000_000)
@@ -404,7 +402,7 @@ def test_a_delimiter_in_a_name_among_thousands_of_columns_is_refused() -> None:
         list(read_rows(["|".join(header), "|".join(["17", JOB["Start"], "60", "a|b", *others])]))
 
 
-def test_ids_that_a_data_frame_wrote_with_a_fraction_are_no_steps() -> None:
+def test_ids_written_with_a_fraction_by_a_data_frame_are_no_steps() -> None:
     table = ["job_id,start_time,end_time\n", "17.0,1772323200,1772326800\n", "18.0,1772323200,1772326800\n"]
     assert [row.shown_id for row in read_rows(table)] == ["17", "18"]
     mixed = read_rows([table[0], "17,1772323200,1772326800\n", *table[1:]])
@@ -412,6 +410,6 @@ def test_ids_that_a_data_frame_wrote_with_a_fraction_are_no_steps() -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t", "|"])
-def test_a_header_among_the_rows_of_a_table_is_no_row(delimiter: str) -> None:
+def test_a_repeated_header_of_a_table_is_no_row(delimiter: str) -> None:
     table = [line.replace(",", delimiter) for line in ("JobID,Start,End\n", "1,Unknown,Unknown\n")]
     assert [row.shown_id for row in read_rows([*table, *table])] == ["1", "1"]

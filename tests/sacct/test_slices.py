@@ -32,7 +32,7 @@ from detour.sacct.slices import board_share, boards_of, holds_slices
         ("a100_mig", None),
     ],
 )
-def test_a_type_says_its_share_of_a_board(gpu_type: str, share: float | None) -> None:
+def test_a_type_gives_its_share_of_a_board(gpu_type: str, share: float | None) -> None:
     assert board_share(gpu_type) == share
 
 
@@ -55,6 +55,6 @@ def row(allocated: str) -> JobRow:
         ("cpu=8", False, 0),
     ],
 )
-def test_a_row_says_how_many_boards_its_gpus_are(allocated: str, sliced: bool, boards: float | None) -> None:
+def test_a_row_gives_the_boards_of_its_gpus(allocated: str, sliced: bool, boards: float | None) -> None:
     assert holds_slices(row(allocated)) is sliced
     assert boards_of(row(allocated)) == (None if boards is None else pytest.approx(boards))

@@ -54,13 +54,13 @@ def test_a_quantity_is_read_in_its_unit(parse: Callable[[str], float | None], te
 
 @pytest.mark.parametrize("text", ["-5", "-1-00:00:00", "-inf", "²"])
 @pytest.mark.parametrize("parse", [parse_duration_s, parse_limit_s, parse_count, parse_energy_j])
-def test_what_no_job_can_have_is_refused(parse: Callable[[str], float | None], text: str) -> None:
+def test_an_impossible_quantity_is_refused(parse: Callable[[str], float | None], text: str) -> None:
     with pytest.raises(ValueError, match=r"a duration|a time limit|a number|joules"):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["1e308", "9" * 5000])
-def test_a_limit_or_counter_beyond_all_jobs_is_unknown_and_other_figures_are_refused(text: str) -> None:
+def test_an_impossible_limit_or_counter_is_unknown_and_other_figures_are_refused(text: str) -> None:
     assert parse_limit_s(text) is None
     assert parse_energy_j(text) is None
     for parse in (parse_duration_s, parse_count):
@@ -68,12 +68,12 @@ def test_a_limit_or_counter_beyond_all_jobs_is_unknown_and_other_figures_are_ref
             parse(text)
 
 
-def test_a_negative_duration_is_none() -> None:
+def test_a_negative_duration_is_refused() -> None:
     with pytest.raises(ValueError, match="a duration from 0 to 31 years"):
         parse_duration_s("-1-00:00:00")
 
 
-def test_so_many_tasks_that_no_array_has_them_are_refused() -> None:
+def test_more_tasks_than_an_array_can_have_are_refused() -> None:
     assert parse_shown_id("17_[1-4000000:2]") == ShownId(None, 17, None, 2_000_000)
     with pytest.raises(ValueError, match="array tasks"):
         parse_shown_id("17_[1-99999999999999999999]")
@@ -93,15 +93,15 @@ def test_so_many_tasks_that_no_array_has_them_are_refused() -> None:
         ("Pass", "PASS", None),
     ],
 )
-def test_a_state_is_its_word_alone(text: str, state: str | None, by: str | None) -> None:
+def test_a_state_is_its_first_word(text: str, state: str | None, by: str | None) -> None:
     assert parse_state(text) == (state, by)
 
 
-def test_the_states_known_here_are_those_of_the_scheduler() -> None:
+def test_the_known_states_are_those_of_the_scheduler() -> None:
     assert {state.name for state in JobState} - {"UNKNOWN"} == STATES
 
 
-def test_the_numbers_of_slurms_database_are_read_for_what_they_are() -> None:
+def test_numeric_tres_of_the_database_are_read() -> None:
     held = parse_tres("1=96,2=380000,4=2,5=8")
     assert (held.cpus, held.nodes, held.billing, held.gpus) == (96, 2, 8.0, None)
     assert not held.has_nameless
@@ -126,7 +126,7 @@ def test_the_numbers_of_slurms_database_are_read_for_what_they_are() -> None:
         ("gpu:tesla:two", None, None),
     ],
 )
-def test_the_older_gres_is_read_too(text: str, gpus: int | None, kind: str | None) -> None:
+def test_the_older_gres_form_is_read(text: str, gpus: int | None, kind: str | None) -> None:
     assert (parse_gres(text).gpus, parse_gres(text).gpu_type) == (gpus, kind)
 
 

@@ -110,7 +110,7 @@ def chain(slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Chai
     return chain
 
 
-def test_allocated_hours_are_those_of_sacct_to_the_second(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allocated_hours_equal_those_of_sacct_to_the_second(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     view = LedgerView(chain.workspace)
     assert record_accounts(view, client(chain.cluster)) == ()
     expected: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def test_allocated_hours_are_those_of_sacct_to_the_second(chain: Chain, monkeypa
     assert sum(row["gpu_hours"] or 0 for row in status["chains"][0]["stages"]) == pytest.approx(hours)
 
 
-def test_the_tables_of_the_live_accounts_sum_to_the_same(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_of_the_live_accounts_add_up_to_the_same(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in chain.cluster.environment.items():
         monkeypatch.setenv(name, value)
     today = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))

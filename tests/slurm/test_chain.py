@@ -74,9 +74,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     assert "nothing to submit" in detour(*arguments, environment=environment(slurm)).stdout
 
 
-def test_a_stage_that_fails_for_good_takes_its_dependents_with_it_and_retry_goes_on(
-    slurm: SlurmCluster, tmp_path: Path
-) -> None:
+def test_a_permanent_failure_cancels_its_dependents_and_retry_continues(slurm: SlurmCluster, tmp_path: Path) -> None:
     """The training fails after its first steps, in every attempt: at this rate its gradient is soon NaN."""
     workspace = tmp_path / "workspace"
     diverging = ["benchmark=null", "optimizer.lr=1e30", "training.checkpoint_every=1"]
@@ -118,7 +116,7 @@ def test_a_stage_that_fails_for_good_takes_its_dependents_with_it_and_retry_goes
     assert "nothing cancelled" in nothing
 
 
-def test_hold_keeps_and_release_lets_go(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_hold_stops_a_chain_and_release_continues_it(slurm: SlurmCluster, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     late = ["name=held", "seeds.shuffle=7", "benchmark=null"]
     detour("submit", *small(more=late), "-w", workspace, *WHERE, environment=environment(slurm))

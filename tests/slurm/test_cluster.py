@@ -36,7 +36,7 @@ def test_a_job_runs_on_a_named_node_of_the_right_version(slurm: SlurmCluster) ->
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_ordinary_user_runs_a_cluster_of_their_own(own_slurm: Starter, version: Version) -> None:
+def test_an_ordinary_user_can_run_a_cluster(own_slurm: Starter, version: Version) -> None:
     user = "nobody" if current_user() == "root" else current_user()
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, user=user))
     job = cluster.run("sbatch", "--parsable", "-o", "who", "--wrap", "id -un", user=user).stdout.strip()
@@ -69,7 +69,7 @@ def test_a_cluster_ends_with_its_owner_and_leaves_nothing(version: Version) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_node_loses_power_and_comes_back(own_slurm: Starter, version: Version) -> None:
+def test_a_node_loses_power_and_returns(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
     cluster.kill_node("gpu1")
     assert cluster.processes.pid("slurmd.gpu1") is None

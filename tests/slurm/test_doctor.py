@@ -47,7 +47,7 @@ def write(path: Path, below: Path, changes: Mapping[str, Any]) -> Path:
     return path
 
 
-def test_the_shipped_profile_of_the_tests_cluster_is_right(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_the_shipped_profile_of_the_test_cluster_is_right(slurm: SlurmCluster, tmp_path: Path) -> None:
     code, shown = examined(slurm, "slurm-local", tmp_path)
     assert code == 0
     assert bad(shown) == set()
@@ -62,7 +62,7 @@ def test_the_shipped_profile_of_the_tests_cluster_is_right(slurm: SlurmCluster, 
     assert site["accounting"] == "sacct answers"
 
 
-def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_planted_differences_are_found_and_the_correction_resolves_them(slurm: SlurmCluster, tmp_path: Path) -> None:
     planted = {
         "gpu_partition": {"name": "gpu_p13"},
         "network_partition": {"wall": "30h"},
@@ -103,7 +103,7 @@ def test_what_is_planted_is_found_and_the_change_cures_it(slurm: SlurmCluster, t
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+def test_a_site_that_differs_from_its_profile_is_reported(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
     """Without accounting, with fewer GPUs and a short memory; then with no daemon at all."""
     cluster = own_slurm(
         ClusterSettings(
@@ -140,7 +140,9 @@ def test_a_site_that_is_other_than_its_profile(own_slurm: Starter, version: Vers
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_database_that_is_down_or_closed_to_the_user(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+def test_a_database_that_is_down_or_closed_to_the_user_is_reported(
+    own_slurm: Starter, version: Version, tmp_path: Path
+) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
     programs = tmp_path / "programs"
     programs.mkdir()

@@ -64,11 +64,11 @@ def logged(cluster: SlurmCluster, logs: Path, asked: Resources, shell: Mapping[s
     return "".join(path.read_text() for path in sorted(logs.glob("*.out")))
 
 
-def test_the_list_is_that_of_the_manual_pages(slurm: SlurmCluster) -> None:
+def test_the_list_equals_that_of_the_manual_pages(slurm: SlurmCluster) -> None:
     assert set(input_variables(Programs.find(slurm.settings.version).root)) <= set(LISTED)
 
 
-def test_submit_status_and_cancel_with_every_variable_set_at_once(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_submit_status_and_cancel_work_with_every_variable_set_at_once(slurm: SlurmCluster, tmp_path: Path) -> None:
     hostile_shell = {**os.environ, **slurm.environment, **hostile_variables()}
     order = ("submit", *small(), "-w", str(tmp_path), "--cluster", "slurm-local", "--gpus", "1", "--json")
     sent = json.loads(detour(*order, environment=hostile_shell).stdout)
@@ -85,7 +85,7 @@ def test_submit_status_and_cancel_with_every_variable_set_at_once(slurm: SlurmCl
 
 
 @pytest.mark.parametrize("name", WORST)
-def test_a_variable_that_hides_or_bends_jobs_changes_nothing(slurm: SlurmCluster, name: str) -> None:
+def test_a_variable_that_hides_or_changes_jobs_changes_nothing(slurm: SlurmCluster, name: str) -> None:
     bent = Slurm(SubprocessRunner({**slurm.environment, name: hostile(name)}))
     workspace, ledger = fresh(slurm), MemoryLedger()
     requests = small_chain(replace(CPU, options=("--begin=now+1hour",)))
@@ -98,14 +98,14 @@ def test_a_variable_that_hides_or_bends_jobs_changes_nothing(slurm: SlurmCluster
     assert live_ids(slurm, workspace) == {}
 
 
-def test_a_job_submitted_in_an_allocation_sees_nothing_of_it(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_a_job_submitted_in_an_allocation_inherits_nothing_of_it(slurm: SlurmCluster, tmp_path: Path) -> None:
     asked = replace(GPU, gpus_per_node=4, gpu_option="gres=gpu:4")
     said = logged(slurm, tmp_path / "logs", asked, ALLOCATION)
     assert said == "task 0, mark there, array none, devices 0,1,2,3\n"
 
 
 @pytest.mark.parametrize("variable", [{}, {"SBATCH_EXPORT": "NONE"}])
-def test_what_the_script_exports_reaches_the_tasks(
+def test_variables_exported_by_the_script_reach_the_tasks(
     slurm: SlurmCluster, tmp_path: Path, variable: Mapping[str, str]
 ) -> None:
     said = logged(slurm, tmp_path / "logs", replace(CPU, options=("--export=NONE",)), variable)
@@ -113,11 +113,11 @@ def test_what_the_script_exports_reaches_the_tasks(
 
 
 @pytest.mark.parametrize("name", ["100% %j", "back\\slash", "both\\and %t", 'it\'s "quoted"'])
-def test_logs_lie_where_the_workspace_is_whatever_its_path(slurm: SlurmCluster, tmp_path: Path, name: str) -> None:
+def test_logs_are_in_the_workspace_whatever_its_path(slurm: SlurmCluster, tmp_path: Path, name: str) -> None:
     assert "task 0, mark there" in logged(slurm, tmp_path / name / "logs", CPU)
 
 
-def test_a_cluster_that_the_profile_names_is_where_everything_goes(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_all_commands_go_to_the_cluster_of_the_profile(slurm: SlurmCluster, tmp_path: Path) -> None:
     profile = tmp_path / "routed.yaml"
     profile.write_text(f"extends: {ROOT}/configs/clusters/slurm-local.yaml\nname: routed\nslurm_cluster: local\n")
     shell, workspace = {**os.environ, **slurm.environment, "SLURM_CLUSTERS": "elsewhere"}, str(tmp_path / "w")

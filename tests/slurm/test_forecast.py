@@ -17,7 +17,7 @@ from tests.slurm.cluster.processes import wait_until
 from tests.slurm.jobs import client, sbatch
 
 
-def test_waits_are_read_and_what_a_hold_or_a_dependency_keeps_is_no_wait(
+def test_waits_are_read_without_time_on_hold_or_for_a_dependency(
     slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

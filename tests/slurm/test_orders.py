@@ -57,7 +57,7 @@ def behind(cluster: SlurmCluster, folder: Path, **scripts: str) -> Slurm:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_site_that_rewrites_names_and_comments_gets_a_chain_once_and_carries_it(
+def test_a_site_that_rewrites_names_and_comments_gets_a_chain_once_and_completes_it(
     own_slurm: Starter, version: Version
 ) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, job_submit=REWRITES))
@@ -72,7 +72,7 @@ def test_a_site_that_rewrites_names_and_comments_gets_a_chain_once_and_carries_i
     assert not any(record.is_held for record in records(cluster).queue or ())
 
 
-def test_where_names_are_rewritten_a_failure_for_good_cancels_later_segments(own_slurm: Starter) -> None:
+def test_with_rewritten_names_a_permanent_failure_cancels_later_segments(own_slurm: Starter) -> None:
     cluster = own_slurm(ClusterSettings("24.11", gpu_nodes=1, job_submit=REWRITES))
     workspace, ledger = fresh(cluster), MemoryLedger()
     training = replace(small_chain(LATER)[1], after=())
@@ -83,7 +83,7 @@ def test_where_names_are_rewritten_a_failure_for_good_cancels_later_segments(own
     assert [record.ids.id for record in records(cluster).queue or ()] == [first]
 
 
-def test_a_wrapper_that_prints_another_number_breaks_no_chain(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_a_wrapper_that_prints_a_wrong_id_breaks_no_chain(slurm: SlurmCluster, tmp_path: Path) -> None:
     lying = behind(slurm, tmp_path, sbatch='id=$("$real/sbatch" "$@") && echo $((id + 7000))')
     workspace, requests = fresh(slurm), small_chain()
     submission = workspace.submitter(lying, MemoryLedger()).submit(requests)
@@ -92,7 +92,7 @@ def test_a_wrapper_that_prints_another_number_breaks_no_chain(slurm: SlurmCluste
     wait_until(lambda: workspace.is_done("summarize-0"), "the chain to end", 120)
 
 
-def test_what_a_wrapper_of_scancel_leaves_in_the_queue_is_named(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_jobs_that_a_wrapper_of_scancel_leaves_in_the_queue_are_named(slurm: SlurmCluster, tmp_path: Path) -> None:
     deaf = behind(slurm, tmp_path, scancel="exit 0")
     workspace, ledger, requests = fresh(slurm), MemoryLedger(), small_chain(LATER)
     submission = workspace.submitter(deaf, ledger).submit(requests)
@@ -104,7 +104,7 @@ def test_what_a_wrapper_of_scancel_leaves_in_the_queue_is_named(slurm: SlurmClus
     assert live_ids(slurm, workspace) == {}
 
 
-def test_some_tasks_of_a_pending_array_are_held_and_released_alone(slurm: SlurmCluster) -> None:
+def test_some_tasks_of_a_pending_array_can_be_held_and_released(slurm: SlurmCluster) -> None:
     """squeue folds them into one line with the others, of one priority, unless it is asked for each task."""
     workspace, ledger = fresh(slurm), MemoryLedger()
     stages = [f"evaluate-{number}" for number in range(4)]
@@ -123,7 +123,7 @@ def test_some_tasks_of_a_pending_array_are_held_and_released_alone(slurm: SlurmC
     control.cancel(stages, "test")
 
 
-def test_while_squeue_alone_is_down_a_chain_is_cancelled_by_what_sacct_shows(
+def test_while_only_squeue_is_down_a_chain_is_cancelled_by_what_sacct_shows(
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
     broken = behind(slurm, tmp_path, squeue="echo 'squeue: error: Too many RPCs' >&2; exit 1")
@@ -139,7 +139,9 @@ def test_while_squeue_alone_is_down_a_chain_is_cancelled_by_what_sacct_shows(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
+def test_a_job_whose_prolog_failed_is_reported_and_released(
+    own_slurm: Starter, version: Version, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken"
     broken.touch()
     prolog = tmp_path / "prolog"
@@ -158,7 +160,7 @@ def test_a_job_whose_prolog_failed_is_said_and_released(own_slurm: Starter, vers
     wait_until(lambda: workspace.is_done("export-0"), "the chain to end", 90)
 
 
-def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: Starter, tmp_path: Path) -> None:
+def test_jobs_that_slurm_requeued_in_any_way_are_reported_and_released(own_slurm: Starter, tmp_path: Path) -> None:
     """Requeued by an order, for their exit code, and after too many failed launches."""
     prolog = tmp_path / "prolog"
     prolog.write_text(f'#!/bin/sh\n[ ! -e "{tmp_path}/fails-$SLURM_JOB_ID" ]\n')
@@ -212,7 +214,7 @@ def test_jobs_that_slurm_took_back_in_each_way_are_said_and_released(own_slurm: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_queue_that_is_full_is_reported_in_slurms_words_within_seconds(own_slurm: Starter, version: Version) -> None:
+def test_a_full_queue_is_reported_in_slurms_words_within_seconds(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, max_array_size=4, max_job_count=5))
     workspace = fresh(cluster)
     requests = [
@@ -228,7 +230,7 @@ def test_a_queue_that_is_full_is_reported_in_slurms_words_within_seconds(own_slu
         other.submitter(client(cluster), MemoryLedger()).submit(requests[:2])
 
 
-def test_an_array_cancelled_while_it_waits_is_cancelled_in_the_accounts(slurm: SlurmCluster) -> None:
+def test_an_array_cancelled_while_pending_is_cancelled_in_the_accounts(slurm: SlurmCluster) -> None:
     workspace, ledger = fresh(slurm), MemoryLedger()
     array = small_chain(LATER)[3]
     (job,) = workspace.submitter(client(slurm), ledger).submit([replace(array, after=())]).jobs.values()

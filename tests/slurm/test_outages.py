@@ -102,7 +102,7 @@ def test_a_chain_outlives_its_purged_parents_and_both_daemons(
     ("version", "delay_s", "prepare_s"),
     [("22.05", 0.0, 0), ("24.11", 0.0, 0), ("24.11", 0.5, 0), ("24.11", 2.0, 0), ("24.11", 1.0, 6)],
 )
-def test_after_a_controller_was_killed_right_behind_a_submission_the_next_one_mends_it(
+def test_a_controller_killed_after_a_submission_loses_no_job(
     own_slurm: Starter, version: Version, delay_s: float, prepare_s: int
 ) -> None:
     """It forgets most jobs, that any was released, and that some are running or have run, as their nodes know.

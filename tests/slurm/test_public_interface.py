@@ -14,7 +14,7 @@ from tests.support.chains import detour
 from tests.support.page import examples
 
 
-def test_a_chain_is_submitted_from_python_as_the_page_says(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_a_chain_is_submitted_from_python_as_documented(slurm: SlurmCluster, tmp_path: Path) -> None:
     code = 'import detour\nplan = detour.plan("quickstart")\n' + examples()["Submit"].replace("jean-zay", "slurm-local")
     environment = {**os.environ, **slurm.environment}
     command = [sys.executable, "-c", code]

@@ -50,7 +50,7 @@ def chains(slurm: SlurmCluster) -> dict[str, Chain]:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_the_right_segments_run_and_the_follower_with_them(
+def test_the_right_segments_run_and_their_dependent_follows(
     slurm: SlurmCluster, chains: dict[str, Chain], name: str
 ) -> None:
     _, segments, follower = CHAINS[name]
@@ -60,7 +60,7 @@ def test_the_right_segments_run_and_the_follower_with_them(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_broken_node_keeps_all_others_waiting_for_the_requeued_try(own_slurm: Starter, version: Version) -> None:
+def test_a_broken_node_keeps_dependents_waiting_for_the_requeued_attempt(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, cpu_nodes=2))
     first = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || sleep 600'
     chain = submit_chain(cluster, first, "true")

@@ -48,7 +48,7 @@ def test_a_snapshot_agrees_with_the_accounts_on_every_job(slurm: SlurmCluster) -
     assert all(record.submitted_s and record.ended_s for record in snapshot.ran(array))
 
 
-def test_waiting_tasks_of_a_throttled_array_are_distinguished(slurm: SlurmCluster) -> None:
+def test_pending_tasks_of_a_throttled_array_are_distinguished(slurm: SlurmCluster) -> None:
     tag, job = tagged(slurm, "throttled", "sleep 600", "--array=1,3-5%1")
     wait_until(lambda: look(client(slurm)).state(tag, 1) is JobState.RUNNING, "the first task to run")
     snapshot = look(client(slurm))
@@ -63,7 +63,7 @@ def test_waiting_tasks_of_a_throttled_array_are_distinguished(slurm: SlurmCluste
     client(slurm).cancel([job])
 
 
-def test_a_held_job_is_found_by_its_tag_at_once_and_freed(slurm: SlurmCluster) -> None:
+def test_a_held_job_is_found_by_its_tag_at_once_and_released(slurm: SlurmCluster) -> None:
     tag, job = tagged(slurm, "held", "true", "--hold")
     snapshot = look(client(slurm))
     assert [(record.ids.id, record.is_held) for record in snapshot.live(tag)] == [(job, True)]
@@ -71,13 +71,13 @@ def test_a_held_job_is_found_by_its_tag_at_once_and_freed(slurm: SlurmCluster) -
     wait_for_states(slurm, {job: "COMPLETED"})
 
 
-def test_an_unknown_job_is_unknown_and_cancelling_it_is_no_error(slurm: SlurmCluster) -> None:
+def test_an_unknown_job_is_unknown_and_cancelling_it_no_error(slurm: SlurmCluster) -> None:
     assert look(client(slurm), "999999").state(Tag("snapshots", "nothing", 1, "s")) is JobState.UNKNOWN
     client(slurm).cancel(["999999"])
     assert client(slurm).release(["999999"]).returncode != 0
 
 
-def test_a_dependency_can_be_changed_while_a_job_waits(slurm: SlurmCluster) -> None:
+def test_a_dependency_can_be_changed_while_a_job_is_pending(slurm: SlurmCluster) -> None:
     first, second = (sbatch(slurm, "true", "--hold") for _ in range(2))
     waiting = sbatch(slurm, "true", dependency=After("afterok", first))
     assert client(slurm).change_dependency(waiting, f"afterok:{second}").returncode == 0
@@ -86,7 +86,7 @@ def test_a_dependency_can_be_changed_while_a_job_waits(slurm: SlurmCluster) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_without_slurmdbd_the_queue_is_known_and_an_end_is_not(own_slurm: Starter, version: Version) -> None:
+def test_without_slurmdbd_the_queue_is_known_and_ends_are_not(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1))
     cluster.stop_daemon("slurmdbd")
     short, short_id = tagged(cluster, "short", "true")
@@ -103,7 +103,7 @@ def test_without_slurmdbd_the_queue_is_known_and_an_end_is_not(own_slurm: Starte
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_without_slurmctld_nothing_is_known_but_what_has_ended(own_slurm: Starter, version: Version) -> None:
+def test_without_slurmctld_only_ended_jobs_are_known(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version, gpu_nodes=1, message_timeout_s=5))
     short, short_id = tagged(cluster, "short", "true")
     held, held_id = tagged(cluster, "held", "true", "--hold")

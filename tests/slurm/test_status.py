@@ -143,7 +143,7 @@ def fill(sweep: Sweep) -> None:
     sweep.submit("turn", "sleep 600", *WHOLE_GPU_NODE, "-w", "gpu1")
 
 
-def test_twelve_chains_in_every_state_have_the_right_word_reason_and_next_step(own_slurm: Starter) -> None:
+def test_twelve_chains_in_every_state_have_the_right_state_reason_and_next_step(own_slurm: Starter) -> None:
     sweep = Sweep(own_slurm(ClusterSettings(VERSIONS[-1], gpu_nodes=2, slurmd_timeout_s=60)))
     fill(sweep)
     states = {name: state for name, (state, _, _) in EXPECTED.items()}

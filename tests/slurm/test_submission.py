@@ -45,7 +45,7 @@ def slots(requests: Sequence[JobRequest]) -> set[Slot]:
     return {slot for request in requests for slot in request.slots}
 
 
-def test_a_chain_goes_through_in_one_call_a_job_and_four_more(slurm: SlurmCluster) -> None:
+def test_a_chain_is_submitted_in_one_call_a_job_and_four_more(slurm: SlurmCluster) -> None:
     workspace, slurm_client, requests = fresh(slurm), client(slurm), small_chain()
     workspace.plan("pretrain-0", 85)
     submission = workspace.submitter(slurm_client, MemoryLedger()).submit(requests)
@@ -66,7 +66,7 @@ def test_a_chain_goes_through_in_one_call_a_job_and_four_more(slurm: SlurmCluste
     assert [len(workspace.runs(f"evaluate-0-{number}")) for number in range(3)] == [1, 1, 1]
 
 
-def test_killed_at_every_instant_and_run_again_every_job_is_there_once(slurm: SlurmCluster) -> None:
+def test_a_submission_killed_at_any_instant_and_run_again_sends_every_job_once(slurm: SlurmCluster) -> None:
     for instant in range(60):
         fuse = Fuse(instant // 2, after=bool(instant % 2))
         workspace, ledger = fresh(slurm), MemoryLedger(fuse)
@@ -87,7 +87,7 @@ def test_killed_at_every_instant_and_run_again_every_job_is_there_once(slurm: Sl
     assert instant > 40
 
 
-def test_an_sbatch_that_prints_nothing_is_looked_up_and_said(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_an_sbatch_that_prints_nothing_is_looked_up_and_reported(slurm: SlurmCluster, tmp_path: Path) -> None:
     real = slurm.home / "bin" / "sbatch"
     (tmp_path / "sbatch").write_text(f'#!/bin/sh\n"{real}" "$@" >/dev/null\n')
     (tmp_path / "sbatch").chmod(0o755)
@@ -101,7 +101,7 @@ def test_an_sbatch_that_prints_nothing_is_looked_up_and_said(slurm: SlurmCluster
     wait_until(lambda: workspace.is_done("pretrain-0"), "the chain to end")
 
 
-def test_a_refusal_withdraws_everything_in_slurms_words(slurm: SlurmCluster) -> None:
+def test_a_refusal_withdraws_everything_and_quotes_slurm(slurm: SlurmCluster) -> None:
     workspace = fresh(slurm)
     good, bad, *_ = small_chain()
     bad = replace(bad, resources=replace(bad.resources, qos="nonsense"))
@@ -111,7 +111,7 @@ def test_a_refusal_withdraws_everything_in_slurms_words(slurm: SlurmCluster) -> 
     assert not workspace.runs("prepare-0")
 
 
-def test_two_chains_share_what_is_in_flight(slurm: SlurmCluster) -> None:
+def test_two_chains_share_jobs_in_flight(slurm: SlurmCluster) -> None:
     workspace, ledger = fresh(slurm), MemoryLedger()
     first = small_chain()
     shared, *rest = small_chain(name="1")
@@ -126,7 +126,7 @@ def test_two_chains_share_what_is_in_flight(slurm: SlurmCluster) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_past_the_submit_limit_a_chain_goes_in_waves(own_slurm: Starter, version: Version) -> None:
+def test_beyond_the_submit_limit_a_chain_is_sent_in_waves(own_slurm: Starter, version: Version) -> None:
     cluster = own_slurm(ClusterSettings(version))
     workspace, ledger = fresh(cluster), MemoryLedger()
     requests = [request for number in range(5) for request in small_chain(GPU, f"{number}")[:3]]

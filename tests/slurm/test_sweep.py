@@ -96,7 +96,7 @@ def of_chain(stages: Sequence[Stage], seed: int, length: int) -> PretrainStage:
     )
 
 
-def test_of_twelve_chains_one_fails_and_the_others_end(slurm: SlurmCluster) -> None:
+def test_if_one_of_twelve_chains_fails_the_others_finish(slurm: SlurmCluster) -> None:
     workspace, slurm_client, ledger, stages = fresh(slurm), client(slurm), MemoryLedger(), sweep([17, 18])
     failing = next(
         stage
@@ -136,7 +136,7 @@ def test_of_twelve_chains_one_fails_and_the_others_end(slurm: SlurmCluster) -> N
     wait_until(lambda: ran <= known(), "the accounts to know every one of them", 60, 0.5)
 
 
-def test_two_sweeps_that_overlap_share_what_is_in_flight(slurm: SlurmCluster) -> None:
+def test_two_overlapping_sweeps_share_jobs_in_flight(slurm: SlurmCluster) -> None:
     workspace, ledger = fresh(slurm), MemoryLedger()
     first, second = sweep([17]), sweep([17, 18])
     common = {stage.id for stage in first} & {stage.id for stage in second}
@@ -174,7 +174,7 @@ def sweep_file(folder: Path, user: str, lengths: Sequence[str]) -> Path:
 
 
 @pytest.mark.skipif(current_user() != "root", reason="only root can act as two users")
-def test_two_users_who_submit_at_the_same_time_share_what_overlaps(
+def test_two_users_who_submit_at_once_share_common_stages(
     own_slurm: Callable[[ClusterSettings], SlurmCluster],
 ) -> None:
     cluster = own_slurm(ClusterSettings(VERSIONS[-1], users=USERS))

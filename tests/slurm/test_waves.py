@@ -53,9 +53,7 @@ def in_queue(cluster: SlurmCluster) -> list[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_thirty_jobs_go_through_a_qos_of_ten_by_themselves(
-    own_slurm: Starter, version: Version, tmp_path: Path
-) -> None:
+def test_thirty_jobs_pass_through_a_qos_of_ten_unattended(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
     cluster = own_slurm(ClusterSettings(version))
     workspace, home = tmp_path / "workspace", persons_folder(tmp_path / "home")
     seeds = f"benchmark.seeds={list(range(1, 22))}"
@@ -82,7 +80,7 @@ def test_thirty_jobs_go_through_a_qos_of_ten_by_themselves(
     assert not any("trying again" in log for log in logs)
 
 
-def test_what_is_cancelled_is_not_sent_by_the_next_wave(own_slurm: Starter, tmp_path: Path) -> None:
+def test_cancelled_jobs_are_not_sent_by_the_next_wave(own_slurm: Starter, tmp_path: Path) -> None:
     cluster = own_slurm(ClusterSettings("24.11", gpu_nodes=1))
     workspace, home = tmp_path / "workspace", persons_folder(tmp_path / "home")
     seeds, where = f"benchmark.seeds={list(range(1, 22))}", ("-w", str(workspace))

@@ -59,16 +59,16 @@ def test_only_the_training_chooses_its_attention(speeds: dict[str, Speed]) -> No
     assert {loop: speed.attention for loop, speed in speeds.items()} == {**dict.fromkeys(speeds), "detour": "varlen"}
 
 
-def test_parts_are_those_of_a_step(speeds: dict[str, Speed]) -> None:
+def test_a_step_has_these_parts(speeds: dict[str, Speed]) -> None:
     assert list(speeds["bare loop"].step_ms) == ["data", "to device", "forward", "backward", "optimizer"]
     assert list(speeds["detour"].step_ms) == ["save"]
 
 
-def test_a_figure_survives_its_way_through_json(speeds: dict[str, Speed]) -> None:
+def test_a_speed_survives_the_round_trip(speeds: dict[str, Speed]) -> None:
     assert [Speed.from_json(speed.to_json()) for speed in speeds.values()] == list(speeds.values())
 
 
-def test_a_loop_that_runs_out_of_memory_costs_its_own_figure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_runs_out_of_memory_loses_only_its_own_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: object) -> Speed:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -79,7 +79,7 @@ def test_a_loop_that_runs_out_of_memory_costs_its_own_figure_alone(monkeypatch: 
     assert bare.problem == "out of memory"
 
 
-def test_a_peer_that_runs_out_of_memory_takes_smaller_microbatches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_loop_that_runs_out_of_memory_takes_smaller_microbatches(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def needs_one_row(bench: measuring._Bench, microbatch: int) -> Speed:

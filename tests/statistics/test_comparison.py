@@ -43,18 +43,18 @@ def test_a_clear_difference_is_tested_over_seeds_and_over_tasks() -> None:
     assert pair.untested == ()
 
 
-def test_a_difference_within_the_noise_is_called_not_distinguishable() -> None:
+def test_a_difference_within_the_noise_is_not_distinguishable() -> None:
     comparison = compared(scores(0.05))
     said = verdict(comparison, comparison.pairs[0])
     assert said.startswith("ours and theirs are not distinguishable on average over 6 tasks (+0.05 points): 5 seeds")
 
 
-def test_the_verdict_names_the_better_one_whichever_stands_first() -> None:
+def test_the_verdict_names_the_better_model_in_any_order() -> None:
     comparison = compared(scores(-2.0))
     assert verdict(comparison, comparison.pairs[0]).startswith("theirs is better than ours by 2.00 points on average")
 
 
-def test_fewer_than_five_tasks_are_not_tested_and_that_is_said() -> None:
+def test_fewer_than_five_tasks_are_not_tested_and_it_says_so() -> None:
     (pair,) = compared(scores(2.0, TASKS[:4])).pairs
     assert pair.over_tasks is None
     assert pair.untested == ("no test over tasks: it takes 5 of them or more, there are 4",)
@@ -71,12 +71,12 @@ def test_a_missing_seed_is_named_and_nothing_is_averaged_over_it() -> None:
     assert pair.untested[0].endswith("scores are missing: drugs")
 
 
-def test_a_score_that_is_not_finite_is_a_missing_one() -> None:
+def test_a_score_that_is_not_finite_is_missing() -> None:
     table = ScoreTable.of([Score("a", "t", 1, float("nan")), Score("a", "t", 2, 1.0), Score("b", "t", 1, 1.0)])
     assert [str(gap) for gap in table.gaps()] == ["a: t, seed 1", "b: t, seed 2"]
 
 
-def test_what_all_models_have_can_be_compared_alone() -> None:
+def test_the_comparison_can_be_limited_to_common_tasks() -> None:
     values = [one for one in scores(2.0) if (one.model, one.task, one.seed) != ("theirs", "drugs", 3)]
     comparison = compare(ScoreTable.of(values).common())
     assert comparison.cells["ours"]["drugs"].n == 4
@@ -100,14 +100,14 @@ def test_single_figures_are_tested_over_tasks_only() -> None:
     assert pair.untested == ("no test over seeds: the scores of the same seeds of both models are needed",)
 
 
-def test_only_a_best_that_is_distinguishable_is_bold() -> None:
+def test_only_a_distinguishable_best_score_is_bold() -> None:
     assert compared(scores(2.0)).bold(AVERAGE) == "ours"
     assert compared(scores(0.05)).bold(AVERAGE) is None
     assert "**62.0**" in markdown(compared(scores(2.0)))
     assert r"\textbf{62.0}" in latex(compared(scores(2.0)))
 
 
-def test_the_csv_has_a_row_a_cell_with_its_interval() -> None:
+def test_the_csv_has_a_row_for_each_cell_with_its_interval() -> None:
     lines = csv_text(compared(scores(2.0))).splitlines()
     assert lines[0] == "model,task,seeds,mean,standard_deviation,low,high,best_and_distinguishable"
     assert len(lines) == 1 + 2 * 7
@@ -121,12 +121,12 @@ def test_names_cannot_break_a_table() -> None:
     assert r"z\_\& &" in latex(compared(values))
 
 
-def test_a_model_to_compare_with_must_be_there() -> None:
+def test_an_unknown_baseline_is_refused() -> None:
     with pytest.raises(UserError, match="neither is none of the models compared: ours, theirs"):
         compared(scores(1.0), "neither")
 
 
-def test_each_sentence_of_a_pair_rests_on_a_figure() -> None:
+def test_each_sentence_about_a_pair_states_its_figure() -> None:
     comparison = compared(scores(2.0))
     said = list(sentences(comparison, comparison.pairs[0]))
     assert said[2].startswith("ours is better on 6 of 6 tasks: sign test p = 0.016 one-sided (ours better), 0.031 two")
@@ -135,7 +135,7 @@ def test_each_sentence_of_a_pair_rests_on_a_figure() -> None:
     )
 
 
-def test_a_single_seed_and_equal_scores_are_said_without_a_test() -> None:
+def test_a_single_seed_and_equal_scores_are_reported_without_a_test() -> None:
     single = compared(scores(2.0, seeds=1))
     assert "drugs: +2.30 (a single seed)" in list(sentences(single, single.pairs[0]))
     equal = compared([Score(model, task, None, 60.0) for model in ("ours", "theirs") for task in TASKS])

@@ -31,7 +31,7 @@ def test_eight_wins_of_eight_are_one_in_256() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(differences.filter(lambda values: len(set(values)) > 1))
-def test_paired_tests_are_those_of_scipy(values: list[float]) -> None:
+def test_paired_tests_agree_with_scipy(values: list[float]) -> None:
     first = [70.0 + value for value in values]
     found = paired([a - 70.0 for a in first])
     expected = scipy.stats.ttest_rel(first, [70.0] * len(values))
@@ -43,13 +43,13 @@ def test_paired_tests_are_those_of_scipy(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("seeds", [3, 9])
-def test_an_interval_holds_the_truth_95_times_of_100(seeds: int) -> None:
+def test_an_interval_covers_the_true_difference_95_times_in_100(seeds: int) -> None:
     draw = random.Random(7)
     intervals = [mean_interval([draw.gauss(70, 2) for _ in range(seeds)]) for _ in range(3000)]
     assert 0.93 <= statistics.fmean(i is not None and i.low <= 70 <= i.high for i in intervals) <= 0.97
 
 
-def test_the_bootstrap_of_nine_seeds_holds_the_truth_95_times_of_100() -> None:
+def test_the_bootstrap_of_nine_seeds_covers_the_true_difference_95_times_in_100() -> None:
     draw = random.Random(8)
     intervals = [paired([draw.gauss(1, 2) for _ in range(9)]).bootstrap for _ in range(200)]
     assert 0.93 <= statistics.fmean(i is not None and i.low <= 1 <= i.high for i in intervals) <= 0.97
@@ -65,17 +65,17 @@ def test_a_difference_without_spread_has_no_interval_and_no_p() -> None:
     assert (found.mean, found.interval, found.p_t, found.bootstrap, found.detectable) == (0.5, None, None, None, None)
 
 
-def test_of_a_single_pair_only_the_difference_is_known() -> None:
+def test_a_single_pair_has_only_a_difference() -> None:
     found = paired([0.5])
     assert (found.mean, found.standard_deviation, found.interval, found.p_t, found.p_wilcoxon) == (0.5, *[None] * 4)
 
 
 @pytest.mark.parametrize(("n", "spreads"), [(3, 3.26), (5, 1.68), (9, 1.07), (30, 0.53)])
-def test_the_smallest_difference_is_found_four_times_of_five(n: int, spreads: float) -> None:
+def test_the_smallest_detectable_difference_is_detected_four_times_in_five(n: int, spreads: float) -> None:
     """In standard deviations, as tables of the power of paired t-tests have it."""
     assert detectable(1.0, n) == pytest.approx(spreads, abs=0.01)
 
 
-def test_holm_multiplies_the_smallest_by_all_the_next_by_one_less_and_never_goes_back() -> None:
+def test_holm_scales_p_values_by_rank_and_keeps_their_order() -> None:
     assert holm([0.01, 0.04, 0.03, None]) == pytest.approx([0.03, 0.06, 0.06, None])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

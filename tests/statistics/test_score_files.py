@@ -37,11 +37,11 @@ def written(folder: Path, name: str, text: str) -> Path:
         ("a.jsonl", f"{FIRST}\n{SECOND}\n"),
     ],
 )
-def test_one_score_a_row_in_every_form_is_read_alike(tmp_path: Path, name: str, text: str) -> None:
+def test_one_score_a_row_is_read_the_same_in_every_form(tmp_path: Path, name: str, text: str) -> None:
     assert read_scores(written(tmp_path, name, text)).cells == {("ours", "cases"): {1: 50.0, 2: 75.0}}
 
 
-def test_a_table_of_models_by_tasks_is_read_and_its_averages_are_kept_apart(tmp_path: Path) -> None:
+def test_a_table_of_models_by_tasks_is_read_and_its_averages_kept_apart(tmp_path: Path) -> None:
     table = read_scores(written(tmp_path, "card.md", f"# A card\n\n{WIDE}"))
     assert table.models == ("ours", "theirs")
     assert table.tasks == ("cases", "drugs")
@@ -67,14 +67,14 @@ MARKED = (
 
 
 @pytest.mark.parametrize("cell", MARKED)
-def test_marks_and_spreads_leave_the_figure(tmp_path: Path, cell: str) -> None:
+def test_marks_and_spreads_are_removed_from_a_figure(tmp_path: Path, cell: str) -> None:
     table = read_scores(
         written(tmp_path, "a.md", f"| Model | cases | drugs |\n|---|---|---|\n| ours | {cell} | 60 |\n")
     )
     assert table.cells["ours", "cases"] == {None: 74.8}
 
 
-def test_an_average_that_its_scores_do_not_give_is_said(tmp_path: Path) -> None:
+def test_an_average_that_its_scores_do_not_give_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "model,cases,drugs,avg\nours,70.0,60.0,65.4\ntheirs,70.0,60.1,65.1\n")
     assert compare(read_scores(path)).notes == ("ours: the source states an average of 65.4, its scores give 65.00",)
 
@@ -118,24 +118,24 @@ def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, messag
         ("a.json", "[" * 100_000, "a.json: not JSON as scores need it (nested too deeply)"),
     ],
 )
-def test_a_key_that_is_there_twice_is_no_score(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_a_duplicate_key_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         read_scores(written(tmp_path, name, text))
     assert message in str(error.value)
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"model,task\xff\n")
     with pytest.raises(UserError, match="not UTF-8"):
         read_scores(path)
 
 
-def test_a_card_framed_by_bars_is_read_as_one_without(tmp_path: Path) -> None:
+def test_a_table_framed_by_bars_is_read_like_one_without(tmp_path: Path) -> None:
     framed = "".join(f"| {line} |\n" for line in ["---", "tags: x", "---", "", *WIDE.splitlines()])
     assert read_scores(written(tmp_path, "card.txt", framed)).cells["ours", "cases"] == {None: 74.8}
 
 
-def test_a_table_may_have_a_single_task(tmp_path: Path) -> None:
+def test_a_table_can_have_a_single_task(tmp_path: Path) -> None:
     table = read_scores(written(tmp_path, "a.md", "| Model | cases |\n|---|---|\n| ours | 70 |\n| theirs | 60 |\n"))
     assert table.cells == {("ours", "cases"): {None: 70.0}, ("theirs", "cases"): {None: 60.0}}

@@ -60,7 +60,7 @@ def usage_of(centre: Centre, *dumps: str) -> Usage:
 
 
 @pytest.mark.parametrize("centre", CENTRES.values(), ids=CENTRES)
-def test_every_table_is_that_of_an_independent_count(centre: Centre) -> None:
+def test_every_table_agrees_with_an_independent_count(centre: Centre) -> None:
     rows = made(centre, 300)
     found = {
         (table.by[0], line.key[0]): line.totals for table in usage_of(centre, centre.dump(rows)).tables
@@ -77,7 +77,7 @@ def test_every_table_is_that_of_an_independent_count(centre: Centre) -> None:
 
 @settings(max_examples=15)
 @given(st.sampled_from(list(CENTRES.values())), st.integers(1, 5), st.randoms())
-def test_no_split_into_files_and_no_order_changes_a_figure(centre: Centre, files: int, chance: Random) -> None:
+def test_splitting_and_reordering_files_changes_no_figure(centre: Centre, files: int, chance: Random) -> None:
     rows = made(centre, 25)
     whole = usage_of(centre, centre.dump(rows))
     chance.shuffle(rows)

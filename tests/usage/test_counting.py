@@ -40,7 +40,7 @@ def hours(found: dict[str, Totals]) -> dict[str, tuple[int, float | None, float 
     return {label: (one.jobs, one.cpu_h, one.gpu_h, one.wait_h) for label, one in found.items()}
 
 
-def test_hours_are_split_by_the_second_the_job_counts_at_its_end_its_wait_at_its_start() -> None:
+def test_hours_are_split_by_seconds_and_a_job_counts_at_its_end_and_its_wait_at_its_start() -> None:
     assert hours(counted(OVER_MIDNIGHT, Counting.SPLIT)) == {
         "2026-02": (0, 24.0, 2.0, 4.0),
         "2026-03": (1, 72.0, 6.0, 0.0),
@@ -50,7 +50,7 @@ def test_hours_are_split_by_the_second_the_job_counts_at_its_end_its_wait_at_its
 @pytest.mark.parametrize(
     ("counting", "month"), [(Counting.SUBMIT, "2026-02"), (Counting.START, "2026-02"), (Counting.END, "2026-03")]
 )
-def test_an_attempt_can_count_whole_in_one_period(counting: Counting, month: str) -> None:
+def test_an_attempt_can_be_counted_in_a_single_period(counting: Counting, month: str) -> None:
     assert hours(counted(OVER_MIDNIGHT, counting)) == {month: (1, 96.0, 8.0, 4.0)}
 
 
@@ -61,28 +61,28 @@ def test_xdmod_counts_the_first_and_the_last_second_of_a_span() -> None:
     assert found["2026-03"].cpu_h == pytest.approx(96 * 10_801 / 14_401)
 
 
-def test_xdmod_leaves_out_what_has_not_ended_or_never_ran() -> None:
+def test_xdmod_leaves_out_jobs_that_have_not_ended_or_never_ran() -> None:
     assert counted(OVER_MIDNIGHT._replace(end_s=None, state="RUNNING"), Counting.XDMOD) == {}
     assert counted(OVER_MIDNIGHT._replace(start_s=None, state="CANCELLED"), Counting.XDMOD) == {}
     assert counted(OVER_MIDNIGHT._replace(state="REQUEUED"), Counting.XDMOD) == {}
 
 
-def test_a_period_cuts_an_attempt_by_the_second() -> None:
+def test_a_period_cuts_an_attempt_to_the_second() -> None:
     inside = counted(OVER_MIDNIGHT, Counting.SPLIT, since_s=MARCH_S, until_s=MARCH_S + HOUR_S)
     assert hours(inside) == {"2026-03": (0, 24.0, 2.0, 0.0)}
 
 
-def test_an_end_at_midnight_sharp_belongs_to_the_day_that_begins() -> None:
+def test_an_end_at_exactly_midnight_belongs_to_the_new_day() -> None:
     row = OVER_MIDNIGHT._replace(end_s=MARCH_S, elapsed_s=HOUR_S)
     assert hours(counted(row, Counting.SPLIT)) == {"2026-02": (0, 24.0, 2.0, 4.0), "2026-03": (1, 0.0, 0.0, 0.0)}
 
 
-def test_time_suspended_is_not_paid_for() -> None:
+def test_suspended_time_is_not_counted() -> None:
     row = OVER_MIDNIGHT._replace(elapsed_s=2 * HOUR_S)
     assert hours(counted(row, Counting.END)) == {"2026-03": (1, 48.0, 4.0, 4.0)}
 
 
-def test_what_never_started_is_no_job_and_the_rest_of_an_array_counts_its_tasks() -> None:
+def test_tasks_that_never_started_are_counted_apart() -> None:
     never = counted(OVER_MIDNIGHT._replace(start_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
     assert never == {"2026-03": Totals(never_started=3)}
     pending = counted(
@@ -93,13 +93,13 @@ def test_what_never_started_is_no_job_and_the_rest_of_an_array_counts_its_tasks(
     assert endless == {"2026-02": Totals(never_started=1)}
 
 
-def test_a_running_job_counts_until_the_dump_was_made() -> None:
+def test_a_running_job_counts_until_the_time_of_the_dump() -> None:
     found = counted(OVER_MIDNIGHT._replace(end_s=None, elapsed_s=HOUR_S / 2, state="RUNNING"), Counting.SPLIT)
     assert hours(found) == {"2026-02": (1, 12.0, 1.0, 4.0)}
     assert found["2026-02"].running == 1
 
 
-def test_what_nothing_tells_is_unknown_and_counted_as_such() -> None:
+def test_figures_without_a_source_are_counted_as_unknown() -> None:
     unknown = OVER_MIDNIGHT._replace(n_gpus=None, elapsed_s=None, submit_s=None, eligible_s=None)
     (found,) = counted(unknown, Counting.END).values()
     assert (found.cpu_h, found.gpu_h, found.node_h, found.wait_h, found.eligible_wait_h) == (None,) * 5
@@ -107,7 +107,7 @@ def test_what_nothing_tells_is_unknown_and_counted_as_such() -> None:
 
 
 @pytest.mark.parametrize("end_s", [MARCH_S + 3 * HOUR_S, None], ids=["ended", "running"])
-def test_what_is_unknown_of_a_job_is_so_in_each_period_in_which_it_ran(end_s: float | None) -> None:
+def test_unknown_gpus_are_unknown_in_each_period_of_the_job(end_s: float | None) -> None:
     row = OVER_MIDNIGHT._replace(n_gpus=None, end_s=end_s, submit_s=None)
     found = counted(row, Counting.SPLIT)
     assert hours(found) == {"2026-02": (0, 24.0, None, None), "2026-03": (1, 72.0, None, 0.0)}
@@ -132,7 +132,7 @@ def test_an_unknown_number_for_no_time_is_no_unknown_time() -> None:
         ("2026-03-31", Unit.DAY, "2026-03-31"),
     ],
 )
-def test_finer_periods_are_summed_into_coarser_ones(label: str, unit: Unit, coarse: str) -> None:
+def test_finer_periods_add_up_to_coarser_ones(label: str, unit: Unit, coarse: str) -> None:
     assert coarser(label, unit) == coarse
 
 
@@ -146,7 +146,7 @@ def test_a_day_of_a_clock_change_has_its_own_length() -> None:
 
 
 @pytest.mark.parametrize("unit", list(Unit))
-def test_a_calendar_of_some_years_cuts_as_that_of_all(unit: Unit) -> None:
+def test_a_calendar_of_some_years_splits_like_one_of_all(unit: Unit) -> None:
     zone = ZoneInfo("America/New_York")
     start_s, end_s = MARCH_S - 400 * 86_400, MARCH_S + 306 * 86_400 - 1
     few, every = Calendar(unit, zone, start_s, end_s), Calendar(unit, zone)

@@ -58,7 +58,7 @@ ENTRIES = (
 DUMP = lines_of(*ENTRIES)
 
 
-def test_totals_worked_out_by_hand() -> None:
+def test_totals_equal_those_worked_out_by_hand() -> None:
     usage = usage_of(*read_rows(DUMP), by=(("user",), ("month",), ("month", "user"), ("gpus",)))
     assert (usage.whole.jobs, usage.whole.never_started) == (5, 3)
     assert (usage.whole.gpu_h, usage.whole.cpu_h, usage.whole.wait_h) == (15.0, 348.0, 4.0)
@@ -77,19 +77,19 @@ def test_totals_worked_out_by_hand() -> None:
     assert {key: one.jobs for key, one in table(usage, "gpus").items()} == {("0",): 1, ("1",): 1, ("3-4",): 3}
 
 
-def test_rows_of_one_user_alone() -> None:
+def test_rows_can_be_limited_to_one_user() -> None:
     usage = usage_of(*read_rows(DUMP), by=(("state",),), only={"user": "bob"})
     assert {key: one.jobs for key, one in table(usage, "state").items()} == {("CANCELLED",): 1, ("COMPLETED",): 1}
 
 
-def test_dumps_of_overlapping_periods_count_an_attempt_once() -> None:
+def test_an_attempt_in_overlapping_dumps_counts_once() -> None:
     rows = list(read_rows(DUMP))
     assert usage_of(*rows, *rows[:3]).whole == usage_of(*rows).whole
     assert usage_of(*rows, *rows[:3]).repeated == 3
 
 
 @pytest.mark.parametrize("ended_first", [True, False])
-def test_how_an_attempt_ended_stands_for_how_it_was_seen_running(ended_first: bool) -> None:
+def test_the_end_of_an_attempt_replaces_its_running_row(ended_first: bool) -> None:
     (ended,) = read_rows(lines_of(job()))
     running = ended._replace(end_s=None, elapsed_s=600, state="RUNNING")
     pending = running._replace(start_s=None, elapsed_s=0, state="PENDING")
@@ -99,7 +99,7 @@ def test_how_an_attempt_ended_stands_for_how_it_was_seen_running(ended_first: bo
     assert usage.superseded == 2
 
 
-def test_of_an_unfinished_attempt_the_last_sight_counts() -> None:
+def test_of_an_unfinished_attempt_the_latest_row_counts() -> None:
     (ended,) = read_rows(lines_of(job()))
     early, late = (ended._replace(end_s=None, elapsed_s=seconds, state="RUNNING") for seconds in (600, 1800))
     assert usage_of(late, early).whole.gpu_h == 2.0
@@ -110,7 +110,7 @@ def test_of_an_unfinished_attempt_the_last_sight_counts() -> None:
     ("gpus", "size"),
     [(None, "unknown"), (0, "0"), (1, "1"), (2, "2"), (3, "3-4"), (4, "3-4"), (5, "5-8"), (64, "33-64")],
 )
-def test_sizes_double(gpus: int | None, size: str) -> None:
+def test_classes_of_size_double(gpus: int | None, size: str) -> None:
     assert size_of(gpus) == size
 
 
@@ -139,7 +139,7 @@ ATTEMPTS = st.builds(
 
 
 @given(st.lists(ATTEMPTS, max_size=12), st.randoms(use_true_random=False))
-def test_no_order_of_rows_changes_a_digit(rows: list[JobRow], random: object) -> None:
+def test_the_order_of_rows_changes_no_digit(rows: list[JobRow], random: object) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     by = (("day",), ("month", "user"), ("gpus",))
@@ -147,7 +147,7 @@ def test_no_order_of_rows_changes_a_digit(rows: list[JobRow], random: object) ->
 
 
 @given(st.lists(ATTEMPTS, max_size=12))
-def test_the_pieces_of_every_period_sum_to_the_whole(rows: list[JobRow]) -> None:
+def test_the_pieces_of_every_period_add_up_to_the_whole(rows: list[JobRow]) -> None:
     usage = usage_of(*rows, by=(("day",), ("month",), ("year",), ("user",)))
     for one in usage.tables:
         assert tuple(map(sum, zip(*(line.totals for line in one.lines), strict=True))) == tuple(
@@ -156,7 +156,7 @@ def test_the_pieces_of_every_period_sum_to_the_whole(rows: list[JobRow]) -> None
 
 
 @given(st.permutations(ENTRIES), st.lists(st.integers(0, 3), min_size=len(ENTRIES), max_size=len(ENTRIES)))
-def test_any_split_into_files_gives_the_same(entries: Sequence[Mapping[str, str]], files: list[int]) -> None:
+def test_any_split_into_files_gives_the_same_tables(entries: Sequence[Mapping[str, str]], files: list[int]) -> None:
     parts = [
         lines_of(*(entry for entry, file in zip(entries, files, strict=True) if file == part)) for part in range(4)
     ]
