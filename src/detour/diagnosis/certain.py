@@ -85,7 +85,7 @@ def _done(evidence: Evidence) -> Verdict | None:
     row = next(reversed(evidence.job_rows), None)
     if row is None or not row.get("State").startswith("COMPLETED") or row.get("DerivedExitCode") not in ("", "0:0"):
         return None
-    if (last is not None and last.kind != AttemptStarted.kind) or any(
+    if (last is not None and last.kind != AttemptStarted.kind and last.data.get("exit_code") != 0) or any(
         _has_failed(step.get("State")) for step in evidence.step_rows
     ):
         return None

@@ -26,6 +26,8 @@ _HOST = re.compile(
     r"^[A-Za-z][\w-]*\d[\w.-]*: (?=Traceback \(|\s+File \"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b)"
 )
 """The node's name that a launcher writes before lines of a traceback."""
+_GROUP = re.compile(r"^ {2,}(?:\+-\+-+ \d+ -+|[|+] ?)")
+"""The frame that Python draws around exceptions raised together."""
 _STAMP = re.compile(
     r"^(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?|"
     r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}(?=\[\d+,\d+\]))"
@@ -124,6 +126,7 @@ def _line(number: int, raw: str) -> Line:
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
+    text = _GROUP.sub("", text)
     return Line(number, raw, text, behind if before is None else before, clock_s, step_in(text), gives_loss(text))
 
 
