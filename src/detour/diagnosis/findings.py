@@ -27,6 +27,10 @@ SHOWN_OF_EVENT: Mapping[str, tuple[str, ...]] = {
 LOSSES = 3
 AFTER_END = "logged when the step was ended"
 OUTLIVED = "the work continued after it"
+_WORKED_AROUND = re.compile(
+    r"\b(using|fall(?:s|ing)? back|continuing|instead|skipp(?:ed|ing)|retrying|default(?:s|ing) to|disabled)\b",
+    re.IGNORECASE,
+)
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Events whose reason is read with the rules for logs."""
@@ -96,7 +100,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
         elif line.chain is not None and rule.cause is not None and rule.strength > 1:
             specific.add(line.chain)
         outlived = _recovered if rule.lasting else _outlived
-        doubt = "no error" if line.is_chatter else outlived(line, lines)
+        doubt = "no error" if line.is_chatter else outlived(line, lines) or _worked_around(line, lines)
         if any(rule.fits(quoted) for quoted in line.quotations):
             doubt = "only quoted"
         if rule.silent and line.number > end:
@@ -129,6 +133,14 @@ def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
     if before is None:
         return "the work began after it" if len(set(after)) > 2 else None
     return OUTLIVED if max(after) - before >= 2 and len(set(after)) >= 2 else None
+
+
+def _worked_around(line: Line, lines: tuple[Line, ...]) -> str | None:
+    """The doubt about a logged exception, behind which the program says at once what it does instead."""
+    behind = next((one for one in lines[line.number :] if one.rank == line.rank), None)
+    if line.chain is None or behind is None or behind.is_error or not _WORKED_AROUND.search(behind.text):
+        return None
+    return "the program continued without it"
 
 
 def _recovered(line: Line, lines: tuple[Line, ...]) -> str | None:
