@@ -1,4 +1,4 @@
-"""What the whole suite shares: the clusters of a test run, and an order that starts what takes longest first."""
+"""Fixtures of the whole suite: the clusters of a test run, and an order in which long tests start first."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Every worker imports all test modules, torch with them; without the garbage collector in half the time."""
+    """Collect without the garbage collector: every worker imports all test modules and torch, in half the time."""
     with uncollected():
         return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on Slurm mostly wait: early in line, they overlap with those that compute.
+    """Tests on Slurm mostly wait, so they come early and overlap with those that compute.
 
-    Those on the shared cluster of one version run one after the other (an xdist group), unless they name a group.
+    Those on the shared cluster of one version run in sequence (an xdist group), unless they name a group.
     """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def node_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder, where caches are kept: empty, and the test's own."""
+    """The node's temporary folder, where caches are stored: empty, and private to the test."""
     folder = tmp_path / "node"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -61,7 +61,7 @@ def node_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _logging_as_found() -> Iterator[None]:
-    """A job takes the logger for its whole process, and its output; in tests the process goes on."""
+    """A job configures logging and the output of its whole process; tests restore both."""
     logger, streams = logging.getLogger("detour"), (sys.stdout, sys.stderr)
     found = list(logger.handlers), logger.level, logger.propagate
     yield
@@ -71,14 +71,14 @@ def _logging_as_found() -> Iterator[None]:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """An empty one."""
+    """An empty workspace."""
     workspace = Workspace(tmp_path / "workspace")
     workspace.create()
     return workspace
 
 
 def _turn(item: pytest.Item) -> int:
-    """First the chains on this machine, which compute longest, then Slurm, then what can be spread."""
+    """Chains on this machine come first, because they compute longest, then Slurm, then the rest."""
     if item.get_closest_marker("slurm"):
         return 1
     return 0 if item.get_closest_marker("xdist_group") else 2

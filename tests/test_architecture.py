@@ -1,4 +1,4 @@
-"""The rules of the house that import-linter's contracts (pyproject.toml) cannot say."""
+"""Rules of the architecture that import-linter's contracts (pyproject.toml) cannot express."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def own(graph: grimp.ImportGraph) -> set[str]:
 
 
 def sources() -> list[Path]:
-    """All Python of the project but its tests, each file once: `src/detour` holds links to `launch` and `jobs`."""
+    """Return all Python files of the project except tests, each once: `src/detour` links to `launch` and `jobs`."""
     return [path for name in ("src", "jobs", "launch") for path in (REPOSITORY / name).rglob("*.py")]
 
 
@@ -52,7 +52,7 @@ def prints(path: Path) -> bool:
 
 
 def room_of(path: Path) -> str:
-    """`config`, `launch`, `launch/text`, `jobs`; `detour` for the modules that stand in no room."""
+    """Return `config`, `launch`, `launch/text`, `jobs`; `detour` for modules outside a room."""
     folder = path.relative_to(REPOSITORY).parent.as_posix().removeprefix("src/detour/")
     return "detour" if folder == "src/detour" else folder
 
@@ -89,7 +89,7 @@ def test_nothing_stray_lies_at_the_top_level() -> None:
 
 
 def test_only_one_module_calls_slurm() -> None:
-    """A client's name begins a command, be it a list or our `ask(...)`, nowhere else."""
+    """No command elsewhere begins with a client's name, as a list or in `ask(...)`."""
     command = re.compile(rf"""(\[|\bask\(|\b_text\()\s*["']({"|".join(CLIENTS)})["']""")
     speakers = {path.relative_to(REPOSITORY).as_posix() for path in sources() if command.search(path.read_text())}
     assert speakers == {"src/detour/scheduler/commands.py"}

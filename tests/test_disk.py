@@ -1,4 +1,4 @@
-"""A full disk is waited for, from whatever call it is reported; everything else is raised as it is."""
+"""A full disk is waited for, whichever call reports it; every other error is raised unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(times: int, number: int) -> Callable[[], str]:
-    """Something that the system refuses so often."""
+    """Fail with this error so often."""
     left = [number] * times
 
     def write() -> str:

@@ -1,4 +1,4 @@
-"""What the pages say of files, rooms and tests is so."""
+"""Pages name files, rooms and tests that exist."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def contracts() -> dict[str, dict[str, list[str]]]:
 
 
 def rooms_by_row() -> list[tuple[int, set[str], str]]:
-    """Floor, rooms and limits of each row of the page's table."""
+    """Return floor, rooms and limits of each row of the page's table."""
     rows = re.findall(r"^\| (\d+) \| (`[^|]*) \|.*\|([^|]*)\|$", ARCHITECTURE.read_text(), re.MULTILINE)
     return [(int(floor), set(re.findall(r"`(\w+)`", rooms)), limits) for floor, rooms, limits in rows]
 

@@ -1,4 +1,4 @@
-"""Files that are written aside and put in place: what their errors name, and what they leave behind."""
+"""Files that are written under another name and renamed: what their errors name, and what they leave."""
 
 from __future__ import annotations
 

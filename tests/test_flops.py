@@ -23,7 +23,7 @@ LENGTHS = (40, 1, 7, 90, 23)
 
 
 def counted_forward(model_changes: dict[str, Any], lengths: tuple[int, ...]) -> float:
-    """FLOPs that torch counts of a forward pass in which every token is predicted."""
+    """Return the FLOPs that torch counts for a forward pass in which every token is predicted."""
     model = tiny_model("eager", **model_changes)
     with FlopCounterMode(display=False) as counter:
         predict(model, pack([random_documents(lengths)]), causal=False)

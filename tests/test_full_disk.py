@@ -1,4 +1,4 @@
-"""A real disk that is full at any instant: one message, nothing lost, and it goes on when there is room."""
+"""A real disk that is full at any instant: one message, nothing lost, and work continues when there is space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.chains import small
 from tests.support.small_disk import PAGE_BYTES, SmallDisk, mounted
 
 JOBS = 9
-"""Of a chain with one evaluation; each phase of training is two segments."""
+"""Jobs of a chain with one evaluation; each phase of training is two segments."""
 RECIPE, *OVERRIDES = small(more=["benchmark.seeds=[1]"])
 
 
@@ -44,7 +44,7 @@ def submit(workspace: Workspace) -> Submitted:
 
 
 def needed_bytes(disk: SmallDisk) -> int:
-    """What a submission writes."""
+    """Return the size of what a submission writes."""
     before = disk.room_bytes
     submit(Workspace(disk.folder / "measured"))
     return before - disk.room_bytes
@@ -80,7 +80,7 @@ def _cancelled(fake: FakeSlurm) -> int:
 
 
 def test_every_kind_of_stage_waits_for_space_and_finishes(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room comes in bits, so that the disk is full again at a later write: journal, checkpoint, output, manifest."""
+    """Space comes in small parts, so that journal, checkpoint, output and manifest each meet a full disk."""
     workspace, waits = Workspace(disk.folder / "w"), Counter[str]()
     (plan,) = detour.plan(Path(RECIPE), *OVERRIDES).plans
     workspace.create()

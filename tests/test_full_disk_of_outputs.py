@@ -1,4 +1,4 @@
-"""A disk that is full at any instant of a verb that writes for people: one message, and all that was there stays."""
+"""A disk that is full at any instant of a verb that writes output: one message, and the old output stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
-    """With a workspace `w` in it, whose two chains are finished."""
+    """A disk with a workspace `w`, whose two chains are finished."""
     with mounted(tmp_path_factory.mktemp("full") / "disk", size_mib=16) as small_disk:
         run_chain(Workspace(small_disk.folder / "w"), "made-up")
         run_chain(Workspace(small_disk.folder / "w"), "other", "masked", gain=1.0)
@@ -28,7 +28,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
 
 
 def call(arguments: Sequence[str]) -> tuple[int, str]:
-    """Exit code and message."""
+    """Return exit code and message."""
     try:
         detour.main(list(arguments), prog_name="detour", standalone_mode=False)
     except click.ClickException as error:
@@ -39,7 +39,7 @@ def call(arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:
-    """Of files and links below it."""
+    """Return the content of files and the targets of links below it."""
     listed = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
     return {
         str(name): str(path.readlink()) if path.is_symlink() else path.read_bytes() for name, path in listed.items()

@@ -1,4 +1,4 @@
-"""The package as people install it: built, installed away from the checkout, called from an empty folder."""
+"""The installed package: built, installed away from the checkout, called from an empty folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def names_in(wheel: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Installed:
-    """A virtual environment with the wheel in it; what detour depends on is borrowed from the one of the tests."""
+    """A virtual environment with the wheel; its dependencies are borrowed from that of the tests."""
 
     root: Path
 
@@ -83,7 +83,7 @@ def empty(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoys(tmp_path: Path) -> Path:
-    """A folder with another project's packages `launch` and `jobs`, and with results in a folder named `detour`."""
+    """A folder with packages `launch` and `jobs` of another project, and with results in a folder named `detour`."""
     folder = tmp_path / "decoys"
     for name in ("launch", "jobs"):
         (folder / name).mkdir(parents=True)

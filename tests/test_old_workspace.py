@@ -1,4 +1,4 @@
-"""A workspace of detour 0.1 is read, priced from, reported on and carried to its end; see `fixtures/README.md`."""
+"""A workspace of detour 0.1 is read, priced, reported on and completed; see `fixtures/README.md`."""
 
 from __future__ import annotations
 

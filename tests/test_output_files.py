@@ -1,4 +1,4 @@
-"""Files that a person names to be written: whole or not at all, behind their links, into their devices."""
+"""Output files named by the user: written completely or not at all, through links, into devices."""
 
 from __future__ import annotations
 

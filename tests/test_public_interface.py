@@ -1,4 +1,4 @@
-"""The public interface: its names, their parameters, and docs/python.md, whose examples are run as they stand."""
+"""The public interface: names, parameters, and docs/python.md, whose examples are run unchanged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_each_public_function_is_documented_on_the_page(name: str) -> None:
 
 
 def test_no_room_hides_a_public_name() -> None:
-    """Importing `detour.plan` would set it over the function; so the room is called `planning`."""
+    """Importing a package `detour.plan` would replace the function; so the room is called `planning`."""
     assert not {module.name for module in pkgutil.iter_modules(detour.__path__)} & set(detour.__all__)
 
 

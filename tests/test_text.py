@@ -1,4 +1,4 @@
-"""Figures have one spelling, and nothing that files hold steers the terminal."""
+"""Every figure has one spelling, and no text from files controls the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine's NVML as `pynvml` shows it, on a clock that tests turn; it knows the true energy of each board."""
+"""The NVML of a fake machine, as `pynvml` shows it, on a clock that tests set; it knows each board's true energy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Board:
     lost: bool = False
     mig: bool = False
     counter_j: float = 123_456.0
-    """As the driver has it, from before the test on."""
+    """The counter of the driver, which runs since before the test."""
     true_j: float = 0.0
 
 

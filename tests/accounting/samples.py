@@ -1,4 +1,4 @@
-"""Records as a sampler writes them, on a clock that tests turn, and attempts made of them."""
+"""Records as a sampler writes them, on a clock that tests set, and attempts made of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sampled(
     node: str = "n1",
     began_s: float = BEGAN_S,
 ) -> list[Entry[EnergyRead]]:
-    """Readings for so long; `happens` may change the machine at each of them. Nothing of real time is in it."""
+    """Return readings over this time; `happens` may change the machine at each of them. No real time passes."""
     counters, tallies, entries = NvmlCounters(visible, nvml), dict[str, GpuTally](), list[Entry[EnergyRead]]()
     at_s = 0.0
     while True:
@@ -50,7 +50,7 @@ def sampled(
 
 
 def by_hour(entries: Iterable[Entry[EnergyRead]]) -> list[Entry[EnergyRead]]:
-    """What the folded state keeps of them."""
+    """Return the readings that the folded state keeps."""
     return list({(entry.wall_s // 3600, entry.writer): entry for entry in entries}.values())
 
 

@@ -1,4 +1,4 @@
-"""An attempt's hours and fates by the scheduler's accounts, where these were read."""
+"""Hours and fates of an attempt, taken from the scheduler's accounts if these are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_time_before_the_first_event_and_after_the_last_is_idle() -> None:
 
 
 def test_suspended_time_is_not_counted_and_spread_evenly_over_the_run() -> None:
-    """All happens at half the pace, since the run was suspended for half of 200 s."""
+    """The run was suspended for half of 200 s, so everything happens at half the pace."""
     suspended = JobAccounted(**{**RUN.to_json(), "end_s": START_S + 200})
     events = ((event, 2 * at_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
     usage = usage_of("pretrain-1", attempt_of(*events, run=suspended), START_S + 900)

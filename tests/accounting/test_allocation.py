@@ -1,4 +1,4 @@
-"""What an attempt holds, read from the environment without asking anyone."""
+"""What an attempt holds, read from its environment."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ EPOCH_S = 1_700_000_000.0
 
 
 def attempt_of(events: Events) -> AttemptState:
-    """The monotonic clock is right; the wall clock jumps by an hour after the start, as after a late time sync."""
+    """The wall clock jumps by an hour after the start, as after a late time sync; the monotonic clock is right."""
     records: list[Record] = [
         {
             "schema": 1,
@@ -131,7 +131,7 @@ def test_nonsense_in_a_record_is_unknown_and_no_error() -> None:
 
 
 def slice_usage(started: dict[str, Any], run: dict[str, Any] | None) -> AttemptUsage:
-    """An hour on a slice (MIG), by the journal and by sacct."""
+    """An hour on a slice (MIG), according to journal and sacct."""
     events: Events = [(0, "attempt.started", {**HELD, "gpus": None, **started}), (3600, "attempt.heartbeat", {})]
     if run is not None:
         accounted = {"source": "sacct", "start_s": EPOCH_S, "elapsed_s": 3600.0, "cpus": 8, "nodes": 1, **run}

@@ -1,4 +1,4 @@
-"""codecarbon as it really behaves, around real seconds."""
+"""The real codecarbon, run for real seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with EnergyMeter(Recorder(), sample_s=1.0, flush_s={flush_s}) as meter:
 def run_metered(
     then: str, flush_s: float = 0.0, **environment: str
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """A metered process of its own; returns it with the data of its `energy` events."""
+    """Run a metered process; return it with the data of its `energy` events."""
     process = subprocess.run(
         [sys.executable, "-c", METERED.replace("{then}", then).replace("{flush_s}", str(flush_s))],
         env={**os.environ, **environment},

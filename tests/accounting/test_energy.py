@@ -1,4 +1,4 @@
-"""PUE once, one method a sum, and the authors' published CO2 figures, in arithmetic."""
+"""Arithmetic of energy: PUE once, one method in each sum, and the published CO2 figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of codecarbon and CEEMS as they are found, row by row against values worked out by hand."""
+"""Files of codecarbon and CEEMS, row by row against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_cumulative_flushes_count_once_and_kilograms_and_pue_are_converted(tmp_p
 
 
 def test_old_files_without_pue_or_version_are_read(tmp_path: Path) -> None:
-    """The layout of 2021, with its flushes every four hours."""
+    """The layout of 2021, flushed every four hours."""
     file = read(
         tmp_path,
         "timestamp,project_name,run_id,duration,emissions,energy_consumed,country_iso_code\n"

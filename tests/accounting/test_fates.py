@@ -1,4 +1,4 @@
-"""What became of an attempt sums to what was paid."""
+"""Fates of an attempt, which add up to its allocated time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every attempt was paid for."""
+"""Hours of all attempts of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M1 against the true energy of a fake machine, whatever happens to its counters; and nothing counted twice."""
+"""M1 compared with the true energy of a fake machine, whatever happens to its counters."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ happenings = st.tuples(
 def test_whatever_happens_to_a_node_the_range_holds_the_true_energy(
     powers_w: list[float], events: list[tuple[int, int, str]], written: int
 ) -> None:
-    """Of 20 intervals of 30 s; the node vanishes after `written` readings."""
+    """There are 20 intervals of 30 s; the node vanishes after `written` readings."""
     nvml = FakeNvml([Board(f"GPU-{index}", power_w=power) for index, power in enumerate(powers_w)])
 
     def happens(at_s: float) -> None:
@@ -286,7 +286,7 @@ def test_each_interval_of_a_gpu_is_counted_once_for_any_number_of_observers(
 def test_attempts_that_share_a_gpu_for_a_while_add_up_to_its_energy(
     held: list[tuple[tuple[int, int], float]], idle_w: float
 ) -> None:
-    """Each draws its own power, on top of the idle board's; of each the ledger keeps the last reading of an hour."""
+    """Each draws its own power in addition to the idle board's; the ledger keeps each one's last reading of an hour."""
     nvml, watchers = FakeNvml([Board("GPU-0", limit_w=5000.0)]), dict[str, Readings]()
 
     def vary(at_s: float) -> None:

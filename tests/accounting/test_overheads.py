@@ -1,4 +1,4 @@
-"""Hardware and idle energy stand beside the electricity of jobs, and tokens against it."""
+"""Energy and carbon in addition to those of jobs: hardware, idle nodes; and tokens per kilowatt-hour."""
 
 from __future__ import annotations
 

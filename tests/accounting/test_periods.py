@@ -1,4 +1,4 @@
-"""PUE and grid factor of the month and the hour, weighted by the energy that was drawn in them."""
+"""PUE and grid factor by month and hour, weighted by the energy used in them."""
 
 from __future__ import annotations
 

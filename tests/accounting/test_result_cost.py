@@ -1,4 +1,4 @@
-"""What stands beside a score: known figures of one site, and nothing made up."""
+"""The cost of a score: only known figures, of one site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detour.site import Site, Sourced
 
 
 def spent(*attempts: tuple[str, int | None]) -> Spent:
-    """Of attempts of half an hour each, by site and GPUs."""
+    """Return the cost of attempts of half an hour each, given by site and GPUs."""
     counted = []
     for name, gpus in attempts:
         usage = AttemptUsage(id="a", stage="s", start_s=0.0, end_s=1800.0, gpus=gpus, cpus=0)

@@ -1,4 +1,4 @@
-"""The sampler beside real work: its own thread, silent whatever happens to it."""
+"""The sampler: a thread next to real work, which no error of its own disturbs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.accounting.fake_nvml import Board, FakeNvml, four_boards
 
 
 class Watch:
-    """A sampler's records; `wait_for` returns when one was made for this reason."""
+    """Records of a sampler; `wait_for` returns once one was made for the given reason."""
 
     def __init__(self) -> None:
         self.events: list[EnergyRead] = []

@@ -1,4 +1,4 @@
-"""M3 of an attempt: its part, by time, of what Slurm counted of its job, where the job had its nodes to itself."""
+"""M3 of an attempt: its share, by time, of the energy that Slurm counted for a job with exclusive nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(energy_j: float | None, cpus: int = 96, source: str = "sacct") -> JobAcc
 
 
 def by_slurm(accounted: JobAccounted | None, site: Site = SITE) -> list[EnergyFigure]:
-    """Of two stages that one job ran one after the other: 0 to 2700 s and 2700 to 3600 s."""
+    """Return the energies of two stages that one job ran in turn: 0 to 2700 s and 2700 to 3600 s."""
     events: list[tuple[str, Event, float]] = [
         ("a", AttemptStarted(gpus=4, cpus=96), 0.0),
         ("a", AttemptEnded(outcome="done", exit_code=0), 2690.0),

@@ -1,4 +1,4 @@
-"""Demand + reserved + spent against the cap: by hand, and over random histories."""
+"""Requested + reserved + spent compared with the cap: by hand, and over random histories."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_the_order_of_records_does_not_matter(order: list[int]) -> None:
 
 
 class Histories(RuleBasedStateMachine):
-    """Submitters that come, hand over, die and withdraw; stages that run within their limits; one hard cap."""
+    """Submissions that begin, send jobs, die and withdraw; stages that run within their limits; one hard cap."""
 
     def __init__(self) -> None:
         super().__init__()

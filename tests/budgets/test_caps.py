@@ -1,4 +1,4 @@
-"""Budgets: caps, scopes, periods, and messages for what is written wrongly."""
+"""Budgets: caps, scopes, periods, and messages about mistakes."""
 
 from __future__ import annotations
 

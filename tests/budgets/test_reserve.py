@@ -51,7 +51,7 @@ FACTS = {"account": "abc@h100", "user": "ada", "cluster": "local"}
 
 
 def make_stage(name: str, inputs: Mapping[str, str] | None = None) -> Stage:
-    """Another name, another key."""
+    """Return a stage whose key depends on the name."""
     return pretrain_stage(name, inputs, seed=zlib.crc32(name.encode()))
 
 
@@ -78,7 +78,7 @@ def journal(workspace: Workspace) -> Iterator[Journal]:
 
 
 def in_a_child(action: Callable[[], None]) -> int | None:
-    """Exit code of a forked process; negative is the signal that killed it."""
+    """Return the exit code of a forked process; a negative one is the signal that killed it."""
     child = FORK.Process(target=action)
     child.start()
     child.join()

@@ -33,7 +33,7 @@ def stages(objective: str = "causal") -> list[Stage]:
 
 
 def run_chain(workspace: Workspace, name: str, objective: str = "causal", gain: float = 0.0) -> Workspace:
-    """Training holds four GPUs for 3 h and for 1 h; the rest holds none."""
+    """Create a finished chain: training held four GPUs for 3 h and for 1 h, the rest none."""
     workspace.create()
     made = Made(workspace)
     planned = stages(objective)
@@ -108,5 +108,5 @@ Made-up-base beats the matched plain baseline on all 6 tasks (+2.0pp, binomial p
 
 
 def framed(card: str) -> str:
-    """Every line between two bars, as some viewers copy a card."""
+    """Return the card with every line between two bars, as some viewers copy one."""
     return "".join(f"| {line} |\n" if line else "|\n" for line in card.splitlines())

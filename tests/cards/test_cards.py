@@ -1,4 +1,4 @@
-"""A chain's card: its figures are the ledger's, its metadata survive the hub, its template can be replaced."""
+"""The card of a chain: figures of the ledger, metadata that the hub can read, a replaceable template."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def content(workspace: Workspace) -> Content:
 
 
 def metadata(content: Content) -> Any:
-    """As the hub's library reads them from the text."""
+    """Return the metadata as the library of the hub reads them from the text."""
     return ModelCard(render(content), ignore_metadata_errors=False).data
 
 
@@ -95,7 +95,7 @@ def test_results_are_shown_next_to_the_baseline_with_what_they_show(content: Con
 
 
 def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:
-    """Three minutes of 2 cores at 7.3 W and 24 GB at 0.3725 W, x PUE 1.2 = 1.4124 Wh, x 34 g/kWh."""
+    """3 min of 2 cores at 7.3 W and 24 GB at 0.3725 W, x PUE 1.2 = 1.4124 Wh, x 34 g/kWh."""
     for score in content.scores:
         assert (score.spent.allocated_s, score.spent.energy_method) == (180.0, "M2 estimated")
         assert score.spent.energy_kwh == pytest.approx(0.0014124)

@@ -1,4 +1,4 @@
-"""A push by the hub's own library, to a stand-in for the hub on this machine."""
+"""A push by the library of the hub, to a stand-in for the hub on this machine."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A card from elsewhere is held against its own arithmetic, one of ours against the ledger."""
+"""Cards of others are checked against their own arithmetic, ours against the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOWHERE = Workspace(Path("/nowhere"))
 
 
 def verified(folder: Path, card: str, given: Convention | None = None) -> dict[str, str]:
-    """Sentence -> verdict."""
+    """Return sentence -> verdict."""
     path = folder / "card.txt"
     path.write_text(card, encoding="utf-8")
     return {finding.sentence: finding.verdict for finding in verify_card(path, NOWHERE, given)}
@@ -225,7 +225,7 @@ def test_grams_that_no_known_constants_give_are_not_called_wrong(tmp_path: Path)
 
 
 def test_constants_of_simulated_gpus_are_never_used(tmp_path: Path) -> None:
-    """Those of the tests' cluster would give 0.63 kg."""
+    """Those of the test cluster would give 0.63 kg."""
     found = verified(tmp_path, CARD.replace("0.46 kg", "0.63 kg"))
     (sentence,) = (one for one in found if one.startswith("0.63 kg"))
     assert found[sentence] == "unknown"
@@ -302,7 +302,7 @@ def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Worksp
 
 
 def test_without_its_ledger_our_own_card_is_checked_by_its_arithmetic(tmp_path: Path) -> None:
-    """What it says of its baseline too; of tests over seeds nothing can be known."""
+    """This includes its statements about the baseline; tests over seeds cannot be checked."""
     workspace = run_chain(Workspace(tmp_path / "workspace"), "made-up")
     run_chain(workspace, "baseline", "masked", gain=-2.0)
     about = About(title="Made-up-base", compare_with=("baseline",))

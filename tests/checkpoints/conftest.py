@@ -12,7 +12,7 @@ from tests.checkpoints.tiny import tiny_model
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
-    """Models this small only lose by sharing cores with the tests that run beside."""
+    """Models this small only lose time by sharing cores with the tests that run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,7 +21,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model as its authors would publish it; `folder` is a copy to change."""
+    """A model as its authors would publish it; `folder` is a copy to modify."""
     folder = tmp_path_factory.mktemp("published")
     tiny_model().save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Run by test_store: saves checkpoint after checkpoint, pruned to two, until it is killed."""
+"""Run by test_store: saves checkpoints, pruned to two, until it is killed."""
 
 import sys
 from pathlib import Path

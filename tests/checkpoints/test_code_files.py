@@ -1,4 +1,4 @@
-"""A file is code because git tracks it or it is a new module; nothing else that lies beside it leaves the checkout."""
+"""Which files of a checkout are code: those that git tracks, and new modules."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_installed_package_is_code_without_other_files_in_its_folder(tmp_path
 
 
 def test_this_package_is_the_same_with_and_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a kind of file is missing in `KINDS`."""
+    """If this fails, a suffix is missing in `KINDS`."""
     tracked = code_files(CODE_ROOT).files
     monkeypatch.setitem(os.environ, "PATH", "")
     assert list(code_files(CODE_ROOT).files) == list(tracked)

@@ -56,7 +56,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def promoted(tmp_path: Path) -> Path:
-    """Weights large enough that a wrong one shows in the logits."""
+    """The weights are large enough for a wrong one to show in the logits."""
     model = tiny_model(vocabulary=VOCABULARY)
     for parameter in model.parameters():
         if parameter.ndim == 2:
@@ -66,7 +66,7 @@ def promoted(tmp_path: Path) -> Path:
 
 
 def documents(tokenizer: Path) -> list[Tensor]:
-    """One shorter and one longer than the local layers' window."""
+    """One document is shorter and one longer than the window of the local layers."""
     encode = AutoTokenizer.from_pretrained(tokenizer)
     return [torch.tensor(encode(text)["input_ids"]) for text in (SENTENCES[0], " ".join(SENTENCES * 3))]
 

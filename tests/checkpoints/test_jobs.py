@@ -58,7 +58,7 @@ def context(stage: StageOfKind, inputs: dict[str, Path], tmp_path: Path) -> Stag
 
 
 def pretrained(folder: Path, corpus: Path, objective: Objective, start: Start) -> Path:
-    """What a pretrain stage of 4 steps of 512 tokens leaves, at a rate high enough to learn something."""
+    """The output of a pretrain stage of 4 steps of 512 tokens, with a rate high enough to learn something."""
     index = read_index(corpus)
     rows, vocabulary = PackedRows(corpus, "train", 128, 42), Vocabulary.of(index)
     model = load_model(start, index, seed=17)

@@ -1,4 +1,4 @@
-"""What a folder's headers show on the login node is what the job would refuse, in the same words."""
+"""The check of a folder's headers on the login node agrees with that of the job, in the same words."""
 
 from __future__ import annotations
 

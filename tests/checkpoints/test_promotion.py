@@ -83,7 +83,7 @@ def test_the_arithmetic_is_one_sentence() -> None:
 
 
 class Losses:
-    """Stands in for the measurement: answers for the trained model, then for its parent; keeps what it was asked."""
+    """Replaces the measurement: answers for the trained model, then for its parent, and records what it was asked."""
 
     def __init__(self, trained: float, parent: float) -> None:
         self.answers = [trained, parent]

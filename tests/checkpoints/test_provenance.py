@@ -60,7 +60,7 @@ def test_the_diff_recreates_the_tree(repository: Path, tmp_path: Path) -> None:
 
 
 def test_the_diff_contains_only_code(repository: Path) -> None:
-    """It goes with every checkpoint."""
+    """It is stored with every checkpoint."""
     (repository / "notes.py").write_text("PASSWORD = 'beside the package'\n")
     (repository / PACKAGE / ".env").write_text("TOKEN=untracked\n")
     (repository / ".gitignore").write_text("local.py\n")

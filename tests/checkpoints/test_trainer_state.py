@@ -35,7 +35,7 @@ def written(tmp_path: Path, state: TrainerState) -> Path:
 
 
 def saved(tmp_path: Path, content: Any) -> Path:
-    """As earlier versions did."""
+    """Save the state as earlier versions did."""
     path = tmp_path / "state.pt"
     torch.save(content, path)
     return path

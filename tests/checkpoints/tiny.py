@@ -1,4 +1,4 @@
-"""A ModernBERT of a few thousand weights, and the files that a trainer would leave of it."""
+"""A ModernBERT of a few thousand weights, and the files that a trainer writes of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tiny_model(seed: int = 0, vocabulary: int = 97) -> ModernBertForMaskedLM:
 
 
 def trained(model: ModernBertForMaskedLM, steps: int = STEPS) -> torch.optim.Optimizer:
-    """A few steps of AdamW along random gradients, so that there are moments to keep."""
+    """Take a few steps of AdamW along random gradients, so that there are moments."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, betas=(0.9, 0.98))
     for _ in range(steps):
         for parameter in model.parameters():
@@ -51,7 +51,7 @@ def trainer_state(model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer
 
 
 def pretrain_output(folder: Path, model: ModernBertForMaskedLM, state: TrainerState | None = None) -> Path:
-    """What a pretrain stage leaves: its state and config.json."""
+    """Write the output of a pretrain stage: its state and config.json."""
     folder.mkdir(parents=True)
     write_trainer_state(folder / "checkpoint.safetensors", state or trainer_state(model, trained(model)))
     model.config.save_pretrained(folder)

@@ -56,12 +56,12 @@ tasks:
 class Bad:
     id: str
     line: int
-    """0: the message is about the file as a whole."""
+    """0 if the message is about the whole file."""
     says: str
     old: str = ""
     new: str = ""
     text: str | bytes = ""
-    """Instead of a replacement: the whole file."""
+    """The whole file, instead of a replacement."""
 
     @property
     def content(self) -> bytes:

@@ -9,7 +9,7 @@ from tests.config.bad_recipes import BENCHMARK, GOOD
 
 @pytest.fixture
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of recipes beside their benchmarks, as a person's project has it."""
+    """A folder of recipes next to their benchmarks, as in a user's project."""
     folder = tmp_path / "configs" / "recipes"
     folder.mkdir(parents=True)
     (tmp_path / "configs" / "benchmarks").mkdir()

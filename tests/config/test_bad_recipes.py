@@ -1,4 +1,4 @@
-"""Sixty and more ways to write a recipe wrongly: one message each, at its line, never a traceback."""
+"""Mistakes in recipes: one message each, at its line, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cluster profiles: the facts that planning, pricing and submission rest on."""
+"""Cluster profiles: the facts that planning, pricing and submission depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every field of every file that people write."""
+"""What applies to every field of every file that users write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe file may be made of: types, extends, variables, references, overrides, paths."""
+"""Syntax of a recipe file: types, extends, variables, references, overrides, paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def written(recipes: Path, text: str) -> Path:
 
 
 def test_scalars_follow_yaml_1_2(recipes: Path) -> None:
-    """`no` is no boolean, `2e-4` is a number, `010` is ten."""
+    """`no` is text, `2e-4` is a number, `010` is ten."""
     text = GOOD.replace("name: tiny", "name: 'no'\ndescription: no").replace("1e-3", "2e-4").replace("10k", "010k")
     recipe = load_recipe(written(recipes, text))
     assert recipe.name == "no"

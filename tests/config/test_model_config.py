@@ -4,7 +4,7 @@ from detour.config.model_config import FIELDS
 
 
 def test_the_fields_are_those_of_the_class() -> None:
-    """Three older names are understood by transformers and not listed by it."""
+    """transformers understands three older names without listing them."""
     from transformers import ModernBertConfig
 
     older = {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"}

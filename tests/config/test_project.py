@@ -1,4 +1,4 @@
-"""The file that says who a report is by."""
+"""The project file, which names the authors of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantities: what people write, what is refused, and that writing and reading are inverse."""
+"""Quantities: accepted and refused forms; writing and reading are inverse."""
 
 from __future__ import annotations
 

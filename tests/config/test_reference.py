@@ -1,4 +1,4 @@
-"""docs/recipes.md: its example is a recipe, and no key of a recipe is missing in its tables."""
+"""docs/recipes.md: its example is a valid recipe, and its tables have every key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA = PAGE.with_name("data.md")
 
 
 def test_the_page_contains_the_generated_reference() -> None:
-    """Else: put what `detour schema --markdown` prints at its end."""
+    """If this fails, replace the end of the page by the output of `detour schema --markdown`."""
     assert PAGE.read_text().endswith(recipe_reference())
 
 

@@ -1,4 +1,4 @@
-"""What the checkout ships loads, is described by the schema, and has the published values."""
+"""Shipped files load, are valid under the schema, and have the published values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def committed_schema() -> dict[str, Any]:
 
 
 def test_the_committed_schema_is_current() -> None:
-    """Else: `detour schema > configs/recipe.schema.json`."""
+    """If this fails: `detour schema > configs/recipe.schema.json`."""
     assert committed_schema() == recipe_json_schema()
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: what they expand into, under which names, what they share, and which mistakes are reported."""
+"""Sweeps: their chains and names, what chains share, and which mistakes are reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ARMS = "arm: {cases: {clm: {}, mlm: {phases.clm: {name: mlm-30, objective: maske
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a sweep beside the recipes' folder and returns its path."""
+    """Write a sweep next to the folder of recipes and return its path."""
     for folder in ("recipes", "benchmarks", "sweeps"):
         (tmp_path / "configs" / folder).mkdir(parents=True)
     (tmp_path / "configs" / "recipes" / "tiny.yaml").write_text(GOOD)
@@ -281,7 +281,7 @@ def test_the_page_on_sweeps_and_budgets_lists_every_key(model: type[BaseModel]) 
 
 
 def quoted(row: str) -> list[str]:
-    """What stands in backticks in the first cell of a table's row."""
+    """Return the text in backticks in the first cell of a table row."""
     return row.split("|")[1].split("`")[1::2]
 
 

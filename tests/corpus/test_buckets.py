@@ -61,7 +61,7 @@ def test_buckets_without_documents_are_empty(tmp_path: Path) -> None:
 
 
 def filled(folder: Path, *, commit_at: int, documents: int) -> Buckets:
-    """Documents 0, 1, 2... up to `documents` of one to three tokens, each its number; committed after `commit_at`."""
+    """Documents 0, 1, 2... of one to three tokens, each equal to its document's number; committed after `commit_at`."""
     under_test = Buckets(folder, 7, "uint16", 4 * buckets.BUCKET_BYTES)
     for number in range(under_test.documents, documents):
         length = number % 3 + 1

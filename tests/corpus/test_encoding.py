@@ -27,7 +27,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def batches(read: list[int]) -> Iterator[Batch]:
-    """Of unequal lengths, so that workers finish out of order."""
+    """Return batches of unequal lengths, so that workers finish out of order."""
     labels = list(icd10_labels()[:600])
     for number in range(60):
         read.append(number)
@@ -123,7 +123,7 @@ def test_workers_end_when_their_parent_is_killed(tokenizer: Path) -> None:
 
 
 def is_alive(process: Path) -> bool:
-    """A zombie that is not reaped yet is dead."""
+    """Whether the process runs; a zombie does not."""
     try:
         return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

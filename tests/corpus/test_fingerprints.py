@@ -17,7 +17,7 @@ LONG_AGO_S = 1_700_000_000
 
 @pytest.fixture(autouse=True)
 def digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which digests are remembered, still absent; every file counts as settled."""
+    """The folder of the cache, which does not exist yet; every file counts as settled."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "SETTLED_AFTER_S", -1.0)
     return tmp_path / "cache" / "detour" / "digests"

@@ -1,4 +1,4 @@
-"""Peaks of memory, each in a process of its own: the corpus grows sixfold, the peak stays."""
+"""Peaks of memory, each in its own process: the corpus grows sixfold, the peak does not."""
 
 from __future__ import annotations
 

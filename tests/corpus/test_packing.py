@@ -29,7 +29,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stream_of(lengths: list[int], seed: int | None) -> _Stream:
-    """Document d's tokens are the numbers of their places in the corpus, so that each is unlike all others."""
+    """The tokens of a document are their positions in the corpus, so that each is unique."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return _Stream(np.arange(offsets[-1], dtype=np.uint32), offsets, seed, "source")
 

@@ -32,7 +32,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> CorpusSpec:
-    """The labels of two chapters from the package's file, and those of another in two jsonl files with blank lines."""
+    """Labels of two chapters from the package's file, and those of another in two jsonl files with blank lines."""
     for number in range(2):
         lines = [*icd10_labels()[5000 + number :: 40], "", "  "]
         path = tmp_path / f"part{number}.jsonl"
@@ -91,7 +91,7 @@ def test_every_document_is_stored_once(spec: CorpusSpec, tokenizer: Path, tmp_pa
 
 @pytest.fixture
 def twice(tmp_path: Path) -> CorpusSpec:
-    """Two sources: the second repeats 50 documents of the first, and each repeats 10 of its own; one blank, one out."""
+    """Two sources: the second repeats 50 documents of the first, each 10 of its own; one is blank, one excluded."""
     labels = [f"{label}, dossier {number}" for number, label in enumerate(icd10_labels()[:600])]
     first, second = labels[:300] + labels[:10], labels[250:600] + labels[400:410]
     for name, texts in (("first", first), ("second", [*second, " "])):
@@ -179,7 +179,7 @@ def test_another_seed_selects_other_validation_documents(spec: CorpusSpec, token
 
 
 class StopsAfter(Attempt):
-    """Asked to stop after so many reports of progress."""
+    """Asks to stop after this many reports of progress."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ def write_jsonl(path: Path, texts: list[str]) -> None:
 
 
 def write_jsonl_gz(path: Path, texts: list[str]) -> None:
-    """In two members, as `cat a.gz b.gz` makes them."""
+    """Write it in two members, as `cat a.gz b.gz` does."""
     halves = texts[:2], texts[2:]
     path.write_bytes(
         b"".join(gzip.compress("".join(json.dumps({"text": t}) + "\n" for t in h).encode()) for h in halves)

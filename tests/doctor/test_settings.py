@@ -80,7 +80,7 @@ def shown(command: Sequence[str]) -> str:
 
 
 def ask(answers: dict[str, CommandResult] | None = None) -> tuple[LiveCluster, Slurm]:
-    """The site, with different answers from some of its programs."""
+    """Ask the site, with different answers from some of its programs."""
     slurm = Slurm(lambda command, _timeout_s: (answers or {}).get(command[0]) or CommandResult(0, shown(command)))
     return ask_cluster(slurm, "me", lambda: 1795380851.7), slurm
 
@@ -97,7 +97,7 @@ def profile() -> Cluster:
 
 @pytest.fixture
 def extended(tmp_path: Path) -> Callable[..., Cluster]:
-    """slurm-local with changes made as a person would write them: one file that extends the other."""
+    """Return slurm-local with changes as a user writes them: a file that extends it."""
 
     def write(*changes: Mapping[str, Any]) -> Cluster:
         below = SHIPPED

@@ -1,4 +1,4 @@
-"""`detour doctor --tasks`: what is there, and what to put where."""
+"""`detour doctor --tasks`: which data sets are there, and where to put the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.layouts import write_frasimed, write_quaero
 
 @pytest.fixture(scope="module")
 def answer(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """The French benchmark, of which two data sets are there and one has an invalid line."""
+    """The French benchmark with two of its data sets and one invalid line."""
     root = tmp_path_factory.mktemp("tasks")
     write_quaero(root)
     write_frasimed(root, "DISTEMIST-FRASIMED", "SNOMED")

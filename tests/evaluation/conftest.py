@@ -1,4 +1,4 @@
-"""A tiny exported encoder and a task of three labels that a word each gives away."""
+"""A tiny exported encoder, and a task of three labels that follow from single words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS = ("maladie", "chronique", "du", "de", "la", "sans", "précision", "autre
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ModernBERT, 2 layers of 32, random weights, dropout on: randomness has to be controlled to be repeatable."""
+    """ModernBERT, 2 layers of 32, random weights, with dropout, so that only controlled randomness is repeatable."""
     folder = tmp_path_factory.mktemp("model")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=small_tokenizer(), **{f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
@@ -47,7 +47,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 documents; `label` is the first organ's, `labels` those of all organs named (none in a few documents)."""
+    """240 documents; `label` is that of the first organ, `labels` those of all organs (none in a few documents)."""
     draw = random.Random(7)
     rows: dict[str, dict[str, Any]] = {}
     while len(rows) < 240:
@@ -61,7 +61,7 @@ def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_task(**changes: Any) -> Task:
-    """Single label on `task_file`, 160 / 40 / 40 documents, ten steps an epoch, unless changed."""
+    """Return a single-label task on `task_file`: 160 / 40 / 40 documents, ten steps an epoch, unless changed."""
     return Task.model_validate(
         {
             "name": "organs",

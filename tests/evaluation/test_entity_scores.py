@@ -1,4 +1,4 @@
-"""Scores of entities against seqeval, scikit-learn and an independent count."""
+"""Scores of entities compared with seqeval, scikit-learn and an independent count."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def flat(draw: st.DrawFn) -> list[Entity]:
 
 
 def f1(truth: list[set[object]], decided: list[set[object]]) -> float:
-    """By counting, one at a time."""
+    """Count one entity at a time."""
     counts = Counter[str]()
     for true, found in zip(truth, decided, strict=True):
         for one in true | found:
@@ -57,7 +57,7 @@ def only(labels: Sequence[str], entities: list[Entity]) -> list[Entity]:
 def test_nested_and_discontinuous_entities_agree_with_an_independent_count(
     documents: list[tuple[list[Entity], list[Entity]]], number: int
 ) -> None:
-    """Also where a task has a single label."""
+    """Also for a task with a single label."""
     labels = LABELS[:number]
     truth, decided = [only(labels, one) for one, _ in documents], [only(labels, other) for _, other in documents]
     scores = entity_scores(truth, decided, labels, is_flat=False)

@@ -23,7 +23,7 @@ from tests.evaluation.conftest import make_multilabel_task, make_task
 
 
 class StoppedAt(Attempt):
-    """Asks to stop once `step` updates are done."""
+    """Asks to stop after `step` updates."""
 
     def __init__(self, step: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class StoppedAt(Attempt):
 def evaluate(
     task: Task, files: Path, model: Path, work_dir: Path, seed: int = 42, attempt: Attempt | None = None
 ) -> dict[str, Any]:
-    """The result, without the one figure that no two runs share."""
+    """Return the result without its only figure that differs between runs."""
     work_dir.mkdir(exist_ok=True)
     evaluation = evaluators.evaluate(task, [files], model, seed, work_dir, attempt or Attempt())
     return {key: value for key, value in evaluation.result.items() if key != "elapsed_s"} | {
@@ -147,7 +147,7 @@ def test_the_head_can_have_its_own_learning_rate_and_only_matrices_decay(model_f
 
 
 def test_positives_are_weighted_by_their_rarity() -> None:
-    """A label without positives, and one without negatives, as if it had one."""
+    """A label without positives or negatives is weighted as if it had one."""
     truth = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]])
     loss = build_loss(make_multilabel_task(), truth)
     assert isinstance(loss, nn.BCEWithLogitsLoss)

@@ -1,4 +1,4 @@
-"""What is saved of a fine-tuning comes back as it was."""
+"""The saved state of a fine-tuning."""
 
 from __future__ import annotations
 

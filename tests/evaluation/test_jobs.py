@@ -41,7 +41,7 @@ def plan(task_file: Path) -> Plan:
 
 
 def context(stage: Stage, inputs: dict[str, Path], folder: Path) -> StageContext[Any]:
-    """As the harness makes it: the stage has been to disk and back."""
+    """Return a context as the harness makes it, of a stage read back from disk."""
     work_dir, output_dir = folder / stage.id / "work", folder / stage.id / "output"
     work_dir.mkdir(parents=True)
     output_dir.mkdir()

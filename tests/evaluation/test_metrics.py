@@ -65,7 +65,7 @@ def matrix(sets: Iterable[set[str]]) -> Matrix:
 def test_multilabel_scores_equal_those_of_scikit_learn_and_of_a_count(
     documents: list[tuple[set[str], set[str]]],
 ) -> None:
-    """scikit-learn's by its own encoding of label sets; the count one label at a time."""
+    """scikit-learn encodes label sets in its own way; the count takes one label at a time."""
     truth, decided = zip(*documents, strict=True)
     encoder = MultiLabelBinarizer(classes=LABELS)
     encoded = encoder.fit_transform(truth), encoder.transform(decided)

@@ -1,4 +1,4 @@
-"""Joined and compiled, an encoder says and learns the same."""
+"""Packed and compiled, an encoder computes and learns the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Silent:
     stop_reason = None
 
     def progress(self, *_: object, **__: object) -> None:
-        """Nobody watches."""
+        """Report nothing."""
 
 
 def tuning(shape: ShapeName, folder: Path, mode: Mode) -> FineTuning:
@@ -44,7 +44,7 @@ def tuning(shape: ShapeName, folder: Path, mode: Mode) -> FineTuning:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Layers are compiled into graphs, which are counted and run as they are: no kernel is built."""
+    """Count the graphs into which layers are compiled, and run them as they are: no kernel is built."""
     graphs: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -110,7 +110,7 @@ def test_there_are_few_sizes_and_each_is_filled_up_by_at_most_an_eighth() -> Non
 
 @pytest.fixture
 def rerun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """In place of recorded kernels the functions that launch them, run again on the same tensors; their names."""
+    """Record the functions that launch kernels, and run them again on the same tensors; return their names."""
     names: list[str] = []
 
     def record(act: Act) -> Act:
@@ -127,7 +127,7 @@ def rerun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def graphed_and_not(shape: ShapeName, folder: Path) -> list[FineTuning]:
-    """After steps over documents of several lengths, each cut into parts whose gradients are added up."""
+    """Train on documents of several lengths, each cut into parts whose gradients are accumulated."""
     done = []
     for mode in (FUSED, GRAPHED):
         one = tuning(shape, folder, mode)

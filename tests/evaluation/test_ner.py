@@ -1,4 +1,4 @@
-"""Entities are learnt, found again in whole documents, and counted where they cannot be found."""
+"""Entities are learnt and found in whole documents, and those that cannot be found are counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.layouts import ORGANS, texts
 
 @pytest.fixture(scope="module")
 def spans_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """90 documents of two lines; every organ is an entity, and so is the first line from it to its end."""
+    """90 documents of two lines; every organ is an entity, as is the text from it to the end of the first line."""
     rows = []
     for number, (text, named) in enumerate(texts(90, 3)):
         entities: list[dict[str, Any]] = [

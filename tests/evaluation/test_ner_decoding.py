@@ -14,7 +14,7 @@ LOGITS = st.floats(-4, 4, width=32)
 
 
 def is_legal(tags: tuple[int, ...]) -> bool:
-    """Every further word follows a word of its entity."""
+    """Whether every continuing word follows a word of its entity."""
     return all(tag == 0 or tag % 2 or before in (tag - 1, tag) for before, tag in zip((0, *tags), tags, strict=False))
 
 

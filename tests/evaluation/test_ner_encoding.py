@@ -1,4 +1,4 @@
-"""Entities as targets of windows: what a perfect model could find, and that all else is counted."""
+"""Entities as targets of windows: those that a perfect model can find, and the count of all others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = ("ANAT", "DISO")
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """With entities anywhere: nested, crossing, repeated, discontinuous, inside words and over the ends of windows."""
+    """Draw documents with entities anywhere: nested, crossing, repeated, discontinuous, in words and across windows."""
     text = " ".join(draw(st.lists(st.sampled_from(WORDS), max_size=40)))
     places = st.integers(0, len(text))
     ends = st.lists(places, min_size=2, max_size=4, unique=True).map(sorted) if len(text) > 4 else st.nothing()
@@ -50,7 +50,7 @@ def test_every_entity_is_either_a_target_or_counted(
 
 
 def put_together(encoded: EncodedEntities, document: int, labels: list[str]) -> set[tuple[str, int, int]]:
-    """What a model that finds every target would say of a document."""
+    """Return the entities that a model which finds every target would predict in a document."""
     return {
         (labels[label], window.places[first][0], window.places[last][1])
         for window, targets in zip(encoded.windows, encoded.targets, strict=True)

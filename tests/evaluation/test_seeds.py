@@ -1,4 +1,4 @@
-"""Seeds of one task in one process: read once, written as they end, not done again."""
+"""Seeds of one task in one process: data read once, results written as seeds end, none repeated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SEEDS = (42, 43, 44)
 
 
 class Killed(BaseException):
-    """Nothing in the job catches it."""
+    """Not caught by any code of the job."""
 
 
 def planned(root: Path) -> tuple[ExportStage, list[EvaluateStage]]:

@@ -1,4 +1,4 @@
-"""Words, and windows that hold each of them once."""
+"""Words, and windows that contain each of them once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could be removed from a workspace, and what must stay."""
+"""What can be removed from a workspace, and what must stay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INPUTS: Mapping[str, Sequence[str]] = {
     "pretrain-old": ("prepare-old",),
     "prepare-old": (),
 }
-"""One chain as last planned, and what an earlier plan of it left."""
+"""The last planned chain, and stages of an earlier plan of it."""
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_pinned_stage_with_unknown_inputs_keeps_everything(workspace: Workspac
 
 @st.composite
 def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
-    """Stage -> its inputs, each among the stages before it."""
+    """Return stage -> its inputs, which precede it."""
     graph: dict[str, tuple[str, ...]] = {}
     for number in range(draw(st.integers(1, 14))):
         names = list(graph)
@@ -150,7 +150,7 @@ def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
 
 
 def ancestors(graph: Mapping[str, Sequence[str]], stage: str) -> set[str]:
-    """The definition, step by step: an input, or an input of one."""
+    """By definition, step by step: an input, or an input of one."""
     return {stage}.union(*(ancestors(graph, one) for one in graph[stage]))
 
 

@@ -1,4 +1,4 @@
-"""What a folder takes of the disk is what `du` says."""
+"""The size of a folder on disk equals that of `du`."""
 
 from __future__ import annotations
 

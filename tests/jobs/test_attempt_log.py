@@ -1,4 +1,4 @@
-"""What a stage logs while all goes well."""
+"""The log of a stage without problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeds that share a GPU or cores: how many processes, which share each gets, and what their ends mean."""
+"""Seeds that share a GPU or cores: the number of processes, the share of each, and their joint exit code."""
 
 from __future__ import annotations
 

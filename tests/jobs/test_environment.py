@@ -26,7 +26,7 @@ HERE = expected_environment(cuda=False)
 
 
 def planned(cuda: bool = False, python: str | None = None, **packages: str | None) -> dict[str, Any]:
-    """This environment as a submission records it, with some differences."""
+    """Return this environment as a submission records it, with some differences."""
     return {"python": python or HERE["python"], "packages": HERE["packages"] | packages, "cuda": cuda}
 
 

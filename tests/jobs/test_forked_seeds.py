@@ -1,4 +1,4 @@
-"""Processes that continue from what the job has read."""
+"""Forked processes that share the data read by the job."""
 
 from __future__ import annotations
 

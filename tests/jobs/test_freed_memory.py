@@ -1,4 +1,4 @@
-"""Memory that is allocated and freed repeatedly stays with the process."""
+"""Memory that is freed and allocated repeatedly stays with the process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(*, kept: bool) -> int:
-    """Number of pages that the kernel had to clear."""
+    """Return the number of pages that the kernel had to clear."""
     code = FAULTS.format(kept=kept)
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 

@@ -357,7 +357,7 @@ def test_a_disk_that_stays_full_ends_the_attempt_and_never_the_stage(
 def test_once_the_output_exists_nothing_makes_the_stage_fail(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
-    """As if another node held a checkpoint open: EBUSY for what is removed after the rename."""
+    """Removals after the rename fail with EBUSY, as if another node held a checkpoint open."""
     real = getattr(os, function)
 
     def busy(*arguments: Any, **options: Any) -> Any:
@@ -433,7 +433,7 @@ def test_an_output_without_its_manifest_is_replaced_by_a_complete_one(
 
 
 def test_a_log_on_a_full_disk_loses_lines_and_no_exit_code(workspace: Workspace) -> None:
-    """The job cannot print that this stage does not exist, but its exit code still says so."""
+    """The job cannot log that this stage does not exist, but its exit code still shows it."""
     command = [sys.executable, "-um", "detour.jobs", "--workspace", str(workspace.root), "prepare-0000"]
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(command, cwd=ROOT, stdout=full, stderr=full, check=False)

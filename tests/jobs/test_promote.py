@@ -59,13 +59,13 @@ MODEL = {
 PREPARE = prepare_stage()
 PRETRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
 OTHER = pretrain_stage("clm", {"corpus": PREPARE.id}, seed=18)
-"""Another chain's stage."""
+"""A stage of another chain."""
 HELD = {"first": 0, "last": 0, "embeddings": True}
 
 Saved = dict[str, Any]
 """A training state as a dict, to be damaged."""
 WEIGHT = "head.dense.weight"
-"""A weight that every case may damage."""
+"""A weight that every case can damage."""
 TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
 
 
@@ -197,7 +197,7 @@ def cast(dtype: torch.dtype, *names: str) -> Callable[[Saved], None]:
 
 
 def weight(value: Any) -> Callable[[Saved], None]:
-    """Replace a weight by `value`, or by what it returns for the present one."""
+    """Replace a weight by `value`, or by what it returns for the present weight."""
 
     def change(saved: Saved) -> None:
         saved["model"][WEIGHT] = value(saved["model"][WEIGHT]) if callable(value) else value
@@ -411,7 +411,7 @@ def test_a_bad_file_is_refused_for_good(attempts: Attempts, damage: Callable[[Pa
 
 
 def manifest_of(folder: Path, **changed: Any) -> None:
-    """Write a manifest that is consistent in itself, whatever it says."""
+    """Write a consistent manifest of any content."""
     empty = folder.parent / "empty"
     empty.mkdir()
     made = write_manifest(empty, {"stage": PRETRAIN.to_json()})

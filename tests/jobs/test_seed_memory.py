@@ -1,4 +1,4 @@
-"""How many fine-tunings fit in a machine without a GPU at once."""
+"""How many fine-tunings fit into the memory of a machine without a GPU."""
 
 from __future__ import annotations
 

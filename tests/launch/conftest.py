@@ -21,7 +21,7 @@ ALLOCATION = {
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the small quickstart has run to its end, from a shell inside an allocation.
+    """A workspace in which the small quickstart was run from a shell inside an allocation.
 
     Tests that use it are in the xdist group `chain`.
     """

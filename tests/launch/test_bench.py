@@ -1,4 +1,4 @@
-"""`detour bench` as a person calls it."""
+"""`detour bench` as a user calls it."""
 
 from __future__ import annotations
 

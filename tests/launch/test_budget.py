@@ -22,7 +22,7 @@ HOURS = 6.0
 
 
 def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: str | None = None) -> None:
-    """What a submission and its job leave: 24 GPU-h if it ended."""
+    """Record a submission and its job: 24 GPU-h if it ended."""
     over = ["abc"] if why else []
     event = BudgetReserved(
         submission=stage, facts=FACTS, stages=[{"ids": [stage], "amounts": {"gpu_hours": 30.0}}], over=over, why=why
@@ -34,7 +34,7 @@ def train(past: Past, stage: str, start_s: float, *, ended: bool = True, why: st
 
 @pytest.fixture
 def past(workspace: Workspace) -> Workspace:
-    """Sixty days with one training a day; one more has been submitted and has not ended."""
+    """Sixty days with one training a day; another one was submitted and has not ended."""
     written, now_s = Past(workspace), time.time()
     for day in range(60):
         why = "a reason\x1b[2J" if day == 30 else None

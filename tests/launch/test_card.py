@@ -1,4 +1,4 @@
-"""`detour card` as a person calls it."""
+"""`detour card` as a user calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command's frame: its list of verbs is true, an error is one message, and it starts without heavy imports."""
+"""The frame of the command: its list of verbs, messages of errors, and a start without heavy imports."""
 
 from __future__ import annotations
 

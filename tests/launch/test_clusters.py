@@ -1,4 +1,4 @@
-"""`detour clusters` as a person calls it."""
+"""`detour clusters` as a user calls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHIPPED = config_roots()[-1] / "clusters"
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A person's folder with their own profiles, one of them broken."""
+    """A user's folder of profiles, one of them broken."""
     folder = tmp_path / "configs" / "clusters"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text(

@@ -1,4 +1,4 @@
-"""`detour compare` as a person calls it."""
+"""`detour compare` as a user calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion, as requested by real shells."""
+"""Completion, requested by real shells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour doctor` without a site to ask: this environment, and its findings about a silent site."""
+"""`detour doctor` without a site: this environment, and findings about a site that does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour energy` as a person calls it."""
+"""`detour energy` as a user calls it."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) 
 def test_the_card_convention_gives_the_published_figures_next_to_the_other_methods(
     tmp_path: Path, gpu_hours: int, kg: float
 ) -> None:
-    """Four H100 for a quarter of the hours each, according to sacct."""
+    """sacct shows four H100 for a quarter of the hours each."""
     workspace = make_workspace(tmp_path)
     attempt = start(workspace, CHAIN[1], job="7", cluster="jean-zay", gpus=4, cpus=96)
     end(attempt)

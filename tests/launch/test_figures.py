@@ -1,4 +1,4 @@
-"""One training's hours, computed by hand in docs/accounting.md, and the same in every place that shows them."""
+"""The hours of one training, computed by hand in docs/accounting.md, in every place that shows them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def at_s(clock: str) -> float:
 
 
 def live_through(past: Past, stage: str) -> None:
-    """The page's table of runs, as in sacct and the journal."""
+    """Record the runs of the page's table, in sacct and the journal."""
     attempts = 0
     for start, end, state, words in RUN.findall(PAGE):
         run = {"source": "sacct", "start_s": at_s(start), "elapsed_s": at_s(end) - at_s(start), "state": state}

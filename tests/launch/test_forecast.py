@@ -1,4 +1,4 @@
-"""`detour forecast` as a person calls it."""
+"""`detour forecast` as a user calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of a newer version in the ledger: every verb that reads it works, and reports what it left out."""
+"""Events of a newer version in the ledger: every verb works, and reports what it left out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT_OUT = "events in the ledger were left out"
 
 @pytest.fixture
 def workspace(workspace: Workspace) -> Workspace:
-    """A workspace whose ledger has every kind of event with a payload that this version does not expect."""
+    """A workspace whose ledger has every kind of event with an unexpected payload."""
     past = Past(workspace)
     for kind in WRITTEN_BEFORE:
         data = {name: {"since": "schema 2"} for name in WRITTEN_BEFORE[kind]}

@@ -1,4 +1,4 @@
-"""`detour gc`, `detour pin` and `detour unpin` as a person calls them."""
+"""`detour gc`, `detour pin` and `detour unpin` as a user calls them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour init` as a person calls it."""
+"""`detour init` as a user calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every verb on a chain, a sweep, a stage and a pattern, called in turn as by a person, on a fake Slurm."""
+"""Every verb on a chain, a sweep, a stage and a pattern, called in turn as by a user, on a fake Slurm."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG = "step 1 of 8"
 
 
 def plan_of(number: int) -> Plan:
-    """Chains that share everything before their second phase."""
+    """Return chains that share everything before their second phase."""
     recipe, *overrides = RECIPE
     changes = (f"name={SWEEP}-{number}", f"phases.mlm.tokens={8 * number}k")
     (plan,) = detour.plan(Path(recipe), *overrides, *changes).plans
@@ -43,7 +43,7 @@ def plans() -> list[Plan]:
 
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """The Slurm that all code talks to."""
+    """The Slurm that all code calls."""
     fake = FakeSlurm(user=user_name())
     monkeypatch.setattr(SubprocessRunner, "__call__", lambda _, command, timeout_s: fake(command, timeout_s))
     for room in ("control", "submission"):
@@ -53,7 +53,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 @pytest.fixture
 def workspace(tmp_path: Path, slurm: FakeSlurm, plans: list[Plan]) -> Workspace:
-    """Both chains in the queue; a stage of the first has begun, and was requeued."""
+    """Both chains are in the queue; a stage of the first has begun and was requeued."""
     made = Workspace(tmp_path / "workspace")
     for plan in plans:
         order = make_order(made, plan.chain, [plan], load_cluster("jean-zay"), JobOptions(), SWEEP)
@@ -70,14 +70,14 @@ def own_stage(plans: list[Plan]) -> Stage:
 
 
 def call(workspace: Workspace, verb: str, *arguments: str, code: int = 0) -> str:
-    """What it prints, to either stream. Another exit code fails the test, with the exception."""
+    """Return the output on both streams. Another exit code fails the test, with the exception."""
     result = CliRunner().invoke(verbs, [verb, *arguments, "-w", str(workspace.root)])
     assert result.exit_code == code, f"{verb} {arguments}: {result.exception!r}\n{result.output}"
     return result.output
 
 
 def stages_of(jobs: Iterable[FakeJob]) -> set[str]:
-    """All stages except evaluations, of which a job may have several."""
+    """Return all stages except evaluations, several of which may share a job."""
     return {job.tag.unit for job in jobs if job.tag and not job.tag.unit.startswith("evaluate")}
 
 

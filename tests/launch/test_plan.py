@@ -1,4 +1,4 @@
-"""`detour plan`, for a recipe and for sweeps of any size: what it prints, and that it fits the page."""
+"""`detour plan` for a recipe and for sweeps of any size: its text, and that it fits the page."""
 
 from __future__ import annotations
 

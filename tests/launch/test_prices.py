@@ -1,4 +1,4 @@
-"""`detour prices`: estimates compared with actual times, and how the next plan learns from them."""
+"""`detour prices`: estimates compared with actual times, and how the next plan uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers without click are those that click would have given."""
+"""Answers without click equal those of click."""
 
 from __future__ import annotations
 

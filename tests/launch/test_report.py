@@ -1,4 +1,4 @@
-"""`detour report` as a person calls it."""
+"""`detour report` as a user calls it."""
 
 from __future__ import annotations
 

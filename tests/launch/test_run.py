@@ -1,4 +1,4 @@
-"""A whole chain on this machine, by the command that people type: once, again, and with a twin."""
+"""A whole chain on this machine, by `detour run`: once, again, and with a twin."""
 
 from __future__ import annotations
 

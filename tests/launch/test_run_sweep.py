@@ -1,4 +1,4 @@
-"""A sweep on this machine: what chains share is computed once, and what is done stays done."""
+"""A sweep on this machine: shared stages are computed once, and finished ones not again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detour usage` as a person calls it."""
+"""`detour usage` as a user calls it."""
 
 from __future__ import annotations
 

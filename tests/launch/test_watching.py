@@ -1,7 +1,4 @@
-"""`show`, `logs`, `wait`, `list` and the filters of `status`, called as by a person.
-
-On a chain, a sweep, a stage and a pattern; no text of others controls the terminal in any of them.
-"""
+"""`show`, `logs`, `wait`, `list` and the filters of `status`, as a user calls them."""
 
 from __future__ import annotations
 

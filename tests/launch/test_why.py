@@ -1,4 +1,4 @@
-"""`detour why` as a person calls it."""
+"""`detour why` as a user calls it."""
 
 from __future__ import annotations
 

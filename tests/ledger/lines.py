@@ -1,4 +1,4 @@
-"""Reading journals in the simplest way, to check what was written without the code under test and without a cache."""
+"""The simplest way to read journals, to check them without the code under test and without a cache."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def all_records(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def load_state(workspace: Workspace) -> tuple[State, LedgerReader]:
-    """The present state, folded from the start, and the reader that keeps it up to date."""
+    """Return the present state, folded from the start, and the reader that keeps it up to date."""
     state, reader = State(), LedgerReader(workspace)
     refresh(state, reader)
     return state, reader

@@ -208,7 +208,7 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
-    """JSON values of a field's type."""
+    """Draw JSON values of a field's type."""
     if annotation is Any:
         return JSON
     if annotation is str:
@@ -239,7 +239,7 @@ def hints_of(annotated: type) -> dict[str, Any]:
 
 
 def payloads(kind: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Payloads with and without the fields that may be missing."""
+    """Draw payloads with and without the fields that can be missing."""
     event = KINDS[kind]
     hints = {name: hint for name, hint in hints_of(event).items() if name not in get_type_hints(Event)}
     required = {name: values(hint) for name, hint in hints.items() if not hasattr(event, name)}
@@ -249,7 +249,7 @@ def payloads(kind: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def hostile_records(draw: st.DrawFn) -> object:
-    """A record of some kind with an error in its payload, in the fields around it, or in its whole form."""
+    """Draw a record of some kind with an error in its payload, in the fields around it, or in its whole form."""
     kind = draw(st.sampled_from(sorted(KINDS)))
     data = draw(payloads(kind))
     for name in draw(st.lists(st.sampled_from(sorted({*data, "further"})), max_size=2)):

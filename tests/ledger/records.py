@@ -57,7 +57,7 @@ def _data(kind: str, value: int) -> dict[str, Any]:
 
 @st.composite
 def journals(draw: st.DrawFn) -> list[list[Entry[Any]]]:
-    """Some writers, each with its records in order; clocks may jump, and writers share attempts and stages."""
+    """Draw some writers, each with its records in order; clocks may jump, and writers share attempts and stages."""
     written = []
     for number in range(draw(st.integers(1, 4))):
         records = []

@@ -1,4 +1,4 @@
-"""Runs by the scheduler's accounts, divided into what each attempt held."""
+"""Runs in the scheduler's accounts, divided between attempts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_attempt_of_another_job_with_a_recycled_id_gets_no_part() -> None:
 
 
 def test_of_a_suspended_run_only_the_time_on_nodes_is_divided() -> None:
-    """Suspended for one of two hours, so the second stage began long after the time on nodes alone would have ended."""
+    """It was suspended for one of two hours, so the second stage began later than the time on nodes suggests."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
     assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 2700), (2700, 3600)]
 

@@ -52,7 +52,7 @@ def write(workspace: Workspace, name: str, number: int = 1) -> None:
 
 
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files whose content is read from now on."""
+    """Return the files whose content is read from now on."""
     noted: list[str] = []
     real = LedgerReader._read_file
 

@@ -26,7 +26,7 @@ def make_old(path: Path, age_s: float) -> None:
 
 
 def claim_elsewhere(workspace: Workspace, age_s: float) -> Path:
-    """A claim of a process on another machine, `age_s` old."""
+    """Create a claim of a process on another machine, `age_s` old."""
     claim(workspace, NAME, "alice's submit")
     path = workspace.claims / f"{NAME}.json"
     data = orjson.loads(path.read_bytes())

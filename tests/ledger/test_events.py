@@ -46,7 +46,7 @@ TABLE = REPOSITORY / "src/detour/ledger/events.py"
 
 @cache
 def sources() -> tuple[tuple[Path, ast.Module], ...]:
-    """All modules except the table."""
+    """Return all modules except the table."""
     paths = [path for folder in ("src", "launch", "jobs") for path in (REPOSITORY / folder).rglob("*.py")]
     return tuple((path, ast.parse(path.read_text())) for path in paths if path != TABLE)
 
@@ -224,7 +224,7 @@ SITE = Site("here")
 
 
 def everything_that_reads(entries: list[Entry[Any]]) -> None:
-    """All folds of the ledger, and what people are shown from them."""
+    """Run all folds of the ledger, and what users are shown of them."""
     state = State()
     state.add(entries)
     for stage in state.stages.values():

@@ -48,7 +48,7 @@ def test_a_new_workspace_is_private(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("link", ["stages", "stages/prepare-0", "stages/prepare-0/work"])
 def test_no_folder_is_created_or_used_through_a_link(tmp_path: Path, link: str) -> None:
-    """Otherwise a member's job would write and delete, with that member's rights, wherever another member wants."""
+    """Otherwise one member's job would write and delete, with its user's rights, wherever another member wants."""
     root, elsewhere = tmp_path / "workspace", tmp_path / "a victim's"
     elsewhere.mkdir()
     (root / link).parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A history that was kept is that of the journals, whatever became of them and of the cache."""
+"""A cached history equals that of the journals, whatever happens to them and to the cache."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ STAGES = ("pretrain-1", "pretrain-2")
 
 @pytest.fixture(autouse=True)
 def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder; there, anything is worth keeping."""
+    """The node's temporary folder; any history is worth caching there."""
     monkeypatch.setattr(cache, "HISTORY_WORTH_KEEPING", 1)
     return node_folder
 
 
 @pytest.fixture
 def kept(workspace: Workspace) -> Workspace:
-    """With a history that was asked for."""
+    """A workspace with a cached history."""
     write(workspace, "one")
     write(workspace, "two")
     assert len(cache.history(workspace, KINDS, STAGES)) == 8
@@ -53,7 +53,7 @@ def journals(workspace: Workspace) -> list[Path]:
 
 
 def rewrite(workspace: Workspace) -> None:
-    """The first journal, with another content of the same length."""
+    """Replace the first journal by other content of the same length."""
     first, second = journals(workspace)
     first.write_bytes(second.read_bytes())
 

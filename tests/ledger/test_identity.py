@@ -24,7 +24,7 @@ def made(root: Path) -> Path:
 
 
 def by_path(root: Path) -> str:
-    """As in commit a411181."""
+    """The id as of commit a411181."""
     return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
 
 

@@ -398,7 +398,7 @@ journal.close()
 
 
 def fill(root: Path, node: Path, limit: int) -> str:
-    """Run the script above with each of its files limited to `limit` bytes; returns its output."""
+    """Run the script above with each of its files limited to `limit` bytes; return its output."""
     ran = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(root)],
         env={**os.environ, "TMPDIR": str(node)},

@@ -37,7 +37,7 @@ def read_all(reader: LedgerReader) -> list[Entry[Any]]:
 
 
 def lost_and_counted(content: bytes) -> tuple[set[int], int]:
-    """Sequence numbers that cannot be read from damaged content, and the amount of damage counted."""
+    """Return sequence numbers that cannot be read from damaged content, and the amount of damage counted."""
     parsed = parse(content)
     values = decode(parsed.payloads)
     found = [entry for value in values if (entry := entry_of(value)) is not None]
@@ -51,7 +51,7 @@ def lost_and_counted(content: bytes) -> tuple[set[int], int]:
 
 
 def touched(start: int, end: int) -> set[int]:
-    """Records that own a byte of [start, end)."""
+    """Return the records that own a byte of [start, end)."""
     return {n for n, line in enumerate(LINES) if STARTS[n] < end and start < STARTS[n] + len(line)}
 
 

@@ -1,4 +1,4 @@
-"""The scores that the folded ledger keeps are those behind the displayed score."""
+"""The folded ledger keeps the scores that the status summarizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detour.ledger.state import SCORED, State
 
 JOBS = 3 * SCORED
 FORECASTS = 5
-"""Forecasts of each job: a job that waits long gets new ones."""
+"""Forecasts of each job; a job that waits for long gets new ones."""
 
 
 def score(job: int, made_s: float, of: str = "start") -> ForecastScored:

@@ -1,4 +1,4 @@
-"""Markers decide what is done, so anything that only looks like one, or cannot be read, decides nothing."""
+"""Markers decide what is done; a file that only looks like one, or cannot be read, decides nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_blanks_quotes_percent_signs_and_backslashes_are_allowed() -> None:
 
 
 def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise `DETOUR_WORKSPACE=$UNSET` would fill the folder in which a command happens to run."""
+    """Otherwise `DETOUR_WORKSPACE=$UNSET` would fill the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETOUR_WORKSPACE", "")
     assert Workspace.find().root == tmp_path / "workspace"

@@ -11,7 +11,7 @@ from tests.cards.made_up import run_chain, stages
 
 
 def planned(workspace: Workspace, name: str, of_chain: list[Stage]) -> str:
-    """Id of the chain's export."""
+    """Return the id of the chain's export."""
     for stage in of_chain:
         write_stage(workspace, stage)
     with command_journal(workspace) as journal:
@@ -20,7 +20,7 @@ def planned(workspace: Workspace, name: str, of_chain: list[Stage]) -> str:
 
 
 def two_versions(workspace: Workspace) -> tuple[str, str]:
-    """Ids of the two exports, the older first; the second is what the recipe makes now."""
+    """Return the ids of the two exports, the older first; the second is that of the present recipe."""
     run_chain(workspace, "base", "masked", gain=-2.0)
     first = planned(workspace, "base", stages("masked"))
     run_chain(workspace, "base", "causal")

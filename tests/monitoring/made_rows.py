@@ -1,4 +1,4 @@
-"""Rows of the read model for tests that need only a few of their figures."""
+"""Rows of the read model, for tests that need only a few of their figures."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def look(workspace: Workspace) -> Status:
 
 
 def stages_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the stages whose rows are computed from now on."""
+    """Return the ids of the stages whose rows are computed from now on."""
     noted: list[str] = []
     real = Monitor._stage
 
@@ -83,7 +83,7 @@ def cache_file(node: Path) -> Path:
 
 
 def afresh(workspace: Workspace, node: Path) -> Status:
-    """The status without any cache."""
+    """Return the status without any cache."""
     for path in node.glob("detour-cache-*/*"):
         path.unlink()
     return look(workspace)
@@ -132,7 +132,7 @@ def move_site(workspace: Workspace) -> None:
 
 
 def share_gpu(workspace: Workspace) -> None:
-    """Energy of the training's GPU, as another stage's sampler saw it at the same time."""
+    """Record energy of the training's GPU as another stage's sampler saw it at the same time."""
     journal = Journal.open(workspace, "other")
     journal.append(reading("GPU-1", BEGAN_S), stage="pretrain-other", job="8", attempt=1)
     journal.close()

@@ -1,4 +1,4 @@
-"""When a chain ends: what is left along the longest path."""
+"""When a chain ends: its longest remaining path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that waits for room on a full disk is alive by its claim; status and why report the same about it."""
+"""A job that waits for space on a full disk is alive by its claim; status and why report the same about it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def prepare_row(workspace: Workspace, now_s: float) -> StageRow:
 
 
 def make_silent(workspace: Workspace) -> float:
-    """A time at which the attempt has been silent for long, and has just refreshed its claim."""
+    """Return a time at which the attempt has been silent for long, and has just refreshed its claim."""
     start(workspace, PREPARE)
     claim(workspace, PREPARE.id, "job 7")
     now_s = time.time() + WAITED_S

@@ -1,4 +1,4 @@
-"""What Slurm reports about open jobs, through a scripted runner that counts its questions."""
+"""What Slurm reports about open jobs, through a scripted runner that counts its calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.scheduler.fake_slurm import table
 
 
 class Site:
-    """squeue and sacct with the answers that a test gives them."""
+    """squeue and sacct with the answers of a test."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.tag = str(Tag(workspace_id(workspace.root), "unit", 1, "s"))
@@ -61,7 +61,7 @@ def seen(row: StageRow) -> list[SeenJob]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Three stages submitted as jobs 7, 8 (with its spare segment 9) and 10; the site may be asked every minute."""
+    """Three stages submitted as jobs 7, 8 (with its spare segment 9) and 10; the poll interval is a minute."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = make_workspace(tmp_path, poll_s=60.0)
     with Journal.open(made, "command-1") as journal:
@@ -198,7 +198,7 @@ def test_if_one_job_has_the_tag_another_without_it_is_not_ours(workspace: Worksp
 
 
 def test_the_poll_interval_is_that_of_the_queried_chains(workspace: Workspace) -> None:
-    """Even if only another chain is shown, of a site that may be asked more often and has no open job."""
+    """Even if only another chain is shown, of a site with a shorter interval and no open job."""
     plan = json.loads((workspace.chain("base") / "plan.json").read_bytes())
     workspace.chain("other").mkdir()
     (workspace.chain("other") / "plan.json").write_text(

@@ -1,4 +1,4 @@
-"""While something is down, full or read-only, what is known is shown with its age, and what is missing is reported."""
+"""While a service is down or a disk full, status shows what is known with its age, and reports what is missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def workspace(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace on the small disk, as is the node's folder for caches."""
+    """A workspace on the small disk, which also has the node's folder for caches."""
     monkeypatch.setenv("TMPDIR", str(disk.folder))
     made = make_workspace(disk.folder)
     end(start(made, PREPARE, job="7"))

@@ -1,4 +1,4 @@
-"""`detour status --json` prints what its schema describes, and nothing else."""
+"""`detour status --json` prints exactly what its schema describes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_works
 
 @pytest.fixture(scope="module")
 def status(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Every branch of the model: attempts, jobs known to Slurm, energy, a sweep and a project."""
+    """A status with every part of the model: attempts, jobs known to Slurm, energy, a sweep and a project."""
     workspace = make_workspace(tmp_path_factory.mktemp("schema"), sweep="s", project="p")
     end(start(workspace, PREPARE, job="7"))
     mark_done(workspace, PREPARE)

@@ -1,4 +1,4 @@
-"""Words, reasons and next steps for every state of a stage."""
+"""State, reason and next step of every stage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def seen(job: str, word: str, reason: str = "", **more: Any) -> SeenJob:
 
 
 def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str = "pretrain") -> Judged:
-    """A stage whose job 7 wrote these events, the last one `silent_s` ago; job 8 is its next segment."""
+    """Return the row of a stage whose job 7 wrote these events, the last `silent_s` ago; job 8 is its next segment."""
     state, at_s = State(), NOW_S - silent_s
     state.add([Entry(0, "w", at_s, at_s, JournalOpened(**ELSEWHERE._asdict()))])
     for sequence, event in enumerate([StageSubmitted(), *events], start=1):

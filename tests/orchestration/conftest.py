@@ -10,7 +10,7 @@ from tests.scheduler.fake_slurm import FakeSlurm
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """The Slurm that `submit` talks to."""
+    """The Slurm that `submit` calls."""
     slurm = FakeSlurm(user=user_name())
     monkeypatch.setattr(submit_module, "Slurm", lambda **_: Slurm(slurm))
     return slurm

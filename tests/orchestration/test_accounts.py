@@ -1,4 +1,4 @@
-"""sacct's rows of our own jobs in the ledger: asked once, stored for good, and the same in every figure."""
+"""Rows of sacct about our own jobs in the ledger: queried once, stored for good, and equal in every figure."""
 
 from __future__ import annotations
 

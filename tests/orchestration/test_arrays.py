@@ -1,4 +1,4 @@
-"""Work laid out in arrays: everything once, nothing before what it waits for, chains separate."""
+"""Work laid out in arrays: every stage once, none before what it waits for, chains independent."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_stage_comes_once_and_after_those_it_waits_for(plan: list[Work]) -
 
 @given(plans())
 def test_no_task_waits_for_more_than_it_must(plan: list[Work]) -> None:
-    """In every lane, either all tasks wait for the same stages, or each waits only for tasks with its own number."""
+    """In every array, either all tasks wait for the same stages, or each waits only for tasks with its own number."""
     laid = lanes(plan)
     place = {
         stage: (number, task)

@@ -1,4 +1,4 @@
-"""What a command writes into the workspace for jobs and readers."""
+"""Files that a command writes into the workspace for jobs and readers."""
 
 from __future__ import annotations
 

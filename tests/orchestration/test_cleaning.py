@@ -1,4 +1,4 @@
-"""Removal from a workspace: what goes, what is skipped, and what a kill leaves."""
+"""Removal from a workspace: what is removed, what is skipped, and what a kill leaves."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_items_of_other_users_are_skipped_and_reported(workspace: Workspace) -> 
 
 
 def said_by_user(work: Callable[[], Cleaned]) -> str:
-    """What another user's process, a child of this one, reports."""
+    """Return the report of another user's process, a child of this one."""
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setgroups([])

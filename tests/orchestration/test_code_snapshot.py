@@ -1,4 +1,4 @@
-"""The code that jobs run is what it was at submission."""
+"""Jobs run the code as it was at submission."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_later_edits_do_not_change_a_snapshot(tmp_path: Path, checkout: Path) -> None:
-    """Run as a job would: from the folder of the submission, which is the checkout."""
+    """It runs as a job does: in the folder of the submission, which is the checkout."""
     workspace = Workspace(tmp_path / "w")
     (checkout / "jobs/__main__.py").write_text("import detour\n\nprint(1, detour.VALUE)\n")
     code = take_code_snapshot(workspace, checkout).folder

@@ -1,4 +1,4 @@
-"""Cancel, hold and release, on a fake Slurm: an order is done when the queue shows it; repeating it does the rest."""
+"""Cancel, hold and release on a fake Slurm: an order is done when the queue shows it; repeating it does the rest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLANNED = detour.plan(Path(RECIPE), *OVERRIDES)
 
 
 def silent(_: str) -> None:
-    """No one else submits."""
+    """Report no wait for another submission."""
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def cancel(workspace: Workspace) -> Controlled:
 
 
 def reserved(workspace: Workspace) -> set[str]:
-    """Stages that still hold a share of the budgets."""
+    """Return the stages that still hold a share of the budgets."""
     return {stage for made in Book(LedgerView(workspace)).reservations for stage in made.amounts.keys() - made.released}
 
 
@@ -212,7 +212,7 @@ SWEEP = "wide"
 
 
 def sweep_of(chains: int) -> list[Plan]:
-    """Chains that share corpus and first phase, as in a sweep over the second phase's tokens."""
+    """Return chains that share corpus and first phase, as in a sweep over the tokens of the second phase."""
 
     def inspect(entry: File | str) -> Content | None:
         return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
@@ -236,7 +236,7 @@ def units(fake: FakeSlurm) -> set[str]:
 
 
 def calls(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Verbs of Slurm that are called from now on."""
+    """Return the verbs of Slurm that are called from now on."""
     made: list[str] = []
 
     def run(command: Sequence[str], timeout_s: float) -> CommandResult:

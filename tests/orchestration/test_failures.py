@@ -1,4 +1,4 @@
-"""Earlier failures for good are reported before anything is sent: which chain, why, and what to do."""
+"""Earlier permanent failures are reported before anything is sent: which chain, why, and what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def finish(workspace: Workspace, stage: str) -> None:
 
 @pytest.fixture
 def promotion(workspace: Workspace) -> str:
-    """The promotion of phase 1, which two chains share; it failed, and one of the chains has been planned before."""
+    """The failed promotion of phase 1, which two chains share; one of them has been planned before."""
     data = planned(workspace)
     shared = next(stage for stage in data["stages"] if stage.startswith("promote") and data["uses"].get(stage) == 2)
     fail(workspace, shared)

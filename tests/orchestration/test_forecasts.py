@@ -213,7 +213,7 @@ def test_a_forecast_that_cannot_be_recorded_ends_no_submission(
 
 
 def test_rows_of_sacct_end_only_at_line_feeds(workspace: Workspace) -> None:
-    """A name may contain what Python treats as the end of a line."""
+    """A name may contain other characters that Python treats as line ends."""
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s, name="of\u2028two\x85lines\x0c")
     history = read_history(workspace, Slurm(slurm), now_s)

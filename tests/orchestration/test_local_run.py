@@ -28,7 +28,7 @@ from tests.support.stages import prepare_stage
 
 @dataclass
 class EndedJob:
-    """A job that has ended before anyone looks."""
+    """A job that has already ended."""
 
     id: str
     log: Path
@@ -39,7 +39,7 @@ class EndedJob:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """Ids of the stages whose jobs were started."""
+    """The ids of the stages whose jobs were started."""
     ids: list[str] = []
 
     def start(_root: Path, stages: list[str], *_: Any, **__: Any) -> EndedJob:

@@ -1,4 +1,4 @@
-"""A log is waited for, followed into later attempts, and left when its stage has ended."""
+"""A log is awaited, followed into later attempts, and left when its stage has ended."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_truncated_or_replaced_log_is_read_from_its_new_start(workspace: Workspace, in_place: bool) -> None:
-    """As by a site that truncates the output of requeued jobs, or a person's `mv`."""
+    """As on a site that truncates the output of requeued jobs, or after `mv`."""
     log_of(workspace).write_text("one\ntwo\nunfini")
     lines = followed(workspace, log_part(workspace, ["base"]), on_next=lambda part: None, sleep=lambda seconds: None)  # noqa: ARG005
     assert [next(lines), next(lines)] == ["one", "two"]

@@ -1,4 +1,4 @@
-"""The log of the requested attempt, for a job with several attempts, by rank, and while it grows."""
+"""The log of the requested attempt: for a job with several attempts, by rank, and while it grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accepting a refused checkpoint needs a reason, and is impossible if it is not the one planned."""
+"""Accepting a refused checkpoint needs a reason, and is impossible for another one than planned."""
 
 from __future__ import annotations
 

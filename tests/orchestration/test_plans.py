@@ -1,4 +1,4 @@
-"""What is refused before anything runs, because it would only fail hours later."""
+"""Mistakes that are refused before anything runs, because they would only show hours later."""
 
 from __future__ import annotations
 

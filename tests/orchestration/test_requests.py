@@ -38,7 +38,7 @@ def stages_of(recipes: Sequence[Recipe]) -> list[Stage]:
 
 
 def tiny(count: int, changes: Mapping[str, Any] | None = None) -> list[Stage]:
-    """Chains that differ in the training seed."""
+    """Return chains that differ in the training seed."""
     return stages_of(
         [make_recipe({"name": f"c{seed}", "seeds.training": seed, **(changes or {})}) for seed in range(count)]
     )
@@ -57,7 +57,7 @@ def requests_of(
 
 
 def sent_all(requests: Sequence[JobRequest]) -> Places:
-    """The jobs as if each had been accepted, with ids in their order."""
+    """Return the jobs as if each had been accepted, with ids in their order."""
     places, job_id = Places(), 100
     for request in requests:
         for segment in range(1, request.segments + 1):

@@ -1,4 +1,4 @@
-"""A retry: everything is checked before anything is changed, and damaged outputs are remade."""
+"""A retry: everything is checked before anything is changed, and damaged outputs are made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An order and its outcome, on a fake Slurm: a refused order leaves no visible trace."""
+"""An order and its outcome on a fake Slurm: a refused order leaves no visible trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What continues after a submit limit: the stored order, what it waits for, and when it stops."""
+"""Continuing after a submit limit: the stored order, what it waits for, and when it stops."""
 
 from __future__ import annotations
 

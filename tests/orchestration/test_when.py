@@ -1,4 +1,4 @@
-"""When to start, next to the expected start in the queue."""
+"""When to start, compared with the expected start in the queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY_S = 86_400.0
 
 
 def ask(workspace: Workspace, folder: Path, waits_s: float | None, monkeypatch: pytest.MonkeyPatch) -> StartTimes:
-    """Twelve days, each with a job of the plan's shape that waited this long, or no sacct at all."""
+    """Ask with a history of twelve days, one job of the plan's shape a day with this wait, or without sacct."""
     cluster, planned = load_cluster("jean-zay"), detour.plan("moderncamembert-bio-base")
     stages = list(planned.shared.stages.values())
     price = price_in(workspace, State(), stages, cluster, None)

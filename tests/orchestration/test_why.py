@@ -22,7 +22,7 @@ LIMITED = {"job": "7", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "submi
 
 
 class Site:
-    """Slurm's clients, with these jobs in the queue and in the accounts."""
+    """Clients of a Slurm with these jobs in the queue and in the accounts."""
 
     def __init__(self, queue: Sequence[dict[str, str]] = (), accounts: Sequence[dict[str, str]] | None = ()) -> None:
         self.queue, self.accounts = queue, accounts
@@ -134,7 +134,7 @@ def test_a_stage_cancelled_before_it_began_is_judged_by_the_accounts(workspace: 
 
 @pytest.mark.parametrize(("task", "raw"), [(0, "12"), (1, "9")])
 def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task: int, raw: str) -> None:
-    """Slurm gives the last task of an array the array's own number, with which the names of all its logs begin."""
+    """The last task of an array has the array's own number, with which the names of all its logs begin."""
     stage, past = stage_named(workspace, "evaluate"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed", job=f"9_{task}")
     past.write()

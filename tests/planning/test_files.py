@@ -1,4 +1,4 @@
-"""stage.json and plan.json, written and read back, and what is said of those that cannot be read."""
+"""stage.json and plan.json: written, read back, and messages about those that cannot be read."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_an_impossible_value_in_a_stage_is_named_in_one_line(workspace: Workspac
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Each container in it, with each of its keys."""
+    """Return each container in it with each of its keys."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield value, key

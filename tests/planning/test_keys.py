@@ -1,4 +1,4 @@
-"""Same key = same result: what changes a key, what does not, and how far a change reaches."""
+"""Equal keys mean equal results: what changes a key, what does not, and which stages a change affects."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ ITEMS = {"sources": "labels", "phases": "clm", "tasks": "chapter"}
 
 
 def leaves(model: type[BaseModel], path: str = "") -> set[str]:
-    """Every key that a person can write in a recipe, dotted."""
+    """Return every key that a recipe can have, dotted."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         inner = models_in(field.annotation)
@@ -213,7 +213,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def keys_of(path: str, value: Any) -> set[str]:
-    """The keys that a case changes: its own and those inside its value."""
+    """Return the keys that a case changes: its own and those inside its value."""
     if isinstance(value, list):
         return {path}.union(*(keys_of(path, item) for item in value))
     if isinstance(value, dict):
@@ -222,7 +222,7 @@ def keys_of(path: str, value: Any) -> set[str]:
 
 
 def test_every_key_of_a_recipe_is_in_these_tests() -> None:
-    """A new field must be put on one of the lists: does it determine a result or not?"""
+    """A new field must be added to one of the lists: does it affect the result or not?"""
     covered = TESTED_APART.union(*(keys_of(path, value) for path, value, _ in CASES))
     covered |= {path.rpartition(".")[0] for path in covered}
     known = {path.replace("phases.mlm", "phases.clm") for path in covered}
@@ -252,7 +252,7 @@ def test_a_local_model_is_identified_by_its_content_wherever_it_is() -> None:
 
 
 def test_keys_equal_those_of_earlier_versions_and_other_machines() -> None:
-    """If this fails on purpose, whatever people have computed will be computed again: say so in the commit."""
+    """A change here makes users compute their results again: state it in the commit and the changelog."""
     shown = {
         "prepare": "69b48c0c615c7a76",
         "pretrain clm": "26f7d79d61aedc56",

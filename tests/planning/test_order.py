@@ -1,4 +1,4 @@
-"""What can start, and what waits for a stage."""
+"""Which stages can start, and which wait for a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a word on the command line means: a chain, a sweep, a stage, a pattern; or the nearest name of what is there."""
+"""What a word on the command line means: a chain, a sweep, a stage or a pattern; suggestions otherwise."""
 
 from __future__ import annotations
 

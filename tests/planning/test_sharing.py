@@ -1,4 +1,4 @@
-"""Equal work is one stage, in whatever order and under whatever names the chains come."""
+"""Equal work is one stage, in any order and under any names of chains."""
 
 from __future__ import annotations
 

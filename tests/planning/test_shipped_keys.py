@@ -1,7 +1,7 @@
-"""The shipped recipes and sweeps keep their keys, or every workspace would have to train again.
+"""The shipped recipes and sweeps keep their keys; otherwise every workspace would have to train again.
 
 `shipped_keys.json` lists the ids of their stages up to the export, with edsnlp 0.23.0, whose texts the quickstart
-trains on. A change that is meant to change results changes the file too, and is named in the changelog.
+trains on. An intended change of results changes the file too, and is named in the changelog.
 """
 
 from __future__ import annotations

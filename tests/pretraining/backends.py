@@ -18,7 +18,7 @@ class Backend:
     name: str
     device: str
     half_precision: bool = False
-    """Computes in bf16 inside: compared with a coarser tolerance."""
+    """Whether it computes in bf16 inside, and so is compared with a larger tolerance."""
 
     def assert_close(self, actual: Tensor, expected: Tensor, atol: float = 2e-5, rtol: float = 1e-4) -> None:
         if self.half_precision:

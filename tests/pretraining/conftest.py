@@ -16,7 +16,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Models this small only lose by sharing cores with the tests that run beside."""
+    """Models this small only lose time by sharing cores with the tests that run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

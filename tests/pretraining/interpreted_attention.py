@@ -1,6 +1,7 @@
-"""Our Triton kernels, interpreted on the CPU, against exact attention: errors as a line of JSON for each window.
+"""Our Triton kernels, interpreted on the CPU, against exact attention: prints errors as a line of JSON for each window.
 
-A process of its own, since Triton decides at its import whether it interprets, and torch for CPUs comes without it.
+This is a separate process, since Triton decides at its import whether it interprets, and torch for CPUs comes without
+it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from detour.pretraining.kernels import KERNELS, LOCAL, Kernel, reference
 from detour.pretraining.window import Window
 
 LENGTHS = (1, 80, 17, 40, 0)
-"""Of documents: a token, more than a window, the end inside a block, and a boundary that repeats as padding has it."""
+"""Lengths of documents: one token, more than a window, an end inside a block, and a repeated boundary (padding)."""
 HEADS, SIZE = 2, 32
 TOKENS = sum(LENGTHS)
 CU_SEQLENS = torch.tensor((0, *LENGTHS)).cumsum(0).to(torch.int32)
 
 
 def attended(kernel: Kernel, window: Window) -> list[Tensor]:
-    """Outputs, and the gradients of queries, keys and values."""
+    """Return outputs, and the gradients of queries, keys and values."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(TOKENS, HEADS, SIZE, generator=generator, requires_grad=True) for _ in range(3))
     output = kernel(q, k, v, CU_SEQLENS, max(LENGTHS), None, window)

@@ -1,4 +1,4 @@
-"""A corpus of random documents with something to learn in it, and phases of milliseconds on it."""
+"""A corpus of random documents with a learnable pattern, and phases of milliseconds on it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MLM = Phase(name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedul
 
 
 def job(folder: Path, corpus: Path, phase: Phase = CLM, **changes: Any) -> PretrainJob:
-    """A phase of 12 steps whose folders lie in `folder`; `config` changes the model's, `training` its runtime."""
+    """Return a phase of 12 steps with its folders in `folder`; `config` changes the model's, `training` its runtime."""
     config = CONFIG | changes.pop("config", {})
     training = {"checkpoint_every": 3, "attention": "auto"} | changes.pop("training", {})
     settings: dict[str, Any] = {
@@ -89,7 +89,7 @@ E = TypeVar("E", bound=Event)
 
 @dataclass
 class Recorder:
-    """An attempt that keeps its events, and asks for a stop once the phase has come to `stop_at` tokens."""
+    """An attempt that records its events, and asks for a stop after `stop_at` tokens."""
 
     stop_at: int | None = None
     events: list[Event] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Recorder:
             self.stop_reason = "signal SIGTERM"
 
     def steps(self, key: str) -> list[float]:
-        """The figure at every step that was made."""
+        """Return the figure at every step."""
         return [value for entry in self.figures if "lr" in entry and (value := entry[key]) is not None]
 
     def of(self, kind: type[E]) -> list[E]:

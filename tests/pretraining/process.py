@@ -1,4 +1,4 @@
-"""Training in processes of its own, to be killed, stopped or run side by side; forked with everything imported."""
+"""Training in separate processes, to be killed, stopped or run in parallel; forked with everything imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def start(
 
 
 def finish(process: BaseProcess, timeout_s: float = 120) -> int:
-    """Its exit code; negative is the signal that ended it."""
+    """Return its exit code; a negative one is the signal that ended it."""
     process.join(timeout_s)
     code = process.exitcode
     if code is None:

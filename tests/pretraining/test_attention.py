@@ -106,13 +106,13 @@ def test_attention_backends_agree_on_loss_and_gradients(device: str, causal: boo
 
 
 class OnCuda(Tensor):
-    """Says of itself that it is on a GPU, and is not."""
+    """Claims to be on a GPU."""
 
     is_cuda = True
 
 
 class Kernel:
-    """Keeps the types of the queries that it is given, and answers as the reference."""
+    """Records the dtypes of its queries, and computes the reference."""
 
     def __init__(self) -> None:
         self.given: list[torch.dtype] = []
@@ -151,7 +151,7 @@ def test_half_precision_on_a_gpu_uses_the_kernel_in_autocasts_dtype(monkeypatch:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_transformers_accepts_every_kernel_under_its_name(name: str) -> None:
-    """A name with `flash` in it would make transformers look for a package, and refuse the kernel without one."""
+    """A name that contains `flash` would make transformers look for a package, and refuse the kernel without it."""
     model = tiny_model(name)
     logits = predict(model, pack(TWO_ROWS), causal=True)
     torch.testing.assert_close(logits, predict(tiny_model("sdpa"), pack(TWO_ROWS), causal=True), atol=2e-5, rtol=1e-4)
@@ -163,11 +163,11 @@ def test_dropout_that_no_packed_kernel_supports_is_refused() -> None:
         encode(model, pack([ROW]), causal=True)
 
 
-# Traps of the stack, shown so that a release that removes one of them is noticed.
+# Pitfalls of the libraries: these tests fail once a release removes one of them.
 
 
 def leaks(model: ModernBertForMaskedLM, length: int = 100, **arguments: object) -> bool:
-    """Whether logits change when only later tokens do."""
+    """Whether logits change if only later tokens do."""
     ids = torch.randint(3, VOCABULARY, (1, length), generator=torch.Generator().manual_seed(5))
     changed = ids.clone()
     changed[0, length * 6 // 10 :] = 7

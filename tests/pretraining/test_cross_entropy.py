@@ -13,7 +13,7 @@ TOKENS, WORDS, WIDTH = 4096, 1024, 128
 
 
 def problem(tokens: int = TOKENS, spread: float = 0.02) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden states, weights and bias of a model's scale, and labels of which some are frequent, as words are."""
+    """Return hidden states, weights and bias in a model's range, and labels with realistic frequencies."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(tokens, WIDTH, generator=generator)
     weight = torch.randn(WORDS, WIDTH, generator=generator) * spread
@@ -23,7 +23,7 @@ def problem(tokens: int = TOKENS, spread: float = 0.02) -> tuple[Tensor, Tensor,
 
 
 def exact(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> list[Tensor]:
-    """Loss and the three gradients, in double precision and all at once."""
+    """Return loss and the three gradients, in double precision without chunks."""
     leaves = [x.double().requires_grad_() for x in (hidden, weight, bias)]
     loss = functional.cross_entropy(functional.linear(*leaves), labels)
     return [loss.detach(), *torch.autograd.grad(loss, leaves)]
@@ -102,7 +102,7 @@ def test_the_single_pass_of_the_gpu_computes_the_same(dtype: torch.dtype) -> Non
 
 
 def test_a_confident_prediction_keeps_its_small_gradient_in_bf16() -> None:
-    """Rounded before the label's share is taken off, 0.998 would be 1 and the gradient nothing."""
+    """If 0.998 were rounded to 1 before the label is subtracted, the gradient would be 0."""
     logits = torch.zeros(1, 4)
     logits[0, 2] = 7.3
     _, gradient = softmax_gradient(logits.bfloat16(), torch.tensor([2]))

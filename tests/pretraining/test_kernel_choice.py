@@ -49,7 +49,7 @@ def raises(*_: object) -> Tensor:
 
 
 def play(monkeypatch: pytest.MonkeyPatch, **kernels: Kernel) -> None:
-    """Let these be the kernels that there are, all of them installed."""
+    """Make these the only kernels, all of them installed."""
     for name in list(KERNELS):
         monkeypatch.delitem(KERNELS, name)
     for name, kernel in kernels.items():
@@ -100,7 +100,7 @@ def test_flash_attn_4_does_not_count_as_flash_attn(tmp_path: Path, monkeypatch: 
     (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
     (tmp_path / "flash_attn" / "cute" / "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with patch.dict(sys.modules):  # a made-up package must not stay for the tests of a real one
+    with patch.dict(sys.modules):  # the fake package must not stay for tests of the real one
         for name in [name for name in sys.modules if name.partition(".")[0] == "flash_attn"]:
             del sys.modules[name]
         assert problem("flash_attention_2", CPU, torch.bfloat16, HEADS) == "not installed"

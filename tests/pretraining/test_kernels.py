@@ -19,7 +19,7 @@ WORDS = {
     "flash_attention_2": ("flash_attn", UNBOUNDED),
     "flash_attention_3": ("flash_attn_interface", UNBOUNDED),
 }
-"""Where each package has its function, and its word for a window's side without limit."""
+"""Where each package has its function, and its value for a window side without limit."""
 
 
 def random_heads(requires_grad: bool = False) -> list[Tensor]:
@@ -28,7 +28,7 @@ def random_heads(requires_grad: bool = False) -> list[Tensor]:
 
 
 def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, returns_sums: bool) -> list[Window]:
-    """Stand in for the package's function with its documented meaning; returns the windows that it was given."""
+    """Replace the package's function by its documented meaning; return the windows that it was given."""
     windows: list[Window] = []
 
     def flash_attn_varlen_func(
@@ -58,7 +58,7 @@ def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, r
 
 
 def play_flash_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its two halves, which write a side without limit as None."""
+    """Replace its two halves, which expect None for a side without limit."""
 
     def window(causal: bool, left: int | None, right: int | None) -> Window:
         left, right = (UNBOUNDED if side is None else side for side in (left, right))
@@ -120,7 +120,7 @@ def exact(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, _longest: int, scale: flo
 
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Tensor:
-    """One pair of tokens after the other, from the definition."""
+    """Compute attention pair by pair, from the definition."""
     document = torch.bucketize(torch.arange(138), CU_SEQLENS[1:], right=True)
     distance = torch.arange(138)[:, None] - torch.arange(138)[None, :]
     left, right = (138 if side == UNBOUNDED else side for side in window)

@@ -19,7 +19,7 @@ TOKENS = pack([random_documents((40, 1, 23, 36), 1), random_documents((100,), 2)
 
 
 def encoded(model: ModernBertForMaskedLM, *, causal: bool, bf16: bool = False) -> list[Tensor]:
-    """The last hidden states, and the gradients of all weights for a sum that no symmetry makes 0."""
+    """Return the last hidden states, and the gradients of all weights for a sum that no symmetry makes 0."""
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         hidden = encode(model, TOKENS, causal=causal).float()
@@ -29,7 +29,7 @@ def encoded(model: ModernBertForMaskedLM, *, causal: bool, bf16: bool = False) -
 
 @pytest.fixture(params=["aot_eager", None], ids=["traced", "called"])
 def without_inductor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inductor takes minutes, and is torch's affair."""
+    """Compile without inductor, which takes minutes and is tested by torch."""
     called = layers.layer if request.param is None else torch.compile(layers.layer, backend=request.param)
     monkeypatch.setattr(layers, "_compiled", called)
 
@@ -49,7 +49,7 @@ def test_layers_compute_the_same_as_those_of_transformers(causal: bool) -> None:
 @pytest.mark.usefixtures("without_inductor")
 @pytest.mark.parametrize("bf16_stream", [False, True])
 def test_under_autocast_layers_are_as_close_to_fp32_as_those_of_transformers(bf16_stream: bool) -> None:
-    """Farther from its states than it is from those in fp32 they must not be."""
+    """Their distance from the states of transformers is at most the distance of those from fp32."""
     exact, *_ = encoded(tiny_model("varlen").train(), causal=True)
     states = []
     for compiled in (False, True):
@@ -65,7 +65,7 @@ def test_under_autocast_layers_are_as_close_to_fp32_as_those_of_transformers(bf1
 
 
 def test_every_kind_of_layer_in_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs hold for numbers of any size, but for a norm's epsilon, which makes kinds here."""
+    """Graphs hold for numbers of any size except a norm's epsilon, so different ones give different kinds of layer."""
     ran: list[torch.fx.GraphModule] = []
 
     def counted(graph: torch.fx.GraphModule, _inputs: object) -> Callable[..., Any]:

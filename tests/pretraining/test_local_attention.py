@@ -13,7 +13,7 @@ from detour.pretraining.window import UNBOUNDED, Window
 
 ROOT = Path(__file__).resolve().parents[2]
 TRITON = ROOT / ".cache/triton"
-"""`make test` installs it there, out of torch's sight."""
+"""Installed there by `make test`, where torch does not find it."""
 WINDOWS = [(64, 0), (20, 70)]
 
 

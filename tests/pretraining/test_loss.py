@@ -11,7 +11,7 @@ from tests.pretraining.tiny import VOCABULARY, pack, random_documents, tiny_mode
 
 
 def labelled(every: int) -> Batch:
-    """1,200 tokens, so that the loss takes several pieces."""
+    """Return 1,200 tokens, so that the loss takes several chunks."""
     tokens = pack([random_documents((300, 100)), random_documents((400,)), random_documents((1, 399))])
     flat = tokens["input_ids"].flatten()
     positions = torch.arange(0, len(flat), every)

@@ -37,7 +37,7 @@ def test_on_a_cpu_the_microbatch_is_one_and_nothing_is_measured() -> None:
 
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capacity_bytes: int) -> torch.device:
-    """One that needs 1,000 bytes and 100 more for each row."""
+    """Simulate a GPU on which a step needs 1,000 bytes and 100 more for each row."""
     monkeypatch.setattr(microbatch, "_peak_bytes", lambda _run, rows, _device: 1000 + 100 * rows)
     board = SimpleNamespace(total_memory=capacity_bytes)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: board)

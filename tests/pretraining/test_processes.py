@@ -59,7 +59,7 @@ def assert_bit_identical(actual: TrainerState, expected: TrainerState) -> None:
 def test_a_training_killed_repeatedly_ends_with_the_same_weights(
     tmp_path: Path, corpus: Path, phase: Phase, undisturbed: dict[str, TrainerState]
 ) -> None:
-    """Half way through writing the second checkpoint, then at an instant drawn by chance, then left alone."""
+    """Killed halfway through the second checkpoint, then at a random instant, then left alone."""
     made = job(tmp_path, corpus, phase)
     assert finish(start(made, die_in_write=2), TIMEOUT_S) == -signal.SIGKILL
     assert list((made.work_dir / "checkpoints").glob(".writing-*"))
@@ -119,7 +119,7 @@ def test_user_loggers_do_not_deadlock_with_two_ranks(tmp_path: Path, corpus: Pat
 
 
 def start_ranks(made: PretrainJob, world_size: int = 2, node_ranks: int = 2) -> list[BaseProcess]:
-    """Each has an output folder, as under the harness."""
+    """Start ranks that each have an output folder, as under the harness."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,7 +11,7 @@ TOKENS = pack([random_documents((40, 60))])
 
 
 def streams(bf16: bool) -> list[Tensor]:
-    """What each layer passes on, under autocast."""
+    """Return the output of each layer under autocast."""
     model, kept = tiny_model("varlen"), []
     if bf16:
         set_bf16_stream(model)

@@ -1,4 +1,4 @@
-"""Where a phase begins: the weights that the recipe says, or none."""
+"""How a phase begins: with weights of the recipe, or from random ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEED = 17
 
 @pytest.fixture
 def encoder(tmp_path: Path) -> Path:
-    """Weights without a masked-LM head, and of a shorter context than the corpus's rows."""
+    """Weights without a masked-LM head, with a shorter context than the rows of the corpus."""
     tiny_model(max_position_embeddings=16).model.save_pretrained(tmp_path / "encoder")
     return tmp_path / "encoder"
 

@@ -1,4 +1,4 @@
-"""Whole phases, through Composer's Trainer, on a corpus with something to learn."""
+"""Whole phases, through Composer's Trainer, on a corpus with a learnable pattern."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def final(made: PretrainJob) -> TrainerState:
 
 
 def assert_same(actual: TrainerState, expected: TrainerState, tolerance: float = 0.0) -> None:
-    """Weights and moments, to the bit unless a tolerance is given."""
+    """Compare weights and moments, bit for bit unless a tolerance is given."""
     assert (actual.step, actual.tokens) == (expected.step, expected.tokens)
     assert actual.optimizer is not None
     assert expected.optimizer is not None
@@ -55,7 +55,7 @@ def assert_same(actual: TrainerState, expected: TrainerState, tolerance: float =
 
 @pytest.fixture
 def used_rates() -> Iterator[list[float]]:
-    """The rate of every step, read from the optimizer right after it was used."""
+    """Return the learning rate of every step, read from the optimizer right after the step."""
     rates: list[float] = []
 
     def keep(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -69,7 +69,7 @@ def used_rates() -> Iterator[list[float]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
-    """The end of both phases, never interrupted."""
+    """The final states of both phases without interruption."""
     torch.set_num_threads(1)
     ends = {}
     for phase in (CLM, MLM):
@@ -113,7 +113,7 @@ def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
 
 @both_phases
 def test_the_microbatch_size_does_not_change_what_is_learnt(tmp_path: Path, corpus: Path, phase: Phase) -> None:
-    """At the published rate: AdamW turns the rounding of a vanishing gradient into a difference in proportion to it."""
+    """With the published rate; AdamW turns rounding of a tiny gradient into a proportional difference."""
     ends = []
     for rows in (16, 4, 1):
         made = job(
@@ -139,7 +139,7 @@ def test_attention_backends_learn_the_same(
 def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With torch's own operators behind the tracer: inductor, which would take minutes, is torch's affair."""
+    """Traced, then run with torch's own operators: inductor would take minutes, and is tested by torch."""
     compile_by(monkeypatch, "eager")
     ends = []
     for wanted in (False, True):
@@ -153,9 +153,11 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
 def test_in_fifty_steps_each_layer_is_compiled_whole_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase
 ) -> None:
-    """No document comes twice. Each kind of layer, and the head, is compiled once, and a second time when the number of
-    documents first changes; a graph that broke at attention, that followed their lengths, or that each layer had for
-    itself would be counted more often."""
+    """No document is repeated.
+
+    Each kind of layer, and the head, is compiled once, and again when the number of documents first changes; graphs
+    that break at attention, depend on lengths, or belong to a single layer would be more.
+    """
     recorder, corpus = Recorder(), write_corpus(tmp_path / "corpus", documents=3000)
     compiled_at: list[int] = []
 
@@ -335,7 +337,7 @@ def test_a_temporarily_full_disk_costs_no_step(
 def test_a_slow_disk_does_not_delay_the_steps(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
 ) -> None:
-    """The first checkpoint is not written before two more steps are done, and holds the state of its own step."""
+    """The first checkpoint is written only after two further steps, and contains the state of its own step."""
     recorder, go_on = Recorder(), threading.Event()
     made = job(tmp_path, corpus)
     real_after_step = run_module.Run.after_step

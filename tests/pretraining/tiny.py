@@ -1,4 +1,4 @@
-"""Models, documents and rows small enough that a step takes milliseconds."""
+"""Models, documents and rows so small that a step takes milliseconds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tiny_config(**changes: Any) -> ModernBertConfig:
 
 
 def tiny_model(backend: str = "sdpa", seed: int = 0, **changes: Any) -> ModernBertForMaskedLM:
-    """Random weights large enough that a leak shows in the logits."""
+    """Return a model with random weights large enough for a leak to show in the logits."""
     torch.manual_seed(seed)
     model = ModernBertForMaskedLM._from_config(tiny_config(**changes))
     set_backend(model, backend)
@@ -52,7 +52,7 @@ def random_documents(lengths: Sequence[int], seed: int = 1) -> list[Tensor]:
 
 
 def pack(rows: Sequence[Sequence[Tensor]], device: str = "cpu") -> PackedTokens:
-    """Documents laid out as rows; all rows must come to the same number of tokens."""
+    """Lay out documents as rows; all rows must have the same number of tokens."""
     lengths = torch.tensor([len(document) for row in rows for document in row])
     cu_seqlens = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
     return {

@@ -1,4 +1,4 @@
-"""Prices against the authors' published figures, and what is unknown stays unknown."""
+"""Prices compared with the authors' published figures; unknowns stay unknown."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ PUBLISHED = {"count": 1000, "source": "a paper"}
 def test_published_numbers_of_documents_price_an_evaluation(
     split: dict[str, Any] | None, documents: float, says: str
 ) -> None:
-    """A split that comes with the data has unknown parts: all documents are then taken for training ones."""
+    """A split that comes with the data has unknown parts, so all documents count as training ones."""
     changes = {"epochs": 3, "documents": PUBLISHED, "split": split, "max_length": 1024}
     stage = of_kind(
         plan(make_recipe({f"benchmark.tasks.chapter.{key}": value for key, value in changes.items()})).stages,
@@ -290,7 +290,7 @@ def test_a_causal_row_costs_less_attention_and_more_vocabulary() -> None:
 
 @pytest.mark.parametrize("masking_rate", [0.15, 0.3])
 def test_a_masked_token_costs_less_than_a_causal_one_as_its_authors_measured(masking_rate: float) -> None:
-    """218,000 tokens a second beside 203,000; with the French vocabulary, which makes the causal head cheaper."""
+    """218,000 tokens a second instead of 203,000, with the French vocabulary, whose causal head is cheaper."""
     shape = replace(BASE, vocab_size=FRENCH_VOCABULARY)
     context = expected_context(8192)
     masked = training_flops_per_token(shape, "masked", masking_rate, context)

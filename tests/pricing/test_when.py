@@ -1,4 +1,4 @@
-"""Grams of a plan by the hour of its start."""
+"""Emissions of a plan by the hour of its start."""
 
 from __future__ import annotations
 

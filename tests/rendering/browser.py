@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 class Browser:
-    """Each question starts a new one, with a profile of its own under `folder`."""
+    """Each call starts a new browser, with its own profile in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class Browser:
             pytest.fail("no Chromium: `make browser` installs it once, as root on Debian or Ubuntu")
 
     def open(self, page: Path, *options: str, dark: bool = False) -> tuple[str, list[str]]:
-        """(standard output, what the page's console said)."""
+        """Return (standard output, messages of the page's console)."""
         theme = ["--blink-settings=preferredColorScheme=0"] if dark else []
         profile = f"--user-data-dir={self.folder / 'profile'}"
         command = [str(self.program), *OPTIONS, profile, *theme, *options, page.as_uri()]
@@ -44,13 +44,13 @@ class Browser:
         return ended.stdout, re.findall(r"CONSOLE.*", ended.stderr)
 
     def requests(self, page: Path) -> tuple[str, list[str], list[str]]:
-        """(the document as it stands after loading, what the console said, all addresses that it asked for)."""
+        """Return (the document after loading, messages of the console, all requested addresses)."""
         log = self.folder / "network.json"
         content, said = self.open(page, "--dump-dom", f"--log-net-log={log}")
         return content, said, addresses(json.loads(log.read_text()))
 
     def measure(self, page: Path, width: int, dark: bool) -> dict[str, Any]:
-        """What MEASURE finds in a copy of the page, whose own policy allows no script."""
+        """Return what MEASURE finds in a copy of the page, whose own policy allows no script."""
         copy = self.folder / "measured.html"
         written = re.sub(r"<meta http-equiv=.Content-Security-Policy.*?>", "", page.read_text())
         copy.write_text(written.replace("</body>", f"<script>{MEASURE}</script></body>"))
@@ -61,7 +61,7 @@ class Browser:
 
 
 def addresses(log: dict[str, Any]) -> list[str]:
-    """Of the page's requests, which stand apart by their origin from those that the browser makes for itself."""
+    """Return the page's requests, distinguished by origin from those that the browser makes for itself."""
     asked = (event.get("params", {}) for event in log["events"])
     return sorted({params["url"] for params in asked if "file://" in params.get("network_isolation_key", "")})
 
@@ -90,4 +90,4 @@ document.body.dataset.found = JSON.stringify({
   paper: getComputedStyle(document.body).backgroundColor,
 })
 """
-"""WCAG contrast of every text with what is behind it, and by how much the page is wider than its window."""
+"""WCAG contrast of every text with its background, and by how much the page is wider than its window."""

@@ -14,7 +14,7 @@ from tests.rendering.browser import Browser
 from tests.reporting.worked import NOW_S, make_worked, site_of
 
 NARROW = 500
-"""What a headless browser can be at least."""
+"""The smallest width of a headless browser."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Markdown, CSV and folders: every table in each, and names that stay names."""
+"""Markdown, CSV and folders: every table in each, and names that stay text."""
 
 from __future__ import annotations
 

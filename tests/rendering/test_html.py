@@ -1,4 +1,4 @@
-"""The page: self-contained, escaped, and right about what it draws."""
+"""The page: self-contained, escaped, and correct in what it draws."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_one_seed_and_equal_scores_can_be_drawn() -> None:
 
 
 def test_a_negative_score_can_be_drawn() -> None:
-    """As a correlation may be."""
+    """A correlation can be negative."""
     found = {"1": -0.25, "2": -0.15}
     results = {seed: {"primary_metric": "pearson", "test": {"pearson": value}} for seed, value in found.items()}
     scores = task_scores("similarity", results)

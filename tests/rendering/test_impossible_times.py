@@ -1,4 +1,4 @@
-"""One record whose time cannot be: the page is drawn all the same, and says what was left out."""
+"""A record with an impossible time: the page is drawn without it, and says so."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def places(workspace: Workspace) -> list[Place]:
-    """Every number of seconds, one record of each kind."""
+    """Return every number of seconds, from one record of each kind."""
     found: dict[tuple[str, ...], Place] = {}
     for path in sorted(workspace.ledger.rglob("*.jsonl")):
         for number, line in enumerate(path.read_bytes().splitlines()):

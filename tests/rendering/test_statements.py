@@ -1,4 +1,4 @@
-"""Statements to paste: what they say, and that programs read them."""
+"""Statements to paste: their content, and that programs can read them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ BOAMPS = fields(
     environment=fields(("country",), country=TEXT, powerSourceCarbonIntensity=NUMBER),
     quality={"enum": ["high", "medium", "low"]},
 )
-"""The fields of the public schema that are written, with what it asks of them."""
+"""The written fields of the public schema, with its requirements."""
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +229,7 @@ def test_simulated_gpus_are_labelled_in_the_boamps_record(report: Report) -> Non
 
 
 def test_in_a_period_that_cuts_a_chain_no_figure_is_called_a_total(tmp_path: Path) -> None:
-    """The night of the worked chains, from midnight on: 4 of the 18.5 GPU-hours and more are before."""
+    """The night of the worked chains, from midnight on: 4 and more of the 18.5 GPU-hours are before."""
     workspace = Workspace(tmp_path)
     make_worked(workspace)
     july = Question(period=Period(EVENING_S + 4 * 3600, None), project=Project(name="Detours", released=(RELEASED,)))

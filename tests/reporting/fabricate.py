@@ -1,4 +1,4 @@
-"""A small finished workspace made through the real journal, for reports to tell of; all figures are invented."""
+"""A small finished workspace for reports, written through the real journal; all figures are invented."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROVENANCE = {
 
 @dataclass(slots=True)
 class Clock:
-    """Stands in for the module `time` where the journal looks at it; moves only when set."""
+    """Replaces the module `time` in the journal; it moves only when set."""
 
     now_s: float = EPOCH_S
 
@@ -56,7 +56,7 @@ class Made:
 
     @contextmanager
     def attempt(self, stage: Stage, number: int, held: dict[str, Any]) -> Iterator[Attempt]:
-        """Journals the start; the end is up to the caller, so that a kill can be played."""
+        """Record the start; the caller records the end, unless the attempt is killed."""
         with patch("detour.ledger.journal.time", self.clock), patch("detour.ledger.attempt.time", self.clock):
             journal = Journal.open(self.workspace, f"{stage.id}.{number:04d}")
             attempt = Attempt(journal, stage=stage.id, number=number, job="77")
@@ -91,7 +91,7 @@ class Made:
             write_manifest(folder, {"stage": stage.to_json(), **PROVENANCE})
 
     def run(self, stage: Stage, seconds: float, files: dict[str, Any], held: dict[str, Any] | None = None) -> None:
-        """One undisturbed attempt."""
+        """Record one uninterrupted attempt."""
         started_s = self.clock.now_s
         with self.attempt(stage, 1, held or HELD) as attempt:
             self.clock.now_s += seconds
@@ -99,7 +99,7 @@ class Made:
 
 
 def stages_of(first_objective: str, seeds: Sequence[int] = SEEDS) -> list[Stage]:
-    """prepare, two phases, export, evaluations, summary; phase 1 causal or masked at 30 %."""
+    """Return prepare, two phases, export, evaluations, summary; phase 1 is causal or masked at 30 %."""
     (_, _, tokens), (objective, rate, decayed) = PHASES.values()
     first = {
         "name": first_objective,
@@ -132,7 +132,7 @@ def write_chain(workspace: Workspace, name: str, stages: Sequence[Stage]) -> Non
 
 
 def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | None = None) -> None:
-    """Progress a second, a checkpoint every 40,960 tokens; killed once at `killed_at` tokens, and resumed."""
+    """Record progress each second, a checkpoint every 40,960 tokens; killed once at `killed_at` tokens and resumed."""
     step, done, number = 4096, 0, 1
     while True:
         started_s = made.clock.now_s
@@ -160,7 +160,7 @@ def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | N
 
 
 def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_at: int | None = None) -> None:
-    """Play a whole chain; stages that are done already are passed over."""
+    """Record a whole chain; stages that are done already are skipped."""
     write_chain(made.workspace, name, stages)
     trained = 0
     for stage in stages:
@@ -185,7 +185,7 @@ def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_a
 
 
 def make_twins(workspace: Workspace) -> Made:
-    """`quickstart` (killed once) and its masked twin, which shares `prepare` with it."""
+    """Make `quickstart` (killed once) and its masked twin, which shares `prepare` with it."""
     workspace.create()
     made = Made(workspace)
     carry(made, "quickstart", stages_of("causal"), 0.719, killed_at=200_704)

@@ -1,4 +1,4 @@
-"""The drawn curve of what was used."""
+"""The curve of spending over time."""
 
 from __future__ import annotations
 

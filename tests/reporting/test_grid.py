@@ -1,4 +1,4 @@
-"""The axes of a sweep, read off its plans."""
+"""The axes of a sweep, derived from its plans."""
 
 from __future__ import annotations
 

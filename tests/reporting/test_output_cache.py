@@ -1,4 +1,4 @@
-"""What was kept of outputs' files is what the files hold, whatever became of them and of the cache."""
+"""Cached values of outputs equal those in the files, whatever happens to the files and to the cache."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PROVENANCE = {"python": "3.11", "packages": {"torch": "2.13.0", "six": "1.0"}, "
 
 @pytest.fixture(autouse=True)
 def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder; there, anything is worth keeping."""
+    """The node's temporary folder; anything is worth caching there."""
     monkeypatch.setattr(output_cache, "WORTH_KEEPING", 1)
     return node_folder
 
 
 @pytest.fixture
 def kept(workspace: Workspace) -> Workspace:
-    """With two outputs whose files were kept; the third stage has none yet."""
+    """A workspace with two outputs in the cache; the third stage has none yet."""
     for stage, sha256, score in (("evaluate-1", "a" * 64, 0.5), ("evaluate-2", "b" * 64, 0.7)):
         write(workspace, stage, {"sha256": sha256, "provenance": PROVENANCE}, score)
     found(workspace)
@@ -65,7 +65,7 @@ def cache_file(node: Path) -> Path:
 
 
 def replace_result(workspace: Workspace) -> None:
-    """By a file of the same length and time."""
+    """Replace it by a file of the same size and time."""
     path = result(workspace, "evaluate-1")
     before, other = path.stat(), path.with_name("other")
     other.write_text(path.read_text().replace("0.5", "0.9"))

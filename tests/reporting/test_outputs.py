@@ -1,4 +1,4 @@
-"""What the manifests of outputs say of where results came from."""
+"""What manifests of outputs state about where results came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Periods as people write them, and attempts split at their boundaries."""
+"""Periods as users write them, and attempts split at their boundaries."""
 
 from __future__ import annotations
 

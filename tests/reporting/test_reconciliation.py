@@ -1,4 +1,4 @@
-"""The site's own figure, read and set against ours."""
+"""The site's own figure compared with ours."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_parts_add_up_to_the_difference() -> None:
 
 
 def test_time_that_the_site_counts_before_the_first_event_is_listed_by_attempt() -> None:
-    """A sweep of short jobs: 1,123 GPU-s by 90 starts, the site has 0.36 h."""
+    """A sweep of short jobs: 90 starts took 1,123 GPU-s, and the site counts 0.36 h."""
     found = reconcile(SiteFigure(0.36, "gpu", "0.36 h"), [ran(1123 / 90 / 3600, gpus=1) for _ in range(90)])
     assert "(1.92 s each would explain all of it)" in found.parts[-1].reason
 
@@ -67,7 +67,7 @@ def test_the_bill_is_compared_if_the_rule_is_known() -> None:
 
 
 def test_a_site_that_counts_allocated_hours_is_recognized_next_to_a_bill() -> None:
-    """Allocated 16 h, billed 20 h; the site says 16.5 h, so 4 h are the bill and half an hour is unknown."""
+    """Allocated 16 h, billed 20 h; the site states 16.5 h, so 4 h are the bill and half an hour is unknown."""
     found = reconcile(SiteFigure(16.5, "gpu", "16.5 h"), [ran(4.0, billed=20.0, source="Slurm")])
     assert [part.hours for part in found.parts] == pytest.approx([-4.0, 0.5])
     assert found.parts[0].reason == "its billing rule: the site's figure is nearer to allocated hours"

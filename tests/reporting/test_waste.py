@@ -16,7 +16,7 @@ from detour.reporting.waste import CAUSES, cause_of, daly_s, interval, useful_sh
 def attempt(
     hours: float, outcome: str, reason: str | None = None, ready_s: float | None = None, saved_s: float | None = None
 ) -> Counted:
-    """Instants in hours."""
+    """Return an attempt; its times are in hours."""
     ready_s, saved_s = (None if at is None else at * 3600 for at in (ready_s, saved_s))
     usage = AttemptUsage(
         "a", "s", 0.0, hours * 3600, 4, 96, ready_s=ready_s, saved_s=saved_s, failed=outcome == "failed"

@@ -1,4 +1,4 @@
-"""The figures that docs/reports.md works out by hand, in every place where they are shown."""
+"""The figures that docs/reports.md derives by hand, in every place that shows them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def status(workspace: Workspace) -> Status:
 
 
 def named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By their first column, of energies with the method."""
+    """Rows by their first column; for energies, with the method."""
     return {" ".join(filter(None, (str(next(iter(row.values()))), row.get("method")))): row for row in rows}
 
 
@@ -127,7 +127,7 @@ SPENT = {
     (TRIED, "42"): (900.0, 0.25, 0.31512, 10.71408),
     (TRIED, "43"): (900.0, 0.25, 0.31512, 10.71408),
 }
-"""A quarter of an hour of 0.7 kW + 48 x 0.0073 kW, x PUE 1.2 = 0.31512 kWh, x 34 g; twice where one attempt failed."""
+"""A quarter of an hour of 0.7 kW + 48 x 0.0073 kW, x PUE 1.2 = 0.31512 kWh, x 34 g; twice if one attempt failed."""
 
 
 def test_every_score_of_a_report_has_its_cost(report: Report) -> None:

@@ -115,7 +115,7 @@ class _Night(Past):
         outcome: str | None = "done",
         number: int = 1,
     ) -> None:
-        """Without an outcome it was killed: its last word is progress."""
+        """Without an outcome it was killed: its last event is progress."""
         start_s = EVENING_S + at_h * HOUR_S
         held = {"nodes": 1, "node": "node1", "gpus": gpus, "cpus": cpus, "cluster": CLUSTER}
         self.add("attempt.started", start_s, held, stage.id, number, job)

@@ -1,4 +1,4 @@
-"""Small dumps in the words of sacct."""
+"""Small dumps in the form of sacct."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ JOB = {
 
 
 def job(**cells: str) -> dict[str, str]:
-    """A completed job of two hours on four GPUs, but for `cells`."""
+    """Return a completed job of two hours on four GPUs, changed by `cells`."""
     return {**JOB, **cells}
 
 
 def lines_of(*rows: Mapping[str, str], header: Sequence[str] = HEADER, end: str = "\n") -> list[str]:
-    """As `sacct --parsable2` prints them; `end` `|\\n` is `--parsable`."""
+    """Return lines as `sacct --parsable2` prints them; with `end` `|
+
+    `, those of `--parsable`.
+    """
     texts = ["|".join(header), *("|".join(row[column] for column in header) for row in rows)]
     return [line for text in texts for line in f"{text}{end}".splitlines(keepends=True)]
 

@@ -1,4 +1,4 @@
-"""What a row is taken to say."""
+"""How a row becomes typed values."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ def test_without_a_duration_suspended_time_is_subtracted() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "elapsed", "began", "ended"),
     [
-        # Paris, 2026-10-25: at 3:00 of summer time, 1:00 UTC, clocks go back to 2:00
+        # Paris, 2026-10-25: at 3:00 summer time, 1:00 UTC, clocks go back to 2:00
         ("01:30:00", "02:30:00", "3600", "2026-10-24T23:30:00", "2026-10-25T00:30:00"),
         ("01:30:00", "02:30:00", "7200", "2026-10-24T23:30:00", "2026-10-25T01:30:00"),
         ("02:30:00", "03:30:00", "3600", "2026-10-25T01:30:00", "2026-10-25T02:30:00"),
         ("02:30:00", "03:30:00", "7200", "2026-10-25T00:30:00", "2026-10-25T02:30:00"),
-        # suspended for 100 s: nothing tells, and the first is taken
+        # suspended for 100 s: ambiguous, so the first is taken
         ("02:30:00", "03:30:00", "7100", "2026-10-25T00:30:00", "2026-10-25T02:30:00"),
     ],
 )

@@ -16,7 +16,7 @@ START_S = 1_772_323_200
 
 
 def a_job(**changes: Any) -> dict[str, Any]:
-    """As 22.05 prints one, of what is read."""
+    """Return a job as 22.05 prints it, with the fields that are read."""
     return {
         "account": "abc", "allocation_nodes": 1, "array": {"job_id": 0, "task": None, "task_id": None},
         "association": {"account": "abc", "cluster": "jz", "partition": None, "user": "ada"}, "cluster": "jz",
@@ -38,7 +38,7 @@ def number(value: int | None) -> dict[str, Any]:
 
 
 def later(job: dict[str, Any]) -> dict[str, Any]:
-    """The same as versions from 23.02 on print it."""
+    """Return the same job as versions from 23.02 on print it."""
     array, time = job["array"], job["time"]
     return job | {
         "array": array | {"task": array["task"] or "", "task_id": number(array["task_id"])},

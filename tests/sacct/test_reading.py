@@ -1,4 +1,4 @@
-"""Dumps read as rows: what sacct prints, what people name their jobs, and how other centres publish such tables."""
+"""Dumps read as rows: output of sacct, difficult names of jobs, and tables published by other centres."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_compressed_file_is_read_directly(tmp_path: Path, pack: type) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_pipe_is_read_from_its_first_byte(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    """As a shell gives the output of `<(sacct ...)`, which can be opened once."""
+    """A shell passes the output of `<(sacct ...)` as a pipe, which can be opened only once."""
     pipe, jobs = tmp_path / "pipe", [job(JobID=str(number), JobIDRaw=str(number)) for number in range(200)]
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(pack("".join(lines_of(*jobs)).encode()),))
@@ -104,7 +104,7 @@ def test_a_name_in_the_last_column_can_contain_anything(name: str) -> None:
 
 
 ALPHABETICAL = sorted([*HEADER, "AdminComment", "Comment"])
-"""As `--format=ALL` has them: free text before JobID."""
+"""The order of `--format=ALL`: free text before JobID."""
 
 
 @pytest.mark.parametrize("note", ["two\nlines", "a|b", "a|b\nc|d\ne"])
@@ -144,7 +144,7 @@ def test_a_delimiter_in_one_of_two_text_columns_is_located_by_the_columns_betwee
 
 
 def test_a_delimiter_is_located_among_the_many_columns_of_format_all() -> None:
-    """Between free texts stand columns that nothing is read of, which cannot tell; the figures can."""
+    """Columns between free texts that are not read cannot locate it; the figures can."""
     header = [
         "AdminComment",
         "AllocCPUS",
@@ -164,7 +164,7 @@ def test_a_delimiter_is_located_among_the_many_columns_of_format_all() -> None:
 
 
 def test_a_name_repeated_in_its_submit_line_is_read() -> None:
-    """As the real sacct prints `--format=ALL`; ConsumedEnergy may be empty or 0, which is as unknown."""
+    """As the real sacct prints `--format=ALL`; ConsumedEnergy may be empty or 0, which both mean unknown."""
     free = {"Comment": "a|b", "JobName": "two\nlines|x", "SubmitLine": "sbatch -J two\nlines|x --comment=a|b t.sh"}
     others = dict.fromkeys(["AdminComment", "Constraints", "Container", "SystemComment", "WCKey", "WorkDir"], "")
     energy = {"ConsumedEnergy": "0", "ConsumedEnergyRaw": "0", "DerivedExitCode": "0:0", "Elapsed": "02:00:00"}
@@ -197,7 +197,7 @@ def test_a_delimiter_without_a_text_column_is_refused_at_its_line() -> None:
         list(read_rows(["|".join(header), "1|a|Unknown|Unknown", "2|a|b|Unknown|Unknown"], name="jobs"))
 
 
-# What is wrong
+# Invalid dumps
 
 
 def test_an_unknown_state_is_kept_and_named() -> None:
@@ -283,7 +283,7 @@ def test_a_truncated_archive_and_a_missing_file_are_refused(tmp_path: Path) -> N
             list(read_rows(tmp_path / name))
 
 
-# Other people's tables
+# Tables of other centres
 
 
 def test_a_table_without_a_header_in_the_form_of_xdmod_is_recognized() -> None:
@@ -324,7 +324,7 @@ def test_a_duration_in_another_unit_is_detected(elapsed: str, suspended: str, un
 
 
 def test_a_queue_column_next_to_gpu_time_is_the_wait() -> None:
-    """As in AcmeTrace's tables."""
+    """As in the tables of AcmeTrace."""
     table = [
         "job_id,user,gpu_num,state,submit_time,start_time,end_time,duration,queue,gpu_time\n",
         "dlc1,u1,64,FAILED,2023-05-17 11:00:58+00:00,2023-05-17 11:01:08+00:00,2023-05-17 11:01:16+00:00,8,10.0,512\n",

@@ -1,4 +1,4 @@
-"""What slices (MIG) are of a board, by the names that sites give their types."""
+"""Slices (MIG) as shares of a board, by the names that sites give their types."""
 
 from __future__ import annotations
 

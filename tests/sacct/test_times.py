@@ -1,4 +1,4 @@
-"""Instants in every form."""
+"""Times in every form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the scheduler share."""
+"""Fixtures for tests of the scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sacct is asked about our own jobs, and what is recorded of its answer."""
+"""Which jobs sacct is asked about, and what is recorded of its answer."""
 
 from __future__ import annotations
 

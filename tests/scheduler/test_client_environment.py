@@ -1,4 +1,4 @@
-"""Nothing set in a person's shell may reach Slurm's clients: every input variable in every manual page."""
+"""No variable of the user's shell reaches Slurm's clients: every input variable of every manual page is tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders about jobs in the queue: done when the queue shows it."""
+"""Orders about jobs in the queue, done when the queue shows it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_a_job_held_by_a_person_stays_held_until_a_person_releases_it(desk: Desk
     assert [job.id for job in desk.fake.live() if job.held] == [2, 3]
     assert again.remarks == ("held by `detour hold` until `detour release`: 2, 3",)
     control.release(["pretrain-1"])
-    desk.job("promote-2").held = True  # a lost release is made up for
+    desk.job("promote-2").held = True  # a lost release is repeated
     assert desk.submitter().submit(REQUESTS).remarks == ()
     assert not any(job.held for job in desk.fake.live())
 
 
 def test_a_job_that_came_back_held_and_may_have_run_is_left_to_a_submission(desk: Desk) -> None:
-    """A node that knows the id would be drained; run elsewhere, it would be a second copy."""
+    """A node that knows its id would be drained; run elsewhere, it would be a second copy."""
     desk.submitter().submit(REQUESTS)
     desk.fake.schedule()
     desk.fake.forget_releases(4)

@@ -1,4 +1,4 @@
-"""Settings with which a local job cannot be started."""
+"""Settings with which a local job cannot start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two submitters at once, as if their claim had failed: the chain completes whatever the order of their calls."""
+"""Two concurrent submitters, as if their claim had failed: the chain completes for any order of their calls."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def race(
 
 
 def carried_through(fake: FakeSlurm) -> list[str]:
-    """Units that ran to their end, in order, once no submission is running."""
+    """Return units that ran to their end, in order, once no submission is running."""
     ran = []
     while fake.schedule():
         for job in [job for job in fake.live() if job.state == "RUNNING"]:

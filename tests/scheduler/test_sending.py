@@ -1,4 +1,4 @@
-"""Sending: sbatch's answer, or silence, for each job, and the ids that it gives."""
+"""Sending: sbatch's answer or silence for each job, and the ids that it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submission by example, on the fake Slurm, as a person would describe it."""
+"""Examples of submissions on the fake Slurm."""
 
 from __future__ import annotations
 

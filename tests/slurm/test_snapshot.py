@@ -1,4 +1,4 @@
-"""One reading of the real Slurm, compared with Slurm's own output, also when half of it is down."""
+"""One reading of the real Slurm compared with Slurm's own output, also when half of it is down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison says of made-up models, and what it refuses to say."""
+"""The statements of a comparison of made-up models, and what it refuses to state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOISE = (0.3, -0.2, 0.1, -0.4, 0.2)
 
 
 def scores(gain: float, tasks: tuple[str, ...] = TASKS, seeds: int = 5) -> list[Score]:
-    """`ours` is better by `gain` on each task, give or take the noise of its seeds."""
+    """`ours` is better by `gain` on each task, up to the noise of its seeds."""
     return [
         score
         for number, task in enumerate(tasks)

@@ -1,4 +1,4 @@
-"""The tests are scipy's, the intervals cover as often as they say, and what cannot be said is None."""
+"""Tests agree with scipy, intervals have their stated coverage, and what cannot be computed is None."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_single_pair_has_only_a_difference() -> None:
 
 @pytest.mark.parametrize(("n", "spreads"), [(3, 3.26), (5, 1.68), (9, 1.07), (30, 0.53)])
 def test_the_smallest_detectable_difference_is_detected_four_times_in_five(n: int, spreads: float) -> None:
-    """In standard deviations, as tables of the power of paired t-tests have it."""
+    """In standard deviations, as in tables of the power of paired t-tests."""
     assert detectable(1.0, n) == pytest.approx(spreads, abs=0.01)
 
 

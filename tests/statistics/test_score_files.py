@@ -1,4 +1,4 @@
-"""Scores in the files that people have: one row a score, or a table of models by tasks."""
+"""Scores in common files: one score a row, or a table of models by tasks."""
 
 from __future__ import annotations
 

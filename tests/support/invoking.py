@@ -1,4 +1,4 @@
-"""Calls a verb as a person does, in this process."""
+"""Calls a verb as a user does, in this process."""
 
 from __future__ import annotations
 

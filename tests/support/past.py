@@ -1,4 +1,4 @@
-"""A ledger with a past that no test could wait for: one journal, written like any other, at the times it gives."""
+"""A ledger with a long past: one journal, written like any other, with given times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands to which file permissions apply, as to a person, even if root runs the tests."""
+"""Commands to which file permissions apply even if root runs the tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def as_a_person(command: Sequence[str]) -> list[str]:
-    """Skips the test if root cannot give up its power over files."""
+    """Return the command without root's power over files. Skips the test if root cannot give it up."""
     if os.geteuid() != 0:
         return [*command]
     if shutil.which("setpriv") is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 PAGES = ("sbatch", "srun", "squeue", "scancel", "sacct", "scontrol", "sinfo", "sacctmgr", "salloc")
 LISTED = Path(__file__).with_suffix(".txt").read_text().split()
 WHERE_SLURM_IS = frozenset({"SLURM_CONF"})
-"""Says which Slurm is meant, as PATH says which clients: the only input variable that is wanted."""
+"""Names the Slurm to use, as PATH names the clients: the only input variable that is wanted."""
 
 _SECTION = re.compile(r"^\.SH ", re.MULTILINE)
 _NAME = re.compile(r"\\fB((?:[A-Z]+_)[A-Z0-9_]+)\\fR")

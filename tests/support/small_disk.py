@@ -24,13 +24,13 @@ class SmallDisk:
         return status.f_bavail * status.f_frsize
 
     def leave(self, room_bytes: int) -> None:
-        """Fill it up to this much room."""
+        """Fill it until this much space is left."""
         self.free()
         with (self.folder / "fill").open("wb") as file:
             file.write(bytes(max(0, self.room_bytes - room_bytes)))
 
     def leave_no_files(self) -> None:
-        """Leave neither files nor room: it takes not even an empty file."""
+        """Leave neither files nor space, not even for an empty file."""
         self.leave(0)
         for number in range(os.statvfs(self.folder).f_favail):
             (self.folder / f"empty-{number}").touch()

@@ -1,4 +1,4 @@
-"""BRAT standoff, as it should be and as it comes."""
+"""BRAT standoff, correct and as found in the wild."""
 
 from __future__ import annotations
 

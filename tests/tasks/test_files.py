@@ -1,4 +1,4 @@
-"""Which files a task's entry means, which split they are, and what makes its key."""
+"""Which files an entry of a task means, which split they are, and what makes its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every shipped task reads files in its published layout, oddities included."""
+"""Every shipped task reads files in its published layout, with all its peculiarities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader that docs/tasks.md shows reads what that page says it reads."""
+"""The reader of docs/tasks.md works as that page says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's module, and its entry point as an installed package gives it."""
+    """The module of the page, and its entry point as in an installed package."""
     text = PAGE.read_text()
     ((code,), (point,)) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("python", "toml"))
     name, value = re.findall(r'^(\w+) = "(.*)"$', point, re.MULTILINE)[0]

@@ -1,4 +1,4 @@
-"""Tagged tokens, JSON spans and the published sets' own tables: what they give and what they refuse."""
+"""Tagged tokens, JSON spans and tables of published sets: what they give and what they refuse."""
 
 from __future__ import annotations
 

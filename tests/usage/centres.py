@@ -48,7 +48,7 @@ class Attempt:
     start: int | None
     end: int | None
     elapsed: int
-    """Less than end - start where it was suspended; of a running one, until the dump was made."""
+    """Less than end - start if it was suspended; up to the time of the dump if it is running."""
     state: str
     nodes: int
     cpus: int
@@ -61,7 +61,7 @@ class Attempt:
 
 
 def attempts(chance: Random, number: int, zone: str) -> list[Attempt]:
-    """From September to March, many of them over the end of a month or a change of the clock."""
+    """Return attempts from September to March, many of them across the end of a month or a clock change."""
     place = ZoneInfo(zone)
     begin = int(datetime(2025, 9, 1, tzinfo=place).timestamp())
     dump = begin + 200 * DAY_S
@@ -114,7 +114,7 @@ def _offset(at: int, place: ZoneInfo) -> object:
 
 
 def _is_said_once(one: Attempt, place: ZoneInfo) -> bool:
-    """Not so where local times without an offset say two things, and nothing beside them says which."""
+    """False if local times without an offset are ambiguous and no duration decides."""
     repeated = [at is not None and datetime.fromtimestamp(at, place).fold == 1 for at in
                 (one.submit, one.eligible, one.start, one.end)]  # fmt: skip
     return sum(repeated) == 0 or (
@@ -124,7 +124,7 @@ def _is_said_once(one: Attempt, place: ZoneInfo) -> bool:
 
 
 def count(rows: Sequence[Attempt], zone: str) -> dict[tuple[str, str], dict[str, Fraction]]:
-    """(table, line) -> figures: jobs where they ended, waits where they started, hours by the second."""
+    """Return (table, line) -> figures: jobs by their end, waits by their start, hours by the second."""
     place = ZoneInfo(zone)
     sums: dict[tuple[str, str], dict[str, Fraction]] = defaultdict(lambda: dict.fromkeys(FIGURES, Fraction(0)))
 

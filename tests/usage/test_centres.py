@@ -1,4 +1,4 @@
-"""Dumps of centres that print in different ways, against a count of their own, to the fourth decimal."""
+"""Dumps of centres in different forms, compared with an independent count to the fourth decimal."""
 
 from __future__ import annotations
 

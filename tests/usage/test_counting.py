@@ -1,4 +1,4 @@
-"""What an attempt adds to which period."""
+"""What an attempt adds to each period."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_attempt_can_be_counted_in_a_single_period(counting: Counting, month:
 
 
 def test_xdmod_counts_the_first_and_the_last_second_of_a_span() -> None:
-    """Of 14,400 s it makes 14,401 instants: 3,600 of them in February."""
+    """It makes 14,401 seconds of 14,400: 3,600 of them in February."""
     found = counted(OVER_MIDNIGHT, Counting.XDMOD)
     assert found["2026-02"].cpu_h == pytest.approx(96 * 3600 / 14_401)
     assert found["2026-03"].cpu_h == pytest.approx(96 * 10_801 / 14_401)

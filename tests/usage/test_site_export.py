@@ -1,4 +1,4 @@
-"""A site's own figure, out of the files that it gives."""
+"""A site's own figure, read from its files."""
 
 from __future__ import annotations
 

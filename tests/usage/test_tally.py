@@ -1,4 +1,4 @@
-"""Tables over dumps: totals worked out by hand, and the same whatever the order of rows and the number of files."""
+"""Tables over dumps: totals worked out by hand, equal for any order of rows and any number of files."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ ATTEMPTS = st.builds(
     st.integers(0, 400_000),
     st.sampled_from(["COMPLETED", "PENDING", "RUNNING"]),
 )
-"""Some of them the same attempt, seen twice or seen again later."""
+"""Some are the same attempt, seen twice or again later."""
 
 
 @given(st.lists(ATTEMPTS, max_size=12), st.randoms(use_true_random=False))

@@ -1,4 +1,4 @@
-"""What is printed about an order for jobs: what it reached, and what it left to other users."""
+"""The text about an order for jobs: what it reached, and what it left to other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written to a terminal or a program."""
+"""Text for terminals and for programs."""
 
 from __future__ import annotations
 

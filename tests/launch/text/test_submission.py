@@ -1,4 +1,4 @@
-"""What a submission prints in addition to its jobs."""
+"""The text of a submission in addition to its jobs."""
 
 from __future__ import annotations
 
