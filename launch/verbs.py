@@ -10,6 +10,7 @@ import click
 
 from detour.imports import uncollected
 from detour.launch.text.help import VERBS, help_page
+from detour.text import suggestion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -41,10 +42,7 @@ class Verbs(click.Group):
 
 def unknown_verb(name: str) -> str:
     """The message for an unknown verb, with the nearest verb if there is one."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, VERBS, 1)
-    return f"no verb {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; `detour --help` lists them")
+    return f"no verb {name!r}{suggestion(name, VERBS, '; `detour --help` lists them')}"
 
 
 @click.command(

@@ -14,6 +14,7 @@ from detour.text import (
     natural_key,
     printable,
     scaled,
+    suggestion,
     wrapped,
 )
 
@@ -97,3 +98,22 @@ def test_job_ids_sort_as_numbers() -> None:
 
 def test_control_characters_are_removed_but_lines_stay() -> None:
     assert printable("a\x1b[2Jb\r\nc\x9b\u202e") == "a [2Jb \nc  "
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "end"),
+    [
+        ("statsu", ["status", "submit"], "; did you mean `status`?"),
+        ("cml", ["mlm", "clm"], "; did you mean `clm`?"),
+        ("zzz", ["clm", "mlm"], "; available: clm, mlm"),
+        ("zzz", [], ""),
+        ("base", ["base\x1b[2J"], "; did you mean `base [2J`?"),
+    ],
+)
+def test_an_unknown_word_is_answered_with_the_nearest_name_or_all_names(word: str, names: list[str], end: str) -> None:
+    assert suggestion(word, names) == end
+
+
+def test_a_long_list_of_names_can_be_replaced_by_advice() -> None:
+    assert suggestion("zzz", ["clm", "mlm"], "; `detour list` lists them") == "; `detour list` lists them"
+    assert suggestion("cml", ["clm", "mlm"], "; `detour list` lists them") == "; did you mean `clm`?"

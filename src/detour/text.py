@@ -5,7 +5,7 @@ Text from files that others may write (labels, reasons, names) passes through `p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 WIDTH = 100
@@ -92,6 +92,27 @@ def listed(names: Sequence[str], most: int) -> str:
     """List up to `most` names, then the number of others: `a, b and 8 more`."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def nearest_name(word: str, names: Iterable[str]) -> str | None:
+    """Return the most similar name, None if no name is close; for `cml` it is `clm`, of the same letters, not `mlm`."""
+    from difflib import get_close_matches  # only messages need it
+
+    similar = get_close_matches(word, list(names))
+    same_letters = (name for name in similar if sorted(name) == sorted(word))
+    return next(same_letters, similar[0]) if similar else None
+
+
+def suggestion(word: str, names: Collection[str], otherwise: str | None = None) -> str:
+    """Return the end of a message on an unknown word: ``; did you mean `clm`?``.
+
+    If no name is close, `otherwise`; by default the names: `; available: clm, mlm`.
+    """
+    if (name := nearest_name(word, names)) is not None:
+        return f"; did you mean `{plain(name)}`?"
+    if otherwise is not None:
+        return otherwise
+    return f"; available: {', '.join(map(plain, names))}" if names else ""
 
 
 def plain(text: str) -> str:

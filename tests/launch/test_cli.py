@@ -74,7 +74,7 @@ def test_the_most_frequent_commands_import_neither_torch_nor_pydantic(arguments:
     ("arguments", "said"),
     [
         (["plan", "no-such-file.yaml"], "no-such-file.yaml"),
-        (["plan", "configs/recipes/quickstart.yml"], "no such file; did you mean quickstart.yaml?"),
+        (["plan", "configs/recipes/quickstart.yml"], "no such file; did you mean `quickstart.yaml`?"),
         (["plan", "configs"], "configs: is a folder: give a YAML file in it, or the name of a recipe"),
         (["submit", "quickstart"], "Name the profile of the cluster; `detour clusters` lists them."),
         (["status", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
@@ -105,7 +105,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: st
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("statsu", "did you mean 'status'?"),
+        ("statsu", "did you mean `status`?"),
         ("xyzzy", "`detour --help` lists them"),
     ],
 )

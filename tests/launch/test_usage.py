@@ -70,7 +70,7 @@ def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--by", "mounth"], "no table by 'mounth': did you mean 'month'"),
+        (["--by", "mounth"], "no table by 'mounth'; did you mean `month`"),
         (["--time-zone", "Paris"], "no time zone 'Paris'"),
         (["--since", "soon"], "no date 'soon'"),
         (["--only", "who=ada"], "'who=ada': expected a dimension"),

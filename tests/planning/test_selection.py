@@ -62,9 +62,9 @@ def test_several_words_are_combined_and_each_match_taken_once(workspace: Workspa
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("bsae-a", "no chain, sweep or stage 'bsae-a' in .*; did you mean 'base-a'"),
-        ("prepair", "did you mean 'prepare'"),
-        ("base-a/pretrain cml", "base-a has no stage 'pretrain cml'; did you mean 'pretrain clm'"),
+        ("bsae-a", "no chain, sweep or stage 'bsae-a' in .*; did you mean `base-a`"),
+        ("prepair", "did you mean `prepare`"),
+        ("base-a/pretrain cml", "base-a has no stage 'pretrain cml'; did you mean `pretrain clm`"),
         ("zzz", "`detour list` lists what there is"),
         ("zzz*", "no chain, sweep or stage"),
         ("../base-a", "no chain, sweep or stage"),

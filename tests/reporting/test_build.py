@@ -140,7 +140,7 @@ def test_a_report_works_from_a_source_tree(twins: Made, monkeypatch: pytest.Monk
 
 
 def test_an_unknown_chain_is_answered_with_the_nearest_name(twins: Made, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no chain, sweep or stage 'quick' in .*; did you mean 'quickstart'"):
+    with pytest.raises(UserError, match=r"no chain, sweep or stage 'quick' in .*; did you mean `quickstart`"):
         build_report(twins.workspace, Question(["quick"]), site_of, 0.0)
     with pytest.raises(UserError, match=r"no chain in .* yet"):
         build_report(Workspace(tmp_path), Question(), site_of, 0.0)

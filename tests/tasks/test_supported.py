@@ -19,7 +19,7 @@ from tests.evaluation.conftest import make_task
             {"type": "ner"},
             "task organs: the reader `table` supports tasks of type single_label and multilabel, not ner",
         ),
-        ({"data": {"path": "x", "reader": "brad"}}, "there is no reader `brad`: did you mean `brat`?"),
+        ({"data": {"path": "x", "reader": "brad"}}, "there is no reader `brad`; did you mean `brat`?"),
         ({"data": {"path": "x", "reader": "diamed", "split_column": "split"}}, "use `split_files`"),
         ({"data": None}, "`data` is missing"),
         ({"split": None}, "give one of `split`"),

@@ -17,12 +17,13 @@ from detour.config.cluster import Cluster
 from detour.config.layers import keep, read_layers
 from detour.config.models import Benchmark, Recipe
 from detour.config.overrides import apply_override
-from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError, suggestion
+from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError
 from detour.config.roots import find_named
 from detour.config.schema import recipe_json_schema
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
 from detour.files import is_file_or_pipe, written_path
+from detour.text import suggestion
 
 __all__ = [
     "Document",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detour.config.problems import KeyPath, suggestion
+from detour.config.problems import KeyPath
+from detour.text import suggestion
 
 SIZES = (
     "hidden_size",

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from detour.config.layers import by_name, merge
-from detour.config.problems import COMMAND_LINE, Problem, suggestion
+from detour.config.problems import COMMAND_LINE, Problem
 from detour.config.yaml_source import Node, describe, parse_value
+from detour.text import suggestion
 
 
 def apply_override(root: Node, text: str, problems: list[Problem]) -> Node:

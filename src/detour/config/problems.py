@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from detour.errors import UserError
-from detour.text import printable
+from detour.text import nearest_name, plain, printable
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a document."""
@@ -71,16 +70,7 @@ def shown(path: Path) -> str:
 
 
 def similar_file(path: Path) -> str:
-    """Return `; did you mean other.yaml?` for a YAML file of a similar name in the folder, empty if there is none."""
+    """Return ``; did you mean `other.yaml`?`` if the folder has a YAML file of a similar name, else nothing."""
     names = {file.stem: file.name for file in path.parent.glob("*.y*ml")}
-    similar = get_close_matches(path.stem, names, 1)
-    return f"; did you mean {names[similar[0]]}?" if similar else ""
-
-
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return `; did you mean X?`, or `; available: ...` if no name is close."""
-    similar = get_close_matches(word, known)
-    if similar:
-        exchanged = (name for name in similar if sorted(name) == sorted(word))  # `cml` is `clm` rather than `mlm`
-        return f"; did you mean `{next(exchanged, similar[0])}`?"
-    return f"; available: {', '.join(known)}" if known else ""
+    similar = nearest_name(path.stem, names)
+    return f"; did you mean `{plain(names[similar])}`?" if similar else ""

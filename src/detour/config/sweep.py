@@ -26,10 +26,11 @@ from pydantic import Field, model_validator
 
 from detour.config.layers import keep, read_layers
 from detour.config.models import Name, Seed, Written, repeated
-from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file, suggestion
+from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
 from detour.files import written_path
+from detour.text import suggestion
 
 MAX_SWEEPS = 10
 SEED_AXIS = "seed"

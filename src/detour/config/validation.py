@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError, suggestion
+from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
 from detour.config.yaml_source import Node, describe, to_plain
+from detour.text import suggestion
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -140,12 +141,7 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
 def _choice(found: str, expected: str) -> str:
     """`expected` is worded by pydantic: `'a', 'b' or 'c'`."""
     known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
-    return f'"{found}" is none of {", ".join(known)}' + _only_close(found, known)
-
-
-def _only_close(found: str, known: list[str]) -> str:
-    hint = suggestion(found, known)
-    return hint if "did you mean" in hint else ""
+    return f'"{found}" is none of {", ".join(known)}' + suggestion(found, known, "")
 
 
 def _keys_at(model: type[BaseModel], path: KeyPath) -> Iterable[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from detour.config.cluster import Cluster, Partition, Qos
 from detour.config.quantities import write_duration
 from detour.doctor.findings import Finding, Verdict, limit_finding, listed, longest, shorter
 from detour.doctor.live_cluster import LiveCluster, LivePartition, NodeKind
+from detour.text import nearest_name
 
 Use = Literal["cpu", "gpu"]
 
@@ -50,8 +50,8 @@ def _renamed(key: str, name: str, use: Use, live: LiveCluster) -> dict[str, Any]
     """The partition with the most similar name that has GPUs, or has none, as the jobs need."""
     with_gpus = {kind.partition for kind in live.nodes or () if kind.gpus}
     fitting = [name for name in live.partitions or {} if (name in with_gpus) == (use == "gpu")]
-    found = get_close_matches(name, fitting, 1)
-    return {key: {"name": found[0]}} if found else {}
+    found = nearest_name(name, fitting)
+    return {key: {"name": found}} if found else {}
 
 
 def _longest_run(

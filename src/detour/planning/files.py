@@ -16,7 +16,7 @@ import orjson
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.site import Site
-from detour.text import stage_label
+from detour.text import stage_label, suggestion
 
 if TYPE_CHECKING:
     from detour.planning.plan import Plan
@@ -221,13 +221,9 @@ def unknown_chain(workspace: Workspace, chain: str) -> UserError:
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'base'?`; if no name is close, the names if they are few, or a command that lists them."""
-    from difflib import get_close_matches
-
-    known = list(dict.fromkeys(names))
-    if near := get_close_matches(word, known, 1):
-        return f"; did you mean {near[0]!r}?"
-    return f"; available: {', '.join(known)}" if len(known) <= FEW else "; `detour list` lists what there is"
+    """Return a `suggestion`; if no name is close and there are many, a command that lists them."""
+    known = dict.fromkeys(names)
+    return suggestion(word, known, None if len(known) <= FEW else "; `detour list` lists what there is")
 
 
 def _parsed(path: Path, what: str, parse: Callable[[Any], Parsed]) -> Parsed:

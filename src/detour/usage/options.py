@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from difflib import get_close_matches
 
 from detour.errors import UserError
 from detour.sacct.columns import FIELDS, LAYOUTS
+from detour.text import suggestion
 from detour.usage.tally import DIMENSIONS, PERIODS
 
 ALL_NAMES = (*PERIODS, *DIMENSIONS)
@@ -20,9 +20,7 @@ def tables_of(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     tables = [tuple(map(_name, text.split("+"))) for one in texts for text in one.split(",")]
     for name in (name for names in tables for name in names):
         if name not in ALL_NAMES:
-            near = get_close_matches(name, ALL_NAMES, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(sorted(ALL_NAMES))}"
-            raise UserError(f"no table by {name!r}: {hint}")
+            raise UserError(f"no table by {name!r}{suggestion(name, sorted(ALL_NAMES))}")
     return tuple(dict.fromkeys(tables))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from detour.config.models import Task
 from detour.errors import UserError
 from detour.tasks.document import Document
+from detour.text import suggestion
 
 ENTRY_POINTS = "detour.readers"
 Read = Callable[[Sequence[Path], Task, Counter[str]], Iterator[Document]]
@@ -45,7 +45,4 @@ def reader_named(name: str) -> Reader:
     if name in added:
         loaded: Reader = added[name].load()
         return loaded
-    known = [*BUILT_IN, *sorted(added)]
-    nearest = get_close_matches(name, known, 1)
-    hint = f"did you mean `{nearest[0]}`?" if nearest else f"available: {', '.join(known)}"
-    raise UserError(f"there is no reader `{name}`: {hint}")
+    raise UserError(f"there is no reader `{name}`{suggestion(name, [*BUILT_IN, *sorted(added)])}")
