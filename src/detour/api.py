@@ -202,18 +202,17 @@ def report(
     from detour.accounting.site import profile_sites
     from detour.budgets.caps import load_budgets
     from detour.config.project import load_project
-    from detour.ledger.view import LedgerView
     from detour.orchestration.accounts import record_accounts
-    from detour.reporting.build import Question, build_report
+    from detour.reporting.build import Question, build_report, read
     from detour.reporting.period import Period
 
     at, site_of = Workspace.find(workspace), profile_sites(None if cluster is None else _cluster(cluster))
-    view = LedgerView(at)
-    said = record_accounts(view)
     by = project or load_project()
+    reading = read(at, chains, by)
+    said = record_accounts(reading.view)
     when = period or Period(time_zone=by.time_zone if by else "UTC")
     question = Question(chains, when, by, load_budgets(), site_figure, said)
-    return build_report(at, question, site_of, time.time(), view)
+    return build_report(at, question, site_of, time.time(), reading)
 
 
 def _cluster(cluster: ClusterLike) -> Cluster:

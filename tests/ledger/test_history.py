@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from detour.ledger import cache
+from detour.ledger import view as view_module
 from detour.ledger.compaction import compact
 from detour.ledger.events import AttemptStarted, CheckpointSaved, ProgressMade
 from detour.ledger.journal import Journal
-from detour.ledger.reading import LedgerReader, history
+from detour.ledger.reading import LedgerReader, Selection, history
 from detour.ledger.record import Entry
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 
 KINDS = (ProgressMade, CheckpointSaved)
@@ -78,6 +80,19 @@ def as_kept(workspace: Workspace) -> list[Entry[Any]]:
     return cache.history(workspace, KINDS, STAGES)
 
 
+def note_files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files read from now on, once per reading."""
+    read = list[str]()
+    real = LedgerReader._read_file
+
+    def note(reader: LedgerReader, path: str) -> object:
+        read.append(path)
+        return real(reader, path)
+
+    monkeypatch.setattr(LedgerReader, "_read_file", note)
+    return read
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_after_a_change_the_history_equals_that_of_the_journals(kept: Workspace, change: str) -> None:
     CHANGES[change](kept)
@@ -87,18 +102,43 @@ def test_after_a_change_the_history_equals_that_of_the_journals(kept: Workspace,
 
 def test_only_new_journals_are_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     write(kept, "three")
-    read = list[str]()
-    real = LedgerReader._read_file
-
-    def note(reader: LedgerReader, path: str) -> object:
-        read.append(path)
-        return real(reader, path)
-
-    monkeypatch.setattr(LedgerReader, "_read_file", note)
+    read = note_files_read(monkeypatch)
     assert len(as_kept(kept)) == 12
     assert len(read) == 1
     assert len(as_kept(kept)) == 12
     assert len(read) == 1
+
+
+def test_a_view_selects_the_history_while_it_reads_each_journal_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(workspace, "one")
+    write(workspace, "two")
+    read = note_files_read(monkeypatch)
+    view = LedgerView(workspace, Selection(KINDS, STAGES))
+    selected = view.selected()
+    assert sorted(read) == [str(path) for path in journals(workspace)]
+    assert selected == history(workspace, KINDS, STAGES)
+
+
+def test_a_view_restored_from_its_cache_selects_the_same_history(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_module, "WORTH_KEEPING", 1)
+    write(workspace, "one")
+    selection = Selection(KINDS, STAGES)
+    cold = LedgerView(workspace, selection).selected()
+    read = note_files_read(monkeypatch)
+    assert LedgerView(workspace, selection).selected() == cold
+    assert read == []
+
+
+def test_what_a_view_reads_later_is_selected_too(workspace: Workspace) -> None:
+    write(workspace, "one")
+    view = LedgerView(workspace, Selection(KINDS, STAGES))
+    write(workspace, "two")
+    view.refresh()
+    assert view.selected() == history(workspace, KINDS, STAGES)
 
 
 def test_another_question_is_answered_from_the_journals(kept: Workspace) -> None:

@@ -24,7 +24,7 @@ import orjson
 from detour.ledger.events import KINDS, Event
 from detour.ledger.private import private_file
 from detour.ledger.process import Process
-from detour.ledger.reading import LedgerReader
+from detour.ledger.reading import LedgerReader, Selection
 from detour.ledger.record import Entry
 from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
@@ -95,16 +95,29 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
 
 def history(workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str]) -> list[Entry[Any]]:
     """Like `reading.history`, which reads all journals, but with the last result cached: only what is new is read."""
-    asked = f"{crc32(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()):08x}"
     reader = LedgerReader(workspace, kinds, stages)
-    kept = _restored_history(workspace, asked, reader)
+    kept = _restored_history(workspace, _asked(kinds, stages), reader)
     new = [entry for batch in reader.read_new() for entry in batch if isinstance(entry.event, kinds)]
     known = {(entry.writer, entry.sequence): entry for entry in (*kept, *new)}
-    if len(new) >= HISTORY_WORTH_KEEPING and len(known) <= MOST_HISTORY:
-        head = {"version": _version(), "workspace": str(workspace.root), "asked": asked, "files": reader.positions()}
+    entries = [known[key] for key in sorted(known)]
+    if len(new) >= HISTORY_WORTH_KEEPING:
+        keep_history(workspace, Selection(kinds, stages), entries, reader)
+    return entries
+
+
+def keep_history(
+    workspace: Workspace, selection: Selection, entries: Sequence[Entry[Any]], reader: LedgerReader
+) -> None:
+    """Cache a result of `history`, read up to the reader's positions, if it is worth it and this node has room."""
+    if HISTORY_WORTH_KEEPING <= len(entries) <= MOST_HISTORY:
+        asked, files = _asked(*selection), reader.positions()
+        head = {"version": _version(), "workspace": str(workspace.root), "asked": asked, "files": files}
         with suppress(OSError):
-            keep_private(private_path(workspace, "history"), b"\n".join(map(_json, (head, list(known.values())))))
-    return [known[key] for key in sorted(known)]
+            keep_private(private_path(workspace, "history"), b"\n".join(map(_json, (head, entries))))
+
+
+def _asked(kinds: tuple[type[Event], ...], stages: Collection[str]) -> str:
+    return f"{crc32(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()):08x}"
 
 
 def _restored_history(workspace: Workspace, asked: str, reader: LedgerReader) -> list[Entry[Any]]:

@@ -47,6 +47,16 @@ class Parsed(NamedTuple):
     nul_bytes: int
 
 
+class Selection(NamedTuple):
+    """Which events to keep besides the folded state."""
+
+    kinds: tuple[type[Event], ...]
+    stages: Collection[str]
+
+    def among(self, entries: Iterable[Entry[Event]]) -> Iterator[Entry[Any]]:
+        return (entry for entry in entries if isinstance(entry.event, self.kinds) and entry.stage in self.stages)
+
+
 class Damage(NamedTuple):
     """What could not be read. The fold counts records missing between good ones, since it knows the sequences."""
 

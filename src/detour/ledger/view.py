@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from detour.ledger import cache
 from detour.ledger.events import BudgetEvent, ChainPriced, Event, ForecastEvent, JobEvent
-from detour.ledger.reading import Damage, LedgerReader
+from detour.ledger.reading import Damage, LedgerReader, Selection
 from detour.ledger.record import Entry
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
@@ -28,8 +28,9 @@ E = TypeVar("E", bound=Event)
 class LedgerView:
     """`state` and `commands` are as of the last `refresh`, which the constructor also calls."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, also: Selection | None = None) -> None:
+        """`also` names the events that `selected` returns; if all journals are to be read, it takes them in passing."""
+        self.workspace, self._also = workspace, also
         cached = cache.restore(workspace)
         self.stamp = cached and cached.stamp
         """Stamp of the cached state that this one extends, for the stages in `touched`; None if there is none."""
@@ -40,6 +41,8 @@ class LedgerView:
         self.touched: set[str] = set()
         """Stages for which something was read; callers that use it empty it."""
         self._commands: dict[tuple[str, int], Entry[Any]] = {}
+        self._selected: dict[tuple[str, int], Entry[Any]] | None = {} if also and cached is None else None
+        """None if the journals are not read from their start."""
         self._kept_records = self.state.records
         self.refresh()
 
@@ -48,6 +51,7 @@ class LedgerView:
         for batch in self._reader.read_new(lately=lately):
             self.touched |= self.state.add(batch)
             self._remember(batch)
+            self._select(batch)
         if self.state.records - self._kept_records >= max(WORTH_KEEPING, self.state.records * WORTH_SHARE):
             self.stamp = cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
             self._kept_records = self.state.records
@@ -56,6 +60,16 @@ class LedgerView:
         """Events of this kind, which must be among `KEPT`: each once, in order of wall-clock time."""
         found = [entry for entry in self._all_commands().values() if isinstance(entry.event, kind)]
         return sorted(found, key=lambda entry: (entry.wall_s, entry.writer, entry.sequence))
+
+    def selected(self) -> list[Entry[Any]]:
+        """The events that `also` names, each once, in each writer's order."""
+        if self._also is None:
+            return []
+        if self._selected is None:
+            return cache.history(self.workspace, *self._also)
+        entries = [self._selected[key] for key in sorted(self._selected)]
+        cache.keep_history(self.workspace, self._also, entries, self._reader)
+        return entries
 
     @property
     def damage(self) -> Damage:
@@ -80,6 +94,10 @@ class LedgerView:
 
     def _remember(self, entries: Iterable[Entry[Any]]) -> None:
         self._commands |= {(entry.writer, entry.sequence): entry for entry in entries if isinstance(entry.event, KEPT)}
+
+    def _select(self, entries: Iterable[Entry[Any]]) -> None:
+        if self._selected is not None and self._also is not None:
+            self._selected |= {(entry.writer, entry.sequence): entry for entry in self._also.among(entries)}
 
     def _all_commands(self) -> dict[tuple[str, int], Entry[Any]]:
         if self._stamp is not None:

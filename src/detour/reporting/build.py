@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from detour.accounting.energy import EnergyFigure
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
-from detour.ledger.cache import history
 from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
+from detour.ledger.reading import Selection
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -35,7 +35,7 @@ from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
 from detour.reporting.quality import quality_rows
 from detour.reporting.reconciliation import parse_site_figure, reconcile
 from detour.reporting.report import Equivalent, Hardware, Owner, Report
-from detour.reporting.scope import scope_of
+from detour.reporting.scope import Scope, scope_of
 from detour.reporting.waits import WaitRow, eligible_s, wait_rows
 from detour.reporting.waste import Interval, interval, waste_by_cause
 from detour.text import listed
@@ -60,21 +60,33 @@ class Question:
     """Messages about what could not be obtained, to be shown among the warnings."""
 
 
+class Reading(NamedTuple):
+    """What a report is made from, apart from outputs: read once, since reading a large ledger is slow."""
+
+    scope: Scope
+    view: LedgerView
+
+
+def read(workspace: Workspace, names: Sequence[str], project: Project | None) -> Reading:
+    """Read the plans and the ledger. Raises UserError for a name that matches nothing."""
+    scope = scope_of(workspace, names, project)
+    trained = frozenset(stage.id for plan in scope.plans for stage in plan.stages if stage.kind == "pretrain")
+    return Reading(scope, LedgerView(workspace, Selection((ProgressMade, CheckpointSaved, *INCIDENTS), trained)))
+
+
 def build_report(
-    workspace: Workspace, question: Question, site_of: SiteOf, now_s: float, view: LedgerView | None = None
+    workspace: Workspace, question: Question, site_of: SiteOf, now_s: float, reading: Reading | None = None
 ) -> Report:
-    """Build a report. `view` is the workspace's view if the caller has one, since reading a large ledger is slow.
+    """Build a report, from what the caller has read if it has.
 
     Raises UserError for a name that matches nothing, and for a site figure that cannot be parsed.
     """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
-    view, profiles = view or LedgerView(workspace), Profiles()
-    scope = scope_of(workspace, question.names, question.project)
-    plans = scope.plans
+    scope, view = reading or read(workspace, question.names, question.project)
+    profiles, plans = Profiles(), scope.plans
     outputs = OutputCache(workspace)
     gathered = Gatherer(outputs, view, site_of, question.period, profiles, now_s).gather(plans)
-    trained = {stage_id for stage_id, one in gathered.items() if one.stage.kind == "pretrain"}
-    events = _by_kind(history(workspace, (ProgressMade, CheckpointSaved, *INCIDENTS), trained))
+    events = _by_kind(view.selected())
     reader = Reader(outputs, gathered, events.get(ProgressMade, {}))
     chains = [reader.chain(plan) for plan in plans]
     outputs.keep()
