@@ -85,9 +85,11 @@ const faint = shown.map(element => {
   const style = getComputedStyle(element)
   return [ratio(element.tagName === "text" ? style.fill : style.color, behind(element)), element.textContent.trim()]
 }).sort((a, b) => a[0] - b[0])
+const plots = [...document.querySelectorAll("svg")].map(plot => plot.getBoundingClientRect()).filter(box => box.width)
 document.body.dataset.found = JSON.stringify({
+  plots: plots.length, widest_plot: Math.max(...plots.map(box => box.right)) - innerWidth,
   texts: shown.length, faintest: faint[0], overflow: document.documentElement.scrollWidth - innerWidth,
   paper: getComputedStyle(document.body).backgroundColor,
 })
 """
-"""WCAG contrast of every text with its background, and by how much the page is wider than its window."""
+"""WCAG contrast of every text with what is behind it; by how much the page and its widest plot exceed the window."""

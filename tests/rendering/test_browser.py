@@ -12,6 +12,7 @@ from detour.rendering.html import render_html
 from detour.reporting.build import Question, build_report
 from tests.rendering.browser import Browser
 from tests.reporting.worked import NOW_S, make_worked, site_of
+from tests.support.week import write_week
 
 NARROW = 500
 """The smallest width of a headless browser."""
@@ -56,11 +57,26 @@ def test_all_text_is_legible_and_a_phone_need_not_scroll_sideways(
     assert found["texts"] > 300
     assert found["faintest"][0] >= 4.5, found["faintest"]  # WCAG AA
     assert found["overflow"] <= 0
+    assert found["plots"] > 6
+    assert found["widest_plot"] <= 0
 
 
 def test_the_page_prints_on_several_pages(browser: Browser, page: Path, tmp_path: Path) -> None:
-    paper = tmp_path / "report.pdf"
+    assert 3 < sheets(browser, page, tmp_path) < 10
+
+
+def test_fifty_chains_print_on_few_pages(browser: Browser, tmp_path: Path) -> None:
+    workspace, now_s = Workspace(tmp_path / "week"), 1_790_000_000.0
+    write_week(workspace, now_s)
+    page = tmp_path / "report.html"
+    page.write_text(render_html(build_report(workspace, Question(), site_of, now_s)))
+    assert sheets(browser, page, tmp_path) <= 8
+
+
+def sheets(browser: Browser, page: Path, folder: Path) -> int:
+    """Pages of the printed report."""
+    paper = folder / "report.pdf"
     browser.open(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
     content = paper.read_bytes()
     assert content.startswith(b"%PDF-")
-    assert len(re.findall(rb"/Type\s*/Page\b", content)) > 3
+    return len(re.findall(rb"/Type\s*/Page\b", content))

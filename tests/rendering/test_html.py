@@ -19,14 +19,15 @@ from detour.ledger.events import AttemptEnded
 from detour.ledger.workspace import Workspace
 from detour.rendering import words
 from detour.rendering.charts.costs import fates_chart
-from detour.rendering.charts.scores import score_chart
-from detour.rendering.charts.svg import ticks
+from detour.rendering.charts.scores import grid_chart, score_chart
+from detour.rendering.charts.svg import CANVASES, WIDE, Canvas, ticks
 from detour.rendering.charts.training import training_chart
 from detour.rendering.html import render_html
 from detour.rendering.summaries import chain_summaries
 from detour.reporting.build import Question, build_report
 from detour.reporting.curves import thinned
 from detour.reporting.data import Curve, TaskScores
+from detour.reporting.grid import Axis, Grid, Point
 from detour.reporting.outputs import task_scores
 from detour.reporting.period import Period
 from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_chain
@@ -118,8 +119,8 @@ def test_both_chains_are_quoted_by_the_same_method(page: str) -> None:
 def test_plots_are_well_formed_named_and_have_their_table(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
     plots = [(plot, figure) for figure in figures for plot in re.findall(r"<svg.*?</svg>", figure, re.DOTALL)]
-    # consumption, grid by score and by cost, scores, points, losses, fates, stages, energy
-    assert len(plots) == page.count("<svg") == 9
+    # consumption, grid by score and by cost, scores, points, losses, fates, stages, energy: each wide and narrow
+    assert len(plots) == page.count("<svg") == 18
     for plot, figure in plots:
         root = ElementTree.fromstring(plot)
         assert root.get("aria-label") == root[0].text
@@ -185,15 +186,15 @@ def test_thinning_keeps_the_ends_and_the_mean(values: list[float]) -> None:
 
 def test_empty_charts_are_empty() -> None:
     nothing = TaskScores("task", None, {"42": None}, None, None)
-    assert score_chart("task", [("chain", 0, nothing)]) == ""
-    assert fates_chart([("chain", Fates())]) == ""
+    assert score_chart(WIDE, "task", [("chain", 0, nothing)]) == ""
+    assert fates_chart(WIDE, [("chain", Fates())]) == ""
 
 
 def test_one_seed_and_equal_scores_can_be_drawn() -> None:
     one = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
     same = TaskScores("task", "macro_f1", {"42": 1.0, "43": 1.0}, 1.0, 0.0)
     for scores, dots in ((one, 1), (same, 2)):
-        chart = score_chart("task", [("chain", 7, scores)])
+        chart = score_chart(WIDE, "task", [("chain", 7, scores)])
         assert [element.tag for element in ElementTree.fromstring(chart).iter()].count("circle") == dots
 
 
@@ -204,11 +205,11 @@ def test_a_negative_score_can_be_drawn() -> None:
     scores = task_scores("similarity", results)
     assert scores.by_seed == found
     assert scores.mean == pytest.approx(-0.2)
-    assert "mean -20.0" in score_chart("similarity", [("chain", 0, scores)])
+    assert "mean -20.0" in score_chart(WIDE, "similarity", [("chain", 0, scores)])
 
 
 def test_fates_fill_their_bar() -> None:
-    bar = ElementTree.fromstring(fates_chart([("chain", Fates(useful=3.0, redone=1.0))]))
+    bar = ElementTree.fromstring(fates_chart(WIDE, [("chain", Fates(useful=3.0, redone=1.0))]))
     widths = {rect.get("class"): float(rect.get("width") or 0) for rect in bar.iter("rect")}
     assert isclose(widths["fate-useful"], 3 * widths["fate-redone"], abs_tol=0.1)
     assert set(widths) == {"fate-useful", "fate-redone"}
@@ -216,9 +217,38 @@ def test_fates_fill_their_bar() -> None:
 
 def test_a_plot_that_omits_rows_says_so() -> None:
     scores = TaskScores("task", "macro_f1", {"42": 0.5}, 0.5, None)
-    assert "the best 20 of 21; the table has all" in score_chart("task", [(f"c{n}", n, scores) for n in range(21)])
-    assert "the table has all" not in score_chart("task", [(f"c{n}", n, scores) for n in range(20)])
-    assert "the first 24 of 25; the table has all" in fates_chart([(f"c{n}", Fates(useful=1.0)) for n in range(25)])
+    assert "the best 12 of 13; the table has all" in score_chart(
+        WIDE, "task", [(f"c{n}", n, scores) for n in range(13)]
+    )
+    assert "the table has all" not in score_chart(WIDE, "task", [(f"c{n}", n, scores) for n in range(12)])
+
+
+def test_of_many_chains_those_that_lost_most_are_drawn_below_all() -> None:
+    chains = [(f"c{number:02d}", Fates(useful=1.0, redone=float(number))) for number in range(30)]
+    chart = fates_chart(WIDE, [("all", Fates.sum(fates for _, fates in chains)), *chains])
+    assert "most hours lost: 11 of 30; the table has all" in chart
+    names = re.findall(r'class="row-name"[^>]*>([^<]*)<', chart)
+    assert names == ["all", *(f"c{number}" for number in range(29, 18, -1))]
+
+
+@pytest.mark.parametrize("canvas", CANVASES)
+def test_a_long_name_of_a_row_keeps_its_start_and_its_end(canvas: Canvas) -> None:
+    name = "clm-decay-with-a-rather-long-name-07"
+    start, end = canvas.row(name).split("…")
+    assert name.startswith(start)
+    assert name.endswith(end)
+    assert canvas.letters - 1 <= len(canvas.row(name)) <= canvas.letters
+    assert canvas.row("short") == "short"
+
+
+def test_the_cells_of_a_narrow_grid_have_fewer_labels_that_do_not_overlap() -> None:
+    labels = [f"{number}00k" for number in range(10)]
+    grid = Grid([Axis("tokens", labels)], [Point(label, [label]) for label in labels])
+    values: dict[str, float | None] = {label: 0.5 + number for number, label in enumerate(labels)}
+    wide, narrow = (grid_chart(canvas, grid, values, "hours") for canvas in CANVASES)
+    assert [label for label in labels if f">{label}<" in wide] == labels
+    assert [label for label in labels if f">{label}<" in narrow] == labels[::2]
+    assert (wide.count("in-shade"), narrow.count("in-shade")) == (10, 0)
 
 
 def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
@@ -230,7 +260,7 @@ def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
     with made.attempt(stages[1], 1, HELD) as attempt:
         attempt.progress(0, 300_000, "tokens", loss=0.0)
     report = build_report(made.workspace, Question(), site_of, made.clock.now_s)
-    ElementTree.fromstring(training_chart(report.chains))
+    ElementTree.fromstring(training_chart(WIDE, report.chains))
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,12 @@ def cells(page: str) -> Iterator[list[str]]:
 
 def test_html_and_markdown_have_them_in_the_same_words(report: Report) -> None:
     rows = list(cells(render_html(report)))
-    assert [ALL, "10", "18.50", "19.75", "476.00", "83.0 %", "6h03m"] in rows
-    assert [RELEASED, "7", "16.00", "16.75", "404.00", "80.6 %", "5h03m"] in rows
+    assert [ALL, "–", "–", "10", "18.50", "19.75", "476.00", "83.0 %", "19.7 kWh", "670 g"] in rows
+    assert [RELEASED, "done", "70.0", "7", "16.00", "16.75", "404.00", "80.6 %", "17 kWh", "577 g"] in rows
     assert [ALL, "15.35", "0.90", "2.00", "0.25", "0"] in rows
     assert [RELEASED, "card convention", "11.2 kWh", "13.4 kWh", "457 g", "90.1 %", "GPU boards"] in rows
     lines = markdown(report).splitlines()
-    assert f"| {ALL} | 10 | 18.50 | 19.75 | 476.00 | 83.0 % | 6h03m |" in lines
+    assert f"| {ALL} | – | – | 10 | 18.50 | 19.75 | 476.00 | 83.0 % | 19.7 kWh | 670 g |" in lines
     assert f"| {ALL} | 15.35 | 0.90 | 2.00 | 0.25 | 0 |" in lines
 
 

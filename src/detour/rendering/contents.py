@@ -42,7 +42,7 @@ def tables(report: Report) -> Iterator[Table]:
 
 def _sections(report: Report) -> Iterator[Section]:
     several = len(report.chains) > 1
-    consumed = [*cost_tables.burns(report), cost_tables.hours_used(report), cost_tables.periods(report)]
+    consumed = [*cost_tables.burns(report), cost_tables.periods(report), cost_tables.chain_costs(report)]
     yield Section("consumption", "Consumption", consumed)
     if report.grid is not None:
         yield Section("grid", "The sweep" if report.sweep else "Side by side", result_tables.grids(report))

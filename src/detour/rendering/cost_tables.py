@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.fates import Fates, Known
 from detour.budgets.burn import Row
 from detour.rendering import burn_text, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
+from detour.reporting.costs import quotable_method
 from detour.reporting.data import Cost
+from detour.reporting.efficiency import row_of
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import BurnDown, Report
 from detour.text import format_count, format_duration
@@ -19,6 +21,7 @@ from detour.text import format_count, format_duration
 FATES = {"useful": "useful", "startup": "start-up and restore", "redone": "redone", "failed": "failed", "idle": "idle"}
 ALL = "all, shared stages once"
 FEW_ROWS, POINTS = 2, 6
+MOST_CHAINS = 60
 
 
 class Scoped(NamedTuple):
@@ -26,6 +29,17 @@ class Scoped(NamedTuple):
 
     of: str
     cost: Cost
+
+
+class ChainCost(NamedTuple):
+    """A chain, or all of them, with its energy by the method that the report quotes."""
+
+    of: str
+    status: str | None
+    score: float | None
+    cost: Cost
+    facility_energy_kwh: Band | None
+    co2_g: Band | None
 
 
 class ScopedEnergy(NamedTuple):
@@ -65,17 +79,38 @@ def scoped(report: Report) -> list[Scoped]:
     return [Scoped(ALL, report.total), *chains] if len(chains) > 1 else chains
 
 
-def hours_used(report: Report) -> Table:
+def chain_costs(report: Report) -> Table:
+    """Return the one table that has every chain on paper, too."""
+    method = quotable_method([chain.cost for chain in report.chains])
+    known = {chain.name: chain for chain in report.chains}
+    rows = [
+        ChainCost(
+            of,
+            chain.status if chain else None,
+            chain.mean_score if chain else None,
+            cost,
+            row and row.facility_energy_kwh,
+            row and row.co2_g,
+        )
+        for of, cost in scoped(report)
+        for chain, row in ((known.get(of), row_of(cost, method)),)
+    ]
     columns = (
         Column("of", ""),
+        Column("status", "status"),
+        number("score", "mean score, %", words.percent_or_dash),
         number("attempts", "attempts", words.whole, "cost.attempts"),
-        hours("gpu_hours", "GPU-hours", "cost.gpu_hours"),
+        hours("gpu_hours", "GPU-hours", "cost.gpu_hours", main=report.has_gpus),
         hours("billed_gpu_hours", "billed GPU-hours", "cost.billed_hours", main=report.has_gpus),
         hours("cpu_hours", "CPU-hours", "cost.cpu_hours"),
         number("useful_share", "useful", words.in_percent, "cost.useful_share"),
-        number("allocated_s", "time of all attempts", format_duration, "cost.allocated_s"),
+        number("allocated_s", "time of all attempts", format_duration, "cost.allocated_s", main=False),
+        Column("facility_energy_kwh", "energy with PUE", words.energy_of, shape="band"),
+        Column("co2_g", "CO2eq", words.co2_of, shape="band"),
     )
-    return Table("hours", "Hours", columns, scoped(report), shown=60)
+    note = f"Energy and CO2eq are {words.OBTAINED[Method(method)]}." if method else ""
+    title = "Chains" if len(report.chains) > 1 else ""
+    return Table("hours", title, columns, rows, note, shown=MOST_CHAINS)
 
 
 def periods(report: Report) -> Table:
@@ -107,7 +142,7 @@ def fates(report: Report) -> Table:
     columns += [number(f"{part}_s", FATES[part], format_duration, f"cost.fates_s.{part}", main=False) for part in parts]
     note = "Redone is work between the last checkpoint and an interruption, failed the same before an error."
     title = f"What became of the {'GPU' if on_gpus else 'CPU'}-hours"
-    return Table("fates", title, tuple(columns), scoped(report), note, shown=60)
+    return Table("fates", title, tuple(columns), scoped(report), note, shown=MOST_CHAINS)
 
 
 def by_stage(report: Report) -> Table:
@@ -232,7 +267,7 @@ def energies(report: Report) -> Table:
         "Covered is the share of the allocated time behind a figure: seen by counters, or, for the estimate "
         "and the card's convention, with the numbers that they need."
     )
-    return Table("energy", "", columns, rows, note, shown=60)
+    return Table("energy", "", columns, rows, note, shown=MOST_CHAINS)
 
 
 def constants(report: Report) -> Table:
@@ -346,7 +381,7 @@ def points(report: Report) -> Table:
         number("hours_per_point", f"{unit} per point", words.significant_or_dash),
         Column("is_best_so_far", "no cheaper one as good", words.yes),
     )
-    return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=60)
+    return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=MOST_CHAINS)
 
 
 def points_texts(report: Report) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ and a content security policy blocks anything that might still slip through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
@@ -17,24 +17,28 @@ from markupsafe import Markup
 from detour.rendering import words
 from detour.rendering.charts.costs import bars, burn_chart, energy_chart, fates_chart
 from detour.rendering.charts.scores import grid_chart, points_chart, score_chart
-from detour.rendering.charts.svg import series
+from detour.rendering.charts.svg import CANVASES, Canvas, series
 from detour.rendering.charts.training import training_chart
 from detour.rendering.contents import sections
 from detour.rendering.cost_tables import scoped
 from detour.rendering.statements import statements
 from detour.rendering.summaries import chain_summaries, facts, tiles
 from detour.rendering.tables import Table
-from detour.reporting.report import Report
+from detour.reporting.data import TaskScores
+from detour.reporting.report import BurnDown, Report
+from detour.text import counted
 
 KEYED = ("chain", "of")
 """Columns whose names are shown in the chain's colour."""
 FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
 """Tables of details, which are folded if they are long; other tables only if they are twice as long."""
+OPEN = frozenset({"hours"})
+"""The table of the chains is open however long it is. On paper, it may be the only one."""
 LONG = 12
 LONG_WORD = 28
 
 
-Plots: TypeAlias = dict[str, tuple[str, Callable[[], list[Markup]]]]
+Plots: TypeAlias = dict[str, tuple[str, Callable[[Canvas], list[Markup]]]]
 """Table name -> the legend below its plots, and the function that draws them."""
 
 
@@ -47,11 +51,16 @@ class Figure(NamedTuple):
     """Legend below the plots: fates, chains, burn, or none."""
     is_folded: bool
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing of it shows while it is folded."""
+        return self.is_folded and not self.plots
+
 
 def render_html(report: Report) -> str:
     """Return the whole page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"has_long_word": has_long_word, "whole": whole}
+    environment.filters |= {"counted": counted, "has_long_word": has_long_word, "whole": whole}
     folder = files("detour.rendering")
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     style = Markup((folder / "report.css").read_text(encoding="utf-8"))
@@ -86,27 +95,28 @@ def page(report: Report) -> dict[str, Any]:
 
 
 def _figure(table: Table, plots: Plots) -> Figure:
-    legend, draw = plots.get(table.name, ("", list))
-    drawn = [plot for plot in draw() if plot]
+    legend, draw = plots.get(table.name, ("", _nothing))
+    drawn = [plot for canvas in CANVASES for plot in draw(canvas) if plot]
     is_long = len(table.main_rows) > (LONG if table.name in FOLDED else 2 * LONG)
-    return Figure(table, drawn, legend if drawn else "", is_long or table.name == "losses")
+    is_folded = table.name not in OPEN and (is_long or table.name == "losses")
+    return Figure(table, drawn, legend if drawn else "", is_folded)
 
 
 def _plots(report: Report) -> Plots:
     unit = "GPU-hours" if report.has_gpus else "CPU-hours"
-    costs = [(one.of, one.cost.main_fates) for one in scoped(report)]
+    costs = [(one.of, one.cost.fates(report.has_gpus)) for one in scoped(report)]
     found: Plots = {
-        "losses": ("chains", lambda: [training_chart(report.chains)]),
-        "fates": ("fates", lambda: [fates_chart(costs)]),
-        "by-stage": ("", lambda: [bars(_hours_by_stage(report), unit)]),
-        "energy": ("", lambda: [energy_chart(report.total.energy)]),
-        "cost-per-point": ("", lambda: [points_chart(report.point_costs, unit)]),
-        "grid": ("", lambda: _grids(report, unit)),
+        "losses": ("chains", lambda canvas: [training_chart(canvas, report.chains)]),
+        "fates": ("fates", lambda canvas: [fates_chart(canvas, costs)]),
+        "by-stage": ("", lambda canvas: [bars(canvas, _hours_by_stage(report), unit)]),
+        "energy": ("", lambda canvas: [energy_chart(canvas, report.total.energy)]),
+        "cost-per-point": ("", lambda canvas: [points_chart(canvas, report.point_costs, unit)]),
+        "grid": ("", lambda canvas: _grids(canvas, report, unit)),
     }
     for one in report.burns:
         name = f"burn-{one.budget or 'own'}-{one.measure}"
         legend = "burn" if one.burn.cap is not None else ""
-        found[name] = (legend, partial(_alone, burn_chart, one.burn, one.curve, one.unit))
+        found[name] = (legend, partial(_burn, one))
     for task in dict.fromkeys(scores.task for chain in report.chains for scores in chain.scores):
         rows = [
             (chain.name, index, scores)
@@ -114,31 +124,37 @@ def _plots(report: Report) -> Plots:
             for scores in chain.scores
             if scores.task == task
         ]
-        found[f"scores-{task}"] = ("", partial(_alone, score_chart, task, rows))
+        found[f"scores-{task}"] = ("", partial(_scores, task, rows))
     return found
 
 
-def _alone(draw: Callable[..., Markup], *what: Any) -> list[Markup]:
-    return [draw(*what)]
+def _nothing(_: Canvas) -> list[Markup]:
+    return []
 
 
 def _hours_by_stage(report: Report) -> list[tuple[str, float]]:
     hours: dict[str, float] = {}
     for stage in report.stages.values():
-        used = stage.cost.gpu_hours if report.has_gpus else stage.cost.cpu_hours
-        hours[stage.name] = hours.get(stage.name, 0.0) + (used.value or 0.0)
+        used = stage.cost.hours(report.has_gpus).value or 0.0
+        hours[stage.name] = hours.get(stage.name, 0.0) + used
     return list(hours.items())
 
 
-def _grids(report: Report, unit: str) -> list[Markup]:
+def _burn(one: BurnDown, canvas: Canvas) -> list[Markup]:
+    return [burn_chart(canvas, one.burn, one.curve, one.unit)]
+
+
+def _scores(task: str, rows: Sequence[tuple[str, int, TaskScores]], canvas: Canvas) -> list[Markup]:
+    return [score_chart(canvas, task, rows)]
+
+
+def _grids(canvas: Canvas, report: Report, unit: str) -> list[Markup]:
     """Draw the grid by score and by cost."""
     if report.grid is None:
         return []
-    scores: dict[str, float | None] = dict.fromkeys((point.chain for point in report.grid.points), None)
-    hours = dict(scores)
-    for row in report.point_costs:
-        scores[row.chain] = 100 * row.score
+    scores: dict[str, float | None] = {}
+    hours: dict[str, float | None] = {}
     for chain in report.chains:
-        used = chain.cost.gpu_hours if report.has_gpus else chain.cost.cpu_hours
-        hours[chain.name] = used.value if chain.cost.attempts else None
-    return [grid_chart(report.grid, scores, "mean score, %"), grid_chart(report.grid, hours, unit)]
+        scores[chain.name] = None if chain.mean_score is None else 100 * chain.mean_score
+        hours[chain.name] = chain.cost.hours(report.has_gpus).value if chain.cost.attempts else None
+    return [grid_chart(canvas, report.grid, scores, "mean score, %"), grid_chart(canvas, report.grid, hours, unit)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from statistics import fmean
 from typing import NamedTuple
 
 from detour.accounting.result_cost import Spent
@@ -45,16 +44,7 @@ class OfPhase(NamedTuple):
 class OnGrid(NamedTuple):
     labels: list[str]
     chain: Chain
-
-    @property
-    def score(self) -> float | None:
-        means = [task.mean for task in self.chain.scores]
-        known = [mean for mean in means if mean is not None]
-        return fmean(known) if known and len(known) == len(means) else None
-
-    @property
-    def hours(self) -> float | None:
-        return self.chain.cost.main_hours.value
+    hours: float | None
 
 
 class Loss(NamedTuple):
@@ -138,10 +128,14 @@ def grids(report: Report) -> list[Table]:
         Column("chain", "chain", path="chain.name"),
         *(Column(axis.name.replace(" ", "_"), axis.name, get=_label_at(place)) for place, axis in enumerate(grid.axes)),
         Column("status", "status", path="chain.status"),
-        number("score", "mean score", words.in_percent),
+        number("score", "mean score", words.in_percent, "chain.mean_score"),
         number("hours", "GPU-hours" if report.has_gpus else "CPU-hours", words.figure),
     )
-    rows = [OnGrid(point.labels, chains[point.chain]) for point in grid.points]
+    rows = [
+        OnGrid(point.labels, chain, chain.cost.hours(report.has_gpus).value)
+        for point in grid.points
+        for chain in (chains[point.chain],)
+    ]
     return [Table("grid", "Every chain", columns, rows, shown=ROWS_ON_PAGE)]
 
 

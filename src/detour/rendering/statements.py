@@ -199,7 +199,7 @@ def _held(one: Hardware) -> str:
 def _each_released(report: Report) -> str:
     """Return the cost of one released model from corpus to scores, if several were released."""
     whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
-    each = sorted(used for chain in whole if (used := chain.cost.main_hours.value) is not None)
+    each = sorted(used for chain in whole if (used := chain.cost.hours(report.has_gpus).value) is not None)
     if len(each) < 2:
         return ""
     spread = words.figure(each[0]) if each[0] == each[-1] else f"{words.figure(each[0])} to {words.figure(each[-1])}"

@@ -65,9 +65,13 @@ def tiles(report: Report) -> list[Tile]:
     billed = "bill unknown" if total.billed_hours.value is None else f"{words.hours(total.billed_hours)} billed"
     energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
     method = words.OBTAINED[row.method] if row else ""
-    unknown = (row.missing if row else None) or "by no method"
+    unknown = (row.missing if row else None) or "no method covers all of it"
     return [
-        Tile(unit, words.hours(total.main_hours), billed if report.has_gpus else counted(total.attempts, "attempt")),
+        Tile(
+            unit,
+            words.hours(total.hours(report.has_gpus)),
+            billed if report.has_gpus else counted(total.attempts, "attempt"),
+        ),
         Tile("useful", words.in_percent(total.useful_share), "of the hours allocated"),
         Tile("energy", words.energy_of(energy), _joined(words.energy_spread(energy), method) if energy else unknown),
         Tile("CO2eq", words.co2_of(carbon), _joined(words.co2_spread(carbon), method) if carbon else unknown),

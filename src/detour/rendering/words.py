@@ -81,6 +81,10 @@ def percent(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f}"
 
 
+def percent_or_dash(value: float | None) -> str:
+    return "–" if value is None else percent(value)
+
+
 def instant(epoch_s: float | None, time_zone: str = "UTC") -> str:
     return UNKNOWN if epoch_s is None else local(epoch_s, time_zone).strftime("%Y-%m-%d %H:%M %Z")
 
@@ -151,13 +155,13 @@ def what_came_out(chain: Chain, stages: Sequence[Stage]) -> str:
 
 def wasted(cost: Cost) -> str:
     """Return a sentence on the share of hours that was not useful work."""
-    fates, share = cost.main_fates, cost.useful_share
+    fates, share = cost.fates(cost.has_gpus), cost.useful_share
     if share is None:
         return "Nothing ran."
-    unit = "CPU-hours" if cost.gpu_hours.value == 0 else "GPU-hours"
+    unit = "GPU-hours" if cost.has_gpus else "CPU-hours"
     lost = fates.redone + fates.failed + fates.idle
     return (
-        f"{figure(fates.allocated)} {unit} were allocated to {counted(cost.attempts, 'attempt')}, "
+        f"{hours_of(cost.hours(cost.has_gpus), unit)} were allocated to {counted(cost.attempts, 'attempt')}, "
         f"{percent(1 - share)} % of them without useful work: {figure(fates.startup)} of start-up and restore, "
         f"{figure(lost)} lost to interruptions, failures or idling. Failed and repeated runs are in all figures."
     )
@@ -227,7 +231,9 @@ def exact(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:+.3g}" if abs(value) < 1000 else f"{value:+,.0f}"
+    if value is None or value == 0:
+        return UNKNOWN if value is None else "0"
+    return f"{value:+.3g}" if abs(value) < 1000 else f"{value:+,.0f}"
 
 
 def signed_figure(value: float | None) -> str:

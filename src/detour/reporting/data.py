@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,18 +38,21 @@ class Cost(NamedTuple):
     """One figure per method and site."""
 
     @property
-    def main_fates(self) -> Fates:
-        """Fates in GPU-hours, or in CPU-hours if nothing used a GPU."""
-        return self.fates_gpu_hours if self.gpu_hours.value != 0 else self.fates_cpu_hours
+    def has_gpus(self) -> bool:
+        """Whether its hours are GPU-hours; without GPUs they are CPU-hours."""
+        return self.gpu_hours.value != 0
 
-    @property
-    def main_hours(self) -> Known:
-        return self.gpu_hours if self.gpu_hours.value != 0 else self.cpu_hours
+    def hours(self, on_gpus: bool) -> Known:
+        return self.gpu_hours if on_gpus else self.cpu_hours
+
+    def fates(self, on_gpus: bool) -> Fates:
+        """Fates in GPU-hours or CPU-hours."""
+        return self.fates_gpu_hours if on_gpus else self.fates_cpu_hours
 
     @property
     def useful_share(self) -> float | None:
-        """Share of the allocated hours that was useful."""
-        fates = self.main_fates
+        """Share of its hours that was useful: of the GPU-hours if it used a GPU."""
+        fates = self.fates(self.has_gpus)
         return fates.useful / fates.allocated if fates.allocated else None
 
 
@@ -201,6 +205,13 @@ class Chain:
     model: str | None
     """Folder of the exported encoder."""
     model_sha256: str | None
+
+    @property
+    def mean_score(self) -> float | None:
+        """Mean over all tasks, each a mean over seeds, as a share; None while a score is missing."""
+        means = [task.mean for task in self.scores]
+        known = [mean for mean in means if mean is not None]
+        return fmean(known) if known and len(known) == len(means) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from detour.accounting.energy import Band, EnergyFigure
 from detour.reporting.data import Chain, Cost, Stage
@@ -21,7 +20,7 @@ class TokenYield:
     phase: str
     tokens: int | None
     hours: float | None
-    """GPU-hours, or CPU-hours if it had no GPU."""
+    """GPU-hours, or CPU-hours if nothing in the report used a GPU."""
     method: str | None
     facility_energy_kwh: Band | None
     tokens_per_kwh: float | None
@@ -36,7 +35,7 @@ class PointCost:
     score: float
     """Mean over all tasks, each a mean over seeds, as a share."""
     hours: float
-    """GPU-hours of all its stages, including shared ones; CPU-hours if nothing used a GPU."""
+    """GPU-hours of all its stages, including shared ones; CPU-hours if nothing in the report used a GPU."""
     co2_g: float | None
     more_points: float
     more_hours: float
@@ -50,7 +49,9 @@ def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
     return next((row for row in cost.energy if row.method == method), None)
 
 
-def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str | None) -> list[TokenYield]:
+def token_yields(
+    chains: Sequence[Chain], stages: dict[str, Stage], method: str | None, on_gpus: bool
+) -> list[TokenYield]:
     """Return a row per complete training, under its first chain; all energies are by one method, to be comparable."""
     rows: dict[str, TokenYield] = {}
     for chain in chains:
@@ -60,7 +61,7 @@ def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str 
                 continue
             row = row_of(stage.cost, method)
             energy = row.facility_energy_kwh if row else None
-            hours = stage.cost.main_hours.value
+            hours = stage.cost.hours(on_gpus).value
             tokens = phase.tokens if stage.status == "done" else phase.tokens_done
             rows[phase.stage] = TokenYield(
                 chain=chain.name if len(stage.chains) == 1 else f"{len(stage.chains)} chains",
@@ -75,15 +76,13 @@ def token_yields(chains: Sequence[Chain], stages: dict[str, Stage], method: str 
     return list(rows.values())
 
 
-def point_costs(chains: Sequence[Chain], method: str | None) -> list[PointCost]:
+def point_costs(chains: Sequence[Chain], method: str | None, on_gpus: bool) -> list[PointCost]:
     """Return the chains with all scores, cheapest first."""
     scored = []
     for chain in chains:
-        means = [task.mean for task in chain.scores]
-        known = [mean for mean in means if mean is not None]
-        hours = chain.cost.main_hours.value
-        if known and len(known) == len(means) and hours is not None:
-            scored.append((hours, fmean(known), chain))
+        score, hours = chain.mean_score, chain.cost.hours(on_gpus).value
+        if score is not None and hours is not None:
+            scored.append((hours, score, chain))
     scored.sort(key=lambda one: (one[0], -one[1]))
     rows: list[PointCost] = []
     for hours, score, chain in scored:

@@ -15,7 +15,7 @@ from detour.reporting.costs import Counted
 
 Purpose = Literal["final", "development", "open", "failed"]
 PURPOSES: dict[Purpose, str] = {
-    "final": "final: a released model descends from it, or it measured one",
+    "final": "final: a released model descends from it, or it evaluated one",
     "development": "development: no released model descends from it",
     "open": "not decided: its chain is still running or pending",
     "failed": "failed: attempts that ended in an error, of whatever stage",

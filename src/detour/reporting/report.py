@@ -121,7 +121,7 @@ class Report:
     @property
     def has_gpus(self) -> bool:
         """Whether its hours are GPU-hours; without GPUs they are CPU-hours."""
-        return self.total.gpu_hours.value != 0
+        return self.total.has_gpus
 
     @property
     def span_s(self) -> tuple[float, float] | None:

@@ -12,12 +12,44 @@ from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
 
+from detour.text import cells, cut
 from detour.times import local, zone_of
 
-WIDTH = 720.0
-LEFT, RIGHT = 54.0, 12.0
 SERIES = 6
 """Number of colours in the style sheet; further series reuse them, dashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The room that a chart has, in units of about a pixel. The page shows the one that fits its reader's screen."""
+
+    name: str
+    """CSS class of its charts."""
+    width: float
+    left: float
+    """Room for the values of a vertical axis."""
+    row_name: float
+    """Room for the names of rows."""
+    letters: int
+    """Number of letters that fit there."""
+    ticks: int
+    detail: float = 1.0
+    """Share of a curve's points worth drawing."""
+
+    @property
+    def right(self) -> float:
+        return self.width - 12.0
+
+    def row(self, name: str) -> str:
+        """Cut a name in the middle if it is too long: names of chains often differ only at their ends."""
+        half = self.letters // 2
+        return name if cells(name) <= self.letters else cut(name, half + 1) + cut(name[::-1], half)[-2::-1]
+
+
+WIDE = Canvas("wide", 720.0, 54.0, 190.0, 28, 6)
+NARROW = Canvas("narrow", 340.0, 40.0, 112.0, 15, 4, 0.4)
+"""For phones, where a wide chart would be too small to read."""
+CANVASES = (WIDE, NARROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +111,14 @@ def series(index: int) -> str:
     return f"series-{index % SERIES}" + (f" dash-{min(turn, 3)}" if turn else "")
 
 
-def grid_lines(scale: Scale, label: str, wanted: int = 5) -> Markup:
+def grid_lines(canvas: Canvas, scale: Scale, label: str, wanted: int = 5) -> Markup:
     """Draw horizontal lines with their values, and the axis's name above them."""
     line = Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    parts = [text(WIDTH - RIGHT, scale.end - 6, label, "end", "axis-name")]
+    parts = [text(canvas.right, scale.end - 6, label, "end", "axis-name")]
     for tick in ticks(scale.low, scale.high, wanted):
         y = scale(tick)
-        parts.append(line.format(LEFT, WIDTH - RIGHT, y=y))
-        parts.append(text(LEFT - 6, y + 4, f"{tick:,g}", "end"))
+        parts.append(line.format(canvas.left, canvas.right, y=y))
+        parts.append(text(canvas.left - 6, y + 4, f"{tick:,g}", "end"))
     return Markup("").join(parts)
 
 
@@ -121,12 +153,13 @@ def text(x: float, y: float, content: str, anchor: str, classes: str = "tick") -
     )
 
 
-def left_out(x: float, y: float, which: str, drawn: int, of: int) -> list[Markup]:
+def left_out(canvas: Canvas, y: float, which: str, drawn: int, of: int) -> list[Markup]:
     """Return the remark of a plot that does not show all rows of its table."""
-    return [text(x, y, f"{which} {drawn} of {of}; the table has all", "start", "axis-name")] if drawn < of else []
+    remark = f"{which} {drawn} of {of}; the table has all"
+    return [text(canvas.right, y, remark, "end", "axis-name")] if drawn < of else []
 
 
-def plot(height: float, label: str, parts: Iterable[Markup]) -> Markup:
+def plot(canvas: Canvas, height: float, label: str, parts: Iterable[Markup]) -> Markup:
     """Return the whole picture; `label` describes it to screen readers."""
-    head = Markup('<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}"><title>{}</title>')
-    return Markup("").join([head.format(WIDTH, height, label, label), *parts, Markup("</svg>")])
+    head = Markup('<svg class="plot {}" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}"><title>{}</title>')
+    return Markup("").join([head.format(canvas.name, canvas.width, height, label, label), *parts, Markup("</svg>")])

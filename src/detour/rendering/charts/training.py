@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from detour.rendering.charts.svg import (
-    LEFT,
-    RIGHT,
-    WIDTH,
+    Canvas,
     Scale,
     columns,
     grid_lines,
@@ -29,40 +27,44 @@ ALL_POINTS = 6000
 """Maximum number of points of all curves together; many curves are drawn more coarsely."""
 
 
-def training_chart(chains: Sequence[Chain]) -> Markup:
+def training_chart(canvas: Canvas, chains: Sequence[Chain]) -> Markup:
     """Draw the losses, for a single chain with learning rate and validation losses; empty if nothing was recorded."""
     drawn = [chain for chain in chains if any(phase.curves.get("loss") for phase in chain.phases)]
     if not drawn:
         return Markup("")
     alone = drawn[0] if len(chains) == 1 else None
     end = max(_starts(chain.phases)[1] for chain in drawn)
-    across = Scale(0.0, end, LEFT, WIDTH - RIGHT)
+    across = Scale(0.0, end, canvas.left, canvas.right)
     losses = [value for chain in drawn for phase in chain.phases for value in _losses(phase, alone is not None)]
     rates = [value for phase in (alone.phases if alone else ()) if (lr := phase.curves.get("lr")) for value in lr.y]
     top, middle, bottom = 22.0, 232.0, 312.0
     foot = bottom if rates else middle
     scale, rate_scale = upright(losses, top, middle), upright([0.0, *rates], middle + 26, bottom)
-    parts = [grid_lines(scale, ""), text(WIDTH - RIGHT, top + 12, "loss (nats)", "end", "axis-name")]
+    parts = [grid_lines(canvas, scale, ""), text(canvas.right, top + 12, "loss (nats)", "end", "axis-name")]
     if rates:
-        parts.append(grid_lines(rate_scale, "learning rate", wanted=2))
+        parts.append(grid_lines(canvas, rate_scale, "learning rate", wanted=2))
     if alone:
         parts.append(_phase_marks(alone.phases, across, top, foot))
-    parts += _curves(drawn, across, scale)
+    parts += _curves(canvas, drawn, across, scale)
     if alone:
         for phase, start in zip(alone.phases, _starts(alone.phases)[0], strict=True):
             parts.append(_validation(phase, start, across, scale))
-            parts.append(_line(phase.curves.get("lr"), start, across, rate_scale, "line rate", POINTS))
-    parts.append(columns(across, [(tick, format_count(int(tick))) for tick in ticks(0.0, end, 6)], foot, foot))
-    parts.append(text(WIDTH - RIGHT, foot + 32, "tokens", "end", "axis-name"))
+            parts.append(
+                _line(phase.curves.get("lr"), start, across, rate_scale, "line rate", int(POINTS * canvas.detail))
+            )
+    parts.append(
+        columns(across, [(tick, format_count(int(tick))) for tick in ticks(0.0, end, canvas.ticks)], foot, foot)
+    )
+    parts.append(text(canvas.right, foot + 32, "tokens", "end", "axis-name"))
     who = alone.name if alone else f"{len(drawn)} chains"
-    return plot(foot + 38, f"{who}: training loss along the tokens", parts)
+    return plot(canvas, foot + 38, f"{who}: training loss along the tokens", parts)
 
 
-def _curves(chains: Sequence[Chain], across: Scale, scale: Scale) -> list[Markup]:
+def _curves(canvas: Canvas, chains: Sequence[Chain], across: Scale, scale: Scale) -> list[Markup]:
     """Draw each training once, under its first chain."""
     seen: set[str] = set()
     distinct = {phase.stage for chain in chains for phase in chain.phases}
-    most = min(POINTS, max(20, ALL_POINTS // len(distinct)))
+    most = int(canvas.detail * min(POINTS, max(20, ALL_POINTS // len(distinct))))
     parts = []
     for index, chain in enumerate(chains):
         for phase, start in zip(chain.phases, _starts(chain.phases)[0], strict=True):
