@@ -6,11 +6,19 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
 
+from detour.forecasting.forecaster import P50, P90
 from detour.forecasting.waits import HOUR_S, Wait, shape_of
 
 LARGEST_BURST = 247
 """As in the public log of a site."""
+JOB_SPREAD = 0.15
+"""Standard deviation of the logarithm of a job's wait within its burst."""
+GROWTH = 0.01
+"""Upper bound on how much longer each further job of a burst waits, relative to the first."""
+LONGEST_AT_ONCE_S = 5.0
 SHAPES = ((4, 20 * HOUR_S), (1, 2 * HOUR_S), (8, 20 * HOUR_S), (4, 2 * HOUR_S), (1, 20 * HOUR_S))
 """GPUs and time limit."""
 
@@ -65,12 +73,31 @@ REGIMES: Mapping[str, Regime] = {
 }
 
 
+class Truth(NamedTuple):
+    """The quantiles that the history was drawn from, when the load is known and only the luck of a burst is not."""
+
+    p50_s: float
+    p90_s: float
+
+
+class History(NamedTuple):
+    waits: list[Wait]
+    """In the order in which they began."""
+    truth: Mapping[str, Truth]
+    """Job -> true quantiles of its wait."""
+
+
 def history(regime: Regime, seed: int, jobs: int = 2000) -> list[Wait]:
     """Waits in the order in which they began."""
+    return history_with_truth(regime, seed, jobs).waits
+
+
+def history_with_truth(regime: Regime, seed: int, jobs: int = 2000) -> History:
     chance = random.Random(seed)
     shapes = {shape: chance.gauss(0, 0.5) for shape in SHAPES[: regime.shapes]}
     accounts = [chance.gauss(0, 0.5) for _ in range(regime.accounts)]
-    load, now_s, waits = chance.gauss(0, regime.load_spread), 0.0, list[Wait]()
+    load, now_s = chance.gauss(0, regime.load_spread), 0.0
+    waits, truth = list[Wait](), dict[str, Truth]()
     while len(waits) < jobs:
         passed_s = _until_next_burst_s(chance, now_s, regime.bursts_a_day)
         now_s += passed_s
@@ -78,17 +105,20 @@ def history(regime: Regime, seed: int, jobs: int = 2000) -> list[Wait]:
         load = memory * load + math.sqrt(1 - memory * memory) * chance.gauss(0, regime.load_spread)
         shape, account = chance.choice(list(shapes)), chance.randrange(regime.accounts)
         slower = 1.5 if len(waits) >= regime.slower_from * jobs else 0.0
-        effects = load + slower + shapes[shape] + accounts[account] + chance.gauss(0, regime.burst_spread)
+        known = load + slower + shapes[shape] + accounts[account]
+        effects = known + chance.gauss(0, regime.burst_spread)
         median_s = 0.0 if chance.random() < regime.at_once else regime.median_h * HOUR_S * math.exp(effects)
         begun_s = now_s
         for index in range(regime.size(chance)):
             begun_s += chance.expovariate(1 / 5) if index else 0.0
-            wait_s = median_s * (math.exp(chance.gauss(0, 0.15)) + 0.01 * index * chance.random())
-            wait_s = wait_s or chance.choice((0.0, 0.0, 1.0, 2.0, 5.0))
+            wait_s = median_s * (math.exp(chance.gauss(0, JOB_SPREAD)) + GROWTH * index * chance.random())
+            wait_s = wait_s or chance.choice((0.0, 0.0, 1.0, 2.0, LONGEST_AT_ONCE_S))
             gone = wait_s > 60 and chance.random() < regime.cancelled
+            job = str(len(waits) + 1)
+            truth[job] = Truth(*(_true_quantile_s(regime, known, index, share) for share in (P50, P90)))
             waits.append(
                 Wait(
-                    job=str(len(waits) + 1),
+                    job=job,
                     account=f"account-{account}",
                     shape=shape_of(*shape),
                     begun_s=begun_s,
@@ -96,7 +126,16 @@ def history(regime: Regime, seed: int, jobs: int = 2000) -> list[Wait]:
                     left_s=begun_s + wait_s * chance.random() if gone else None,
                 )
             )
-    return sorted(waits[:jobs], key=lambda wait: wait.begun_s)
+    return History(sorted(waits[:jobs], key=lambda wait: wait.begun_s), truth)
+
+
+def _true_quantile_s(regime: Regime, known: float, index: int, share: float) -> float:
+    """`known` is the logarithm of the load, shape and account."""
+    if share <= regime.at_once:
+        return LONGEST_AT_ONCE_S
+    spread = math.hypot(regime.burst_spread, JOB_SPREAD)
+    luck = NormalDist(0, spread).inv_cdf((share - regime.at_once) / (1 - regime.at_once))
+    return regime.median_h * HOUR_S * math.exp(known + luck) * (1 + GROWTH / 2 * index)
 
 
 def _until_next_burst_s(chance: random.Random, now_s: float, bursts_a_day: float) -> float:
