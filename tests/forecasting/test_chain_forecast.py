@@ -30,7 +30,7 @@ def test_a_stage_waits_for_its_inputs_and_then_for_its_turn() -> None:
     assert found["b"].end == Pair(1140, 1250)
 
 
-def test_of_several_inputs_the_last_one_decides_for_each_quantile() -> None:
+def test_the_latest_of_several_inputs_decides_each_quantile() -> None:
     stages = [
         PendingStage("a", (), SHAPE, Pair(100, 100), started_s=900.0),
         PendingStage("b", (), SHAPE, Pair(90, 300), started_s=900.0),
@@ -39,17 +39,17 @@ def test_of_several_inputs_the_last_one_decides_for_each_quantile() -> None:
     assert look_ahead(stages, wait, NOW)["c"].start == Pair(1110, 1350)
 
 
-def test_what_is_left_beyond_a_time_limit_takes_further_jobs_that_wait_too() -> None:
+def test_work_beyond_a_time_limit_takes_further_jobs_that_also_wait() -> None:
     stage = PendingStage("a", (), SHAPE, Pair(250, 280), limit_s=100.0, started_s=900.0)
     assert look_ahead([stage], wait, NOW)["a"].end == Pair(1250 + 2 * 10, 1280 + 2 * 50)
 
 
-def test_a_known_start_goes_ahead_of_the_history() -> None:
+def test_a_known_start_replaces_the_history() -> None:
     stage = PendingStage("a", (), SHAPE, Pair(1, 1), begun_s=900.0, start=Pair(980, 1500))
     assert look_ahead([stage], none, NOW)["a"].start == Pair(1000, 1500)
 
 
-def test_what_is_unknown_is_said_and_its_dependents_have_no_forecast() -> None:
+def test_an_unknown_duration_is_reported_and_its_dependents_have_no_forecast() -> None:
     stages = [PendingStage("a", (), SHAPE, None, begun_s=990.0), PendingStage("b", ("a",), SHAPE, Pair(1, 1))]
     found = look_ahead(stages, wait, NOW)
     assert (found["a"].start, found["a"].end, found["a"].reason) == (

@@ -1,4 +1,4 @@
-"""Late starts ask for later quantiles, until as many are late as should be."""
+"""Late starts raise the quantiles until the right share of jobs is late."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def shift(*waits: Wait, now_s: float = LONG_AFTER_S) -> float:
     return feedback.shift(0.9, now_s)
 
 
-def test_without_forecasts_nothing_moves() -> None:
+def test_there_is_no_correction_without_forecasts() -> None:
     assert shift() == 0.0
 
 
-def test_a_late_start_asks_for_more_and_one_in_time_for_less() -> None:
+def test_a_late_start_raises_the_quantile_and_a_timely_one_lowers_it() -> None:
     assert shift(wait(20.0)) == pytest.approx(0.9 * STEP)
     assert shift(wait(5.0)) == pytest.approx(-0.1 * STEP)
 
 
 @pytest.mark.parametrize("off", [-0.08, 0.0, 0.2])
-def test_in_the_long_run_as_many_are_late_as_should_be_however_wrong_the_forecasts_are(off: float) -> None:
-    """Of forecasts that would be late by this share too often."""
+def test_the_right_share_is_late_in_the_long_run_however_wrong_the_forecasts_are(off: float) -> None:
+    """For forecasts that would be late too often by this share."""
     chance, feedback, late = random.Random(1), Feedback((0.9,)), 0
     for hour in range(20_000):
         is_late = chance.random() < 0.1 + off - feedback.shift(0.9, hour * HOUR_S)
@@ -45,14 +45,14 @@ def test_in_the_long_run_as_many_are_late_as_should_be_however_wrong_the_forecas
     assert late / 20_000 == pytest.approx(0.1, abs=abs(off) / STEP / 20_000 + 0.01)
 
 
-def test_while_many_forecasts_are_undecided_each_moves_less() -> None:
+def test_each_outcome_counts_less_while_many_forecasts_are_undecided() -> None:
     feedback = Feedback((0.9,))
     for one in (wait(5.0), *[wait(None)] * 7000):
         feedback.remember(one, SAID)
     assert feedback.shift(0.9, 6 * HOUR_S) == pytest.approx(-0.1 / (UNDECIDED * 7000))
 
 
-def test_where_no_quantile_is_late_enough_the_steps_do_not_add_up() -> None:
+def test_the_correction_is_bounded_when_no_quantile_is_late_enough() -> None:
     feedback = Feedback((0.9,))
     for day in range(1000):
         feedback.remember(wait(20.0, begun_s=24 * day * HOUR_S), SAID)
@@ -60,27 +60,27 @@ def test_where_no_quantile_is_late_enough_the_steps_do_not_add_up() -> None:
     assert corrected == MOST
 
 
-def test_each_share_has_its_own() -> None:
+def test_each_share_has_its_own_correction() -> None:
     feedback = Feedback((0.5, 0.9))
     feedback.remember(wait(20.0), SAID)
     assert feedback.shift(0.5, LONG_AFTER_S) == 0.0
 
 
-def test_a_job_that_waits_beyond_its_forecast_is_late_before_it_starts() -> None:
+def test_a_job_still_pending_after_its_forecast_counts_as_late() -> None:
     assert shift(wait(None), now_s=9.9 * HOUR_S) == 0.0
     assert shift(wait(None), now_s=10.1 * HOUR_S) == shift(wait(20.0), now_s=10.1 * HOUR_S) > 0
 
 
-def test_a_start_says_nothing_before_it_happens() -> None:
+def test_a_start_does_not_count_before_it_happens() -> None:
     assert shift(wait(5.0), now_s=4.9 * HOUR_S) == 0.0
     assert shift(wait(5.0), now_s=5.1 * HOUR_S) < 0
 
 
-def test_a_job_that_is_cancelled_says_nothing_unless_it_was_late_already() -> None:
+def test_a_cancelled_job_does_not_count_unless_it_was_already_late() -> None:
     assert shift(wait(None, left_h=9.0)) == 0.0
     assert shift(wait(None, left_h=11.0)) == shift(wait(20.0))
 
 
-def test_of_starts_at_the_very_quantile_a_part_is_late() -> None:
-    """So that a queue in which most jobs start at once does not count as one in which all are early."""
+def test_starts_exactly_at_the_quantile_are_partly_late() -> None:
+    """A queue in which most jobs start at once must not count as one in which all are early."""
     assert shift(wait(10.0)) == pytest.approx((0.25 - 0.1) * STEP)

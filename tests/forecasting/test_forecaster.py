@@ -37,7 +37,7 @@ def expected(known: list[Wait], day: float, waited_s: float = 0.0) -> Expected |
 
 
 @pytest.mark.parametrize("jobs", [1, 50])
-def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int) -> None:
+def test_fewer_than_ten_bursts_give_no_forecast_however_many_jobs_they_have(jobs: int) -> None:
     refused = expected(waits([1.0] * 9, jobs=jobs), 9)
     assert refused == NoForecast("9 bursts of such jobs in the history, of 10 that a forecast needs")
     assert isinstance(expected(waits([1.0] * 10, jobs=jobs), 10), Expected)
@@ -46,7 +46,7 @@ def test_fewer_than_ten_bursts_say_nothing_however_many_jobs_they_have(jobs: int
     )
 
 
-def test_the_quantiles_are_those_of_the_bursts() -> None:
+def test_the_forecast_is_the_quantiles_of_the_bursts() -> None:
     """Quantiles of ten bursts of 1 to 10 hours, without corrections, since no forecasts are scored.
 
     An eleventh is below the sixth with probability 6/11, the first value above one half, and longer than all with
@@ -65,7 +65,7 @@ def test_a_burst_counts_once_whatever_its_size() -> None:
     assert expected(small, 30) == expected(sorted(large, key=lambda wait: wait.begun_s), 30)
 
 
-def test_the_latest_bursts_say_most() -> None:
+def test_recent_bursts_count_most() -> None:
     """As many bursts of 1 h as of 10 h, in either order."""
     slower, quicker = expected(waits([1.0] * 20 + [10.0] * 20), 50), expected(waits([10.0] * 20 + [1.0] * 20), 50)
     assert isinstance(slower, Expected)
@@ -73,7 +73,7 @@ def test_the_latest_bursts_say_most() -> None:
     assert (quicker.p50_s, slower.p50_s) == (1 * HOUR_S, 10 * HOUR_S)
 
 
-def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
+def test_a_large_burst_is_represented_by_some_of_its_jobs() -> None:
     bursts = Bursts()
     for index in range(1000):
         burst = bursts.add(Wait(str(index), "own", SHAPE, 0.0))
@@ -82,7 +82,7 @@ def test_of_a_large_burst_some_jobs_stand_for_all() -> None:
     assert sum(one.weight for one in seen) == pytest.approx(1.0)
 
 
-def test_jobs_that_wait_still_make_forecasts_longer() -> None:
+def test_pending_jobs_make_forecasts_longer() -> None:
     ended = waits([1.0] * 10)
     pending = [Wait(f"p{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S) for day in range(5)]
     before, after = expected(ended, 20), expected([*ended, *pending], 20)
@@ -91,7 +91,7 @@ def test_jobs_that_wait_still_make_forecasts_longer() -> None:
     assert after.p90_s > before.p90_s
 
 
-def test_bursts_that_were_cancelled_say_nothing_afterwards() -> None:
+def test_cancelled_bursts_do_not_count_afterwards() -> None:
     ended = waits([1.0] * 10)
     left = [Wait(f"c{day}", "own", SHAPE, (10 + day) * 24 * HOUR_S, left_s=22 * 24 * HOUR_S) for day in range(10)]
     known, unknown = taught([*ended, *left], feedback=False), taught(ended, feedback=False)
@@ -106,37 +106,37 @@ def test_a_forecast_of_a_job_that_has_waited_is_not_in_the_past() -> None:
     assert 12 * HOUR_S <= made.p50_s <= made.p90_s
 
 
-def test_what_has_waited_longer_than_most_is_forecast_from_the_few_that_waited_longer() -> None:
+def test_a_job_that_has_waited_longer_than_most_is_forecast_from_those_that_waited_longer() -> None:
     made = expected(waits([1.0] * 15 + [50.0, 60.0, 70.0]), 30, waited_s=20 * HOUR_S)
     assert isinstance(made, Expected)
     assert 50 * HOUR_S <= made.p50_s <= 70 * HOUR_S < made.p90_s
 
 
-def test_where_no_job_waits_none_is_expected_to() -> None:
+def test_no_wait_is_expected_where_no_job_waits() -> None:
     made = expected(waits([0.0] * 12), 12)
     assert isinstance(made, Expected)
     assert (made.p50_s, made.p90_s) == (0.0, 0.0)
 
 
-def test_what_has_waited_longer_than_all_others_has_no_forecast() -> None:
+def test_a_job_that_has_waited_longer_than_all_others_has_no_forecast() -> None:
     refused = expected(waits([1.0] * 12), 12, waited_s=HOUR_S * 2)
     assert refused == NoForecast("it has waited longer than all started jobs of the last 12 bursts like it")
 
 
 @pytest.mark.parametrize("ended", [0, 5])
-def test_where_most_have_not_started_there_is_no_forecast(ended: int) -> None:
+def test_there_is_no_forecast_while_most_jobs_have_not_started(ended: int) -> None:
     pending = [Wait(str(day), "own", SHAPE, day * 24 * HOUR_S) for day in range(ended, 12)]
     assert expected([*waits([1.0] * ended), *pending], 12) == NoForecast(
         "most jobs of the last 12 bursts like it have not started yet"
     )
 
 
-def test_other_shapes_say_nothing() -> None:
+def test_other_shapes_do_not_count() -> None:
     other = [wait._replace(shape=Shape(1, 0)) for wait in waits([1.0] * 20)]
     assert isinstance(expected(other, 20), NoForecast)
 
 
-def test_other_accounts_fill_up_what_the_own_history_lacks() -> None:
+def test_other_accounts_count_where_the_account_has_few_bursts() -> None:
     made = expected(waits([5.0] * 20, account="other"), 20)
     assert isinstance(made, Expected)
     assert made.p50_s == 5 * HOUR_S
@@ -147,8 +147,8 @@ HISTORY = st.lists(st.tuples(st.floats(0, 5e5), st.floats(0, 2e5), st.booleans()
 
 @settings(deadline=None, max_examples=50)
 @given(HISTORY, st.floats(1e5, 6e5))
-def test_what_happens_later_changes_no_forecast(history: list[tuple[float, float, bool]], now_s: float) -> None:
-    """Later forecasts do not change it either: a forecast for a past time is what a person would have had then."""
+def test_no_forecast_depends_on_what_happens_later(history: list[tuple[float, float, bool]], now_s: float) -> None:
+    """Later forecasts do not change it either: a forecast for a past time is the one that was possible then."""
     known = sorted(
         (
             Wait(str(index), "own", SHAPE, begun_s, begun_s + wait_s if starts else None, begun_s + wait_s)
@@ -168,7 +168,7 @@ def test_what_happens_later_changes_no_forecast(history: list[tuple[float, float
     assert taught(as_of_then).forecast(SHAPE, "own", now_s) == hindsight
 
 
-def test_where_most_jobs_start_at_once_one_that_waits_makes_no_forecast_late() -> None:
+def test_one_waiting_job_does_not_make_forecasts_late_where_most_start_at_once() -> None:
     idle = waits([5.0 if day % 30 == 29 else 0.0 for day in range(100)])
     waiting = Wait("waits", "own", SHAPE, 100 * 24 * HOUR_S)
     made = expected([*idle, waiting], 101)

@@ -1,4 +1,4 @@
-"""A queue is as slow as its jobs that have not started show."""
+"""The pace of a queue, from jobs that have started and jobs that are pending."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def slowness(*hours: float | None, jobs: int = 1, now_h: float = 1000.0) -> floa
     return pace.slowness(now_h * HOUR_S)
 
 
-def test_without_bursts_the_queue_is_as_it_was() -> None:
+def test_the_pace_is_as_usual_without_bursts() -> None:
     assert slowness() == 1.0
 
 
-def test_a_start_at_the_median_was_expected_by_the_logarithm_of_two() -> None:
+def test_a_start_at_the_median_had_an_expectation_of_the_logarithm_of_two() -> None:
     assert slowness(50.0) == pytest.approx((PRIOR + math.log(2)) / (PRIOR + 1), abs=0.002)
 
 
-def test_a_job_that_waits_shows_a_slow_queue_before_it_starts() -> None:
+def test_a_pending_job_shows_a_slow_queue_before_it_starts() -> None:
     assert slowness(None, now_h=50.0) == pytest.approx((PRIOR + math.log(2)) / PRIOR, abs=0.002)
     assert slowness(80.0, now_h=50.0) == slowness(None, now_h=50.0)
 
@@ -51,7 +51,7 @@ def test_old_bursts_fade() -> None:
     assert oldest - latest == pytest.approx((1 - faded) * math.log(2) / (PRIOR + seen), abs=0.002)
 
 
-def test_what_starts_at_once_says_nothing_of_the_pace() -> None:
+def test_jobs_that_start_at_once_do_not_affect_the_pace() -> None:
     idle = kaplan_meier(
         [*[Observation(0.0, True)] * 90, *[Observation(hours * HOUR_S, True) for hours in range(1, 11)]]
     )

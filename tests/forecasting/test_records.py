@@ -37,7 +37,7 @@ def entered(scored: ForecastScored, job: str) -> Entry[ForecastScored]:
     return Entry(next(_SEQUENCE), "w", 0.0, 0.0, scored, stage="pretrain-1", job=job)
 
 
-def test_a_forecast_stands_for_an_hour_and_then_as_long_as_the_job_had_waited() -> None:
+def test_a_forecast_is_valid_for_an_hour_or_as_long_as_the_job_had_waited() -> None:
     early, late = made(60.0), made(5 * HOUR_S)
     assert is_current(early, "7", 0.0, 60.0 + HOUR_S - 1)
     assert not is_current(early, "7", 0.0, 60.0 + HOUR_S)
@@ -45,7 +45,7 @@ def test_a_forecast_stands_for_an_hour_and_then_as_long_as_the_job_had_waited() 
     assert not is_current(late, "7", 0.0, 10 * HOUR_S)
 
 
-def test_a_job_that_is_looked_at_every_minute_for_a_week_has_few_forecasts() -> None:
+def test_a_job_viewed_every_minute_for_a_week_has_few_forecasts() -> None:
     last, number = None, 0
     for minute in range(7 * 24 * 60):
         if not is_current(last, "7", 0.0, 60.0 * minute):
@@ -53,13 +53,13 @@ def test_a_job_that_is_looked_at_every_minute_for_a_week_has_few_forecasts() -> 
     assert number <= 10
 
 
-def test_another_job_and_the_beginning_of_the_wait_take_a_new_forecast() -> None:
+def test_another_job_or_the_beginning_of_the_wait_needs_a_new_forecast() -> None:
     assert not is_current(None, "7", 0.0, 1.0)
     assert not is_current(made(0.0), "8", 0.0, 1.0)
     assert not is_current(made(0.0, begun_s=None), "7", 0.5, 1.0)
 
 
-def test_a_start_and_an_end_are_scored_once_when_they_have_come() -> None:
+def test_a_start_and_an_end_are_scored_once_after_they_happened() -> None:
     forecast = made(1.0)
     assert list(new_scores([forecast], [], Happened({}, {}))) == []
     ((_, start),) = new_scores([forecast], [], Happened({"7": 15.0}, {}))
@@ -69,11 +69,11 @@ def test_a_start_and_an_end_are_scored_once_when_they_have_come() -> None:
     assert (end.of, end.actual_s, end.p90_s) == ("end", 130.0, 120.0)
 
 
-def test_what_was_over_before_the_forecast_is_no_score_of_it() -> None:
+def test_a_forecast_is_not_scored_by_what_happened_before_it() -> None:
     assert list(new_scores([made(16.0)], [], Happened({"7": 15.0}, {}))) == []
 
 
-def test_the_accuracy_is_that_of_an_independent_count() -> None:
+def test_the_accuracy_equals_an_independent_count() -> None:
     chance = random.Random(3)
     scored, truth = [], []
     for number in range(60):
@@ -95,7 +95,7 @@ def test_the_accuracy_is_that_of_an_independent_count() -> None:
     assert str(known).startswith(f"{share} of starts fell inside the band over the last 40 jobs")
 
 
-def test_before_the_first_start_nothing_is_said() -> None:
+def test_there_is_no_accuracy_before_the_first_start() -> None:
     assert accuracy([]) is None
 
 

@@ -18,7 +18,7 @@ SEEDS = range(4)
 
 
 @pytest.mark.parametrize("regime", TRIED)
-def test_as_many_jobs_start_in_time_as_forecasts_say_with_no_more_loss_than_the_last_similar_jobs(regime: str) -> None:
+def test_forecasts_cover_the_right_share_with_no_more_loss_than_the_last_similar_jobs(regime: str) -> None:
     made = [replay(history(REGIMES[regime], seed)) for seed in SEEDS]
     scores = [one.score for one in made if one.score]
     assert 0.87 <= fmean(score.coverage_p90 for score in scores) <= 0.95
@@ -31,7 +31,7 @@ def loss(score: Score | None) -> float:
     return score.pinball_s
 
 
-def test_the_score_is_that_of_an_independent_count() -> None:
+def test_the_score_equals_an_independent_count() -> None:
     waits = history(REGIMES["many cancelled"], 1, jobs=500)
     made = list(outcomes(waits))
     scored = summary(waits, made).score
@@ -47,7 +47,7 @@ def test_the_score_is_that_of_an_independent_count() -> None:
     assert scored.pinball_s == pytest.approx(np.mean(losses))
 
 
-def test_beside_a_forecast_stand_the_last_hundred_similar_jobs_that_had_started() -> None:
+def test_forecasts_are_compared_with_the_last_hundred_similar_jobs_that_had_started() -> None:
     waits = history(REGIMES["short waits"], 3, jobs=600)
     made: list[Outcome] = list(outcomes(waits))
     last = made[-1]

@@ -21,7 +21,7 @@ def scheduled(request: pytest.FixtureRequest) -> tuple[int, list[Job]]:
     return site.units, jobs
 
 
-def test_no_more_runs_at_a_time_than_the_machine_has(scheduled: tuple[int, list[Job]]) -> None:
+def test_running_jobs_never_exceed_the_machine(scheduled: tuple[int, list[Job]]) -> None:
     units, jobs = scheduled
     began = [(job.start_s, job.size) for job in jobs if job.start_s is not None]
     ended = [(job.end_s, -job.size) for job in jobs if job.start_s is not None and job.end_s is not None]
@@ -41,7 +41,7 @@ def test_a_dependent_job_begins_to_wait_when_the_other_has_ended(scheduled: tupl
         assert job.eligible_s == max(job.submit_s, by_number[job.after].end_s or 0.0)
 
 
-def test_what_the_command_prints_is_what_a_count_over_its_table_gives(tmp_path: Path) -> None:
+def test_the_printed_figures_equal_a_count_over_the_table_of_outcomes(tmp_path: Path) -> None:
     """`replayed` compares the two."""
     made = replayed(log(SITES["GPUs, full for days"], 3, 700), tmp_path)
     assert made is not None

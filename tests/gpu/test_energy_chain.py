@@ -25,7 +25,7 @@ def entry(reading: Entry[EnergyRead], stage: str) -> Entry[EnergyRead]:
     return reading._replace(stage=stage)
 
 
-def test_a_falling_power_has_the_area_of_its_triangle() -> None:
+def test_the_energy_of_falling_power_is_the_area_of_its_triangle() -> None:
     samples = curve(lambda at_s: 700 - 70 * at_s, 10)
     assert energy_j(samples, [(BEGAN_S, BEGAN_S + 10)]) == pytest.approx(3500)
     assert energy_j(samples, [(BEGAN_S + 2.5, BEGAN_S + 4)]) == pytest.approx((525 + 420) / 2 * 1.5)
@@ -37,7 +37,7 @@ def test_time_between_the_intervals_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("missing", [(2.0, 6.0), (-1.0, 0.5), (9.0, 11.0)])
-def test_where_samples_are_missing_there_is_no_figure(missing: tuple[float, float]) -> None:
+def test_missing_samples_give_no_figure(missing: tuple[float, float]) -> None:
     samples = [one for one in curve(lambda _: 300.0, 10) if not missing[0] < one[0] - BEGAN_S < missing[1]]
     assert energy_j(samples, [(BEGAN_S, BEGAN_S + 10)]) is None
 
@@ -46,7 +46,7 @@ def test_overlapping_intervals_count_once() -> None:
     assert merged([(5, 8), (0, 2), (1, 3), (7, 9)]) == [(0, 3), (5, 9)]
 
 
-def test_lines_of_nvidia_smi_become_samples_and_what_is_no_figure_adds_none() -> None:
+def test_lines_of_nvidia_smi_become_samples_unless_they_hold_no_figure() -> None:
     samples = Samples()
     samples.add("2026/11/26 13:00:00.250, GPU-a, 612.50, [N/A]")
     samples.add("2026/11/26 13:00:00.450, GPU-a, 61")
@@ -69,7 +69,7 @@ def test_a_known_factor_between_counters_and_nvidia_smi_is_found() -> None:
     assert whole.smi_j(samples) == smi_j
 
 
-def test_of_two_attempts_on_one_board_the_sum_holds_each_interval_once() -> None:
+def test_the_sum_of_two_attempts_on_one_board_counts_each_interval_once() -> None:
     def readings(name: str) -> list[Entry[EnergyRead]]:
         nvml = FakeNvml(four_boards().boards[:1])
         return [entry(one, name) for one in sampled(nvml, seconds=40, every_s=5, writer=name)]
@@ -88,14 +88,14 @@ def test_a_training_that_did_not_start_comes_last() -> None:
     assert list(trainings_of({"stages": {one["id"]: one for one in stages}})) == ["first", "clm", "mlm"]
 
 
-def test_the_made_up_board_counts_the_area_of_its_curve() -> None:
+def test_the_simulated_board_counts_the_area_of_its_curve() -> None:
     step_s, steps = 0.01, 300
     area_j = math.fsum(made_up.power_w(BEGAN_S + (step + 0.5) * step_s) * step_s for step in range(steps))
     counted_j = made_up.energy_j(BEGAN_S + steps * step_s) - made_up.energy_j(BEGAN_S)
     assert counted_j == pytest.approx(area_j, rel=1e-4)
 
 
-def test_the_made_up_nvidia_smi_answers_what_is_asked() -> None:
+def test_the_simulated_nvidia_smi_answers_queries() -> None:
     answer = subprocess.run(
         [sys.executable, FAKES / "nvidia-smi", "--query-gpu=uuid,power.limit", "--format=csv"],
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},

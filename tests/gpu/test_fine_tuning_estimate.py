@@ -1,4 +1,4 @@
-"""What the 72 fine-tunes are estimated from."""
+"""The estimate of the time for 72 fine-tunes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_task_has_the_steps_of_its_epochs_and_predicts_at_each_validation(
     assert sizes(TASKS[task]) == (steps, predictions)
 
 
-def test_hours_are_starts_and_nine_times_models_steps_and_predictions() -> None:
+def test_hours_are_starts_plus_nine_times_models_steps_and_predictions() -> None:
     cost = Cost("any", build_s=1, step_s=0.001, prediction_s=0)
     steps = sum(sizes(task)[0] for task in TASKS.values())
     lines = list(estimate_lines({"cases": cost, "notes": cost, "windows": cost, "titles": cost}, once_s=10, cold_s=30))
@@ -33,7 +33,7 @@ def test_hours_are_starts_and_nine_times_models_steps_and_predictions() -> None:
     assert len(lines) == 9
 
 
-def test_without_a_measurement_of_a_shape_nothing_is_estimated() -> None:
+def test_nothing_is_estimated_without_a_measurement_of_each_shape() -> None:
     cost = Cost("any", build_s=1, step_s=0.001, prediction_s=0)
     lines = list(estimate_lines({"notes": cost}, once_s=10, cold_s=30))
     assert lines[-1] == "  fracco-30: cases were not measured, so there is no estimate"
