@@ -22,7 +22,7 @@ from detour.evaluation.sequences import PLAIN, Joined, Mode, filled_up
 from detour.evaluation.workload import TaskModel
 from detour.pretraining import layers
 from detour.pretraining.kernel_choice import BrokenDevice
-from tests.gpu.made_up_tasks import ShapeName, encoder_config, made_workload
+from tests.gpu.synthetic_tasks import ShapeName, encoder_config, made_workload
 
 TEXTS = [[2, *range(10, 10 + length), 3] for length in (5, 40, 1, 17)]
 JOINED, FUSED = Mode(joined=True), Mode(joined=True, fused=True)

@@ -2,7 +2,7 @@
 
     python -m tests.gpu.fine_tuning [--tiny] [--limit-s SECONDS]
 
-A base-size encoder with random weights is trained on made-up tasks (`made_up_tasks`). The mode that jobs use comes
+A base-size encoder with random weights is trained on made-up tasks (`synthetic_tasks`). The mode that jobs use comes
 first, with its estimate (`fine_tuning_estimate`); then a check that concurrent seeds agree with sequential ones in the
 plain mode; then other modes. Results are printed as they come, also the errors of modes that fail, and what was
 skipped for lack of time. Concurrent seeds are processes, each with its own model; they share a cache of compiled code,
@@ -29,7 +29,7 @@ from detour.jobs.concurrent_seeds import MOST
 from detour.pretraining.kernel_choice import is_installed
 from tests.gpu.fine_tuning_estimate import Cost, estimate_lines
 from tests.gpu.fine_tuning_worker import WHOLE_STEPS, Order, Rate, Whole, Worker, start
-from tests.gpu.made_up_tasks import ShapeName
+from tests.gpu.synthetic_tasks import ShapeName
 
 SHIPPED, PLAIN = "graphed, local", "padded"
 FIRST_SEED, MOST_SEEDS = 42, 5

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from detour.config.loading import load_benchmark
 from detour.config.models import Task
-from tests.gpu.made_up_tasks import ShapeName
+from tests.gpu.synthetic_tasks import ShapeName
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "configs" / "benchmarks" / "french-biomedical.yaml"
 GOAL_H = 0.45

@@ -21,7 +21,7 @@ from detour.evaluation.finetune import FineTuning
 from detour.evaluation.sequences import KERNEL, Mode, filled_up
 from detour.ledger.attempt import Attempt
 from detour.pretraining.kernels import LOCAL
-from tests.gpu.made_up_tasks import DEVICE, HELD, ShapeName, encoder_config, made_workload
+from tests.gpu.synthetic_tasks import DEVICE, HELD, ShapeName, encoder_config, made_workload
 
 MODES = {
     "padded": Mode(),

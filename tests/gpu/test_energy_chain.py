@@ -13,7 +13,7 @@ from detour.ledger.record import Entry
 from tests.accounting.fake_nvml import FakeNvml, four_boards
 from tests.accounting.samples import BEGAN_S, sampled
 from tests.gpu.energy_chain import FAKES, rows_of, trainings_of
-from tests.gpu.fake_gpu import pynvml as made_up
+from tests.gpu.fake_gpu import pynvml as fake_pynvml
 from tests.gpu.power import Sample, Samples, energy_j, merged
 
 
@@ -90,8 +90,8 @@ def test_a_training_that_did_not_start_comes_last() -> None:
 
 def test_the_simulated_board_counts_the_area_of_its_curve() -> None:
     step_s, steps = 0.01, 300
-    area_j = math.fsum(made_up.power_w(BEGAN_S + (step + 0.5) * step_s) * step_s for step in range(steps))
-    counted_j = made_up.energy_j(BEGAN_S + steps * step_s) - made_up.energy_j(BEGAN_S)
+    area_j = math.fsum(fake_pynvml.power_w(BEGAN_S + (step + 0.5) * step_s) * step_s for step in range(steps))
+    counted_j = fake_pynvml.energy_j(BEGAN_S + steps * step_s) - fake_pynvml.energy_j(BEGAN_S)
     assert counted_j == pytest.approx(area_j, rel=1e-4)
 
 
