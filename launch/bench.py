@@ -8,6 +8,7 @@ import click
 
 import detour
 from detour.config.cluster import Cluster
+from detour.errors import UserError
 from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, overrides_argument, recipe_argument, written_workspace_option
 from detour.launch.text.bench import bench_json, device_line, speed_lines
@@ -49,7 +50,7 @@ def command(
     stages = detour.plan(recipe, *overrides).shared.stages.values()
     by_phase = {stage.phase: stage for stage in stages if isinstance(stage, PretrainStage)}
     if unknown := set(phases) - set(by_phase):
-        raise click.UsageError(f"no phase {min(unknown)!r}; available: {', '.join(by_phase)}")
+        raise UserError(f"no phase {min(unknown)!r}; available: {', '.join(by_phase)}")
     by_phase = {phase: stage for phase, stage in by_phase.items() if not phases or phase in phases}
     device, pairs = None, []
     for figure in measured(list(by_phase.values()), BenchSettings(steps, rows, microbatch, not no_peers)):

@@ -10,6 +10,7 @@ import click
 import detour
 from detour.budgets.reserve import outlook
 from detour.config.cluster import Cluster
+from detour.errors import UserError
 from detour.launch.cluster_option import cluster_option
 from detour.launch.options import json_option, overrides_argument, recipe_argument, workspace_option
 from detour.launch.text.caps import outlook_lines
@@ -57,7 +58,7 @@ def command(
     With --cluster, it is also priced. Nothing is written.
     """
     if (when or factors or gpus) and cluster is None:
-        raise click.UsageError("--gpus, --when and --factors need --cluster: hours and grams are those of a site")
+        raise UserError("--gpus, --when and --factors need --cluster: hours and grams are those of a site")
     planned = detour.plan(recipe, *overrides)
     view = LedgerView(workspace)
     warn(view.warnings)
@@ -75,7 +76,7 @@ def command(
         show_json(content | {"when": when_json(starts)} if starts else content)
         return
     width = columns()
-    show(render_plan(planned, progress, width), *failure_lines(failures_of(view.workspace, planned.plans), width))
+    show(render_plan(planned, progress, width), *failure_lines(workspace, failures_of(workspace, planned.plans), width))
     if price:
         asked = demand_of(planned, left, price)
         show("", render_price(price, width), *shares_lines(planned, left, price))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detour.errors import UserError
 from detour.imports import uncollected
 from detour.launch.text.help import VERBS, help_page
-from detour.text import suggestion
+from detour.text import plain, suggestion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -24,7 +25,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
-            raise click.UsageError(unknown_verb(cmd_name))
+            raise UserError(unknown_verb(cmd_name))
         with uncollected():
             command: click.Command = import_module(f"detour.launch.{cmd_name}").command
         return command
@@ -56,15 +57,26 @@ def detour() -> None:
 
 
 def run_verb(arguments: Sequence[str]) -> int | None:
-    """The exit code; None for success. Click shows mistyped options; other errors are raised."""
+    """The exit code; None for success. Raises UserError for mistyped options and arguments."""
     try:
         code: int | None = detour.main(list(arguments), prog_name="detour", standalone_mode=False)
         return code
-    except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and not error.possibilities and error.ctx and not error.ctx.parent:
-            advice = "Options of a verb go after it: `detour VERB --help`."
-            error = click.UsageError(f"{error.format_message()} {advice}", error.ctx)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.UsageError as error:
+        raise UserError(usage_message(error)) from error
     except click.Abort:
         raise KeyboardInterrupt from None
+
+
+def usage_message(error: click.UsageError) -> str:
+    """Click's message in the form of all others: one line, and which help page says what was expected."""
+    text = plain(error.format_message()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if error.ctx is None:
+        return text
+    if isinstance(error, click.NoSuchOption) and not error.possibilities and not error.ctx.parent:
+        return f"{text}: options of a verb go after it, as in `detour VERB --help`"
+    end = "" if text.endswith("?") else "."
+    return f"{text}{end} Try `{error.ctx.command_path} --help`."

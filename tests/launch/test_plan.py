@@ -238,7 +238,7 @@ def test_grams_by_hour_fit_80_columns_and_equal_those_in_json(workspace: Workspa
 
 def test_grams_by_hour_need_a_site_and_factors(workspace: Workspace) -> None:
     for option in (["--when"], ["--factors", "f.csv"], ["--gpus", "4"]):
-        result = CliRunner().invoke(plan_verb.command, [str(QUICKSTART), "-w", str(workspace.root), *option])
-        assert (result.exit_code, "--when and --factors need --cluster" in result.output) == (2, True)
+        with pytest.raises(UserError, match="--when and --factors need --cluster"):
+            run(QUICKSTART, "-w", workspace.root, *option)
     with pytest.raises(UserError, match=r"--factors, or set site\.grid_hourly in the profile of jean-zay"):
         run(QUICKSTART, "-w", workspace.root, "--when", "--cluster", "jean-zay")
