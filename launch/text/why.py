@@ -11,7 +11,8 @@ from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate, one_line
 from detour.orchestration.why import Pending, Why
-from detour.text import format_duration, plain, wrapped
+from detour.planning.files import StageOutline
+from detour.text import counted, format_duration, plain, wrapped
 
 if TYPE_CHECKING:
     from detour.orchestration.remedy import Remedies
@@ -53,8 +54,7 @@ def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
 
 def _lines(one: Why, width: int) -> Iterator[str]:
     first = one.verdict.first
-    job = f" (job {one.found.job})" if one.found.job else ""
-    subject = f"{one.stage.label}{job}: " if one.stage else ""
+    subject = f"{_subject(one.stage, one)}: " if one.stage else ""
     yield from wrapped(plain(f"{subject}{first.title} [{first.cause}], confidence {first.confidence}"), "", width)
     for place in first.evidence[:1]:
         yield from wrapped(f"{_where(place)}{plain(one_line(place.text))}", "  ", width, QUOTE_LINES)
@@ -68,6 +68,13 @@ def _lines(one: Why, width: int) -> Iterator[str]:
         yield from wrapped(plain(_other(other)), "  ", width, 2)
     for source, reason in one.verdict.unreadable.items():
         yield from wrapped(plain(f"unreadable: {source}: {reason}"), "  ", width, 2)
+
+
+def _subject(stage: StageOutline, one: Why) -> str:
+    """`base/pretrain clm (job 7, shared with 2 other chains)`; other verbs find the stage by the first part."""
+    facts = [f"job {one.found.job}"] if one.found.job else []
+    facts += [f"shared with {counted(len(one.chains) - 1, 'other chain')}"] if len(one.chains) > 1 else []
+    return f"{one.chains[0]}/{stage.label}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _pending(pending: Pending) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pytest
 import detour
 from detour.config.loading import load_cluster
 from detour.errors import UserError
+from detour.launch.text.why import why_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.why import why, write_bundle
@@ -18,6 +19,7 @@ from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
 from tests.support.past import Past
 
+LABELS = ("prepare", "pretrain mlm")
 LIMITED = {"job": "7", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "submitted": "100"}
 
 
@@ -174,3 +176,23 @@ def test_an_unknown_name_is_refused(workspace: Workspace) -> None:
 def test_an_empty_workspace_has_nothing_to_explain(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no chain yet"):
         why(Workspace(tmp_path), None, Slurm(Site()))
+
+
+def test_each_answer_about_a_sweep_names_a_chain_that_was_asked_about(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
+    planned = detour.plan("quickstart-sweep")
+    write_chains(workspace, planned.plans, load_cluster("slurm-local"), sweep="quickstart-sweep")
+    first, second, *_ = planned.chains
+    prepare, train = (next(stage for stage in planned.plans[1].stages if stage.label == label) for label in LABELS)
+    for stage in (prepare, train):
+        workspace.stage(stage.id).mkdir(parents=True, exist_ok=True)
+        workspace.failure(stage.id).write_text('{"reason": "the gradient was not finite in 20 steps in a row"}')
+
+    def asked(name: str) -> list[str]:
+        lines = why_lines(why(workspace, name, Slurm(Site())), 200)
+        return [line.partition(": ")[0] for line in lines if line and line[0] != " "]
+
+    shared = f"prepare (shared with {len(planned.chains) - 1} other chains)"
+    assert asked("quickstart-sweep") == [f"{first}/{shared}", f"{second}/pretrain mlm"]
+    assert asked(second) == [f"{second}/{shared}", f"{second}/pretrain mlm"]

@@ -33,7 +33,7 @@ from detour.orchestration.evidence import (
 )
 from detour.output_files import write_output
 from detour.planning.files import StageOutline, Target, read_plan_outline
-from detour.planning.selection import known_chains, select
+from detour.planning.selection import Selection, known_chains, select
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
 
@@ -71,6 +71,7 @@ class Why:
     stage: StageOutline | None
     """None for a bundle."""
     chains: tuple[str, ...]
+    """The chains that need it, first those that were asked about."""
     found: StageEvidence
     verdict: Verdict
     pending: Pending | None = None
@@ -98,8 +99,14 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     """
     view = LedgerView(workspace)
     known = known_chains(workspace)
-    needed_by = known.needed_by()
-    stages = _chosen(workspace, name, known.stages)
+    if name is None and not known.chains:
+        raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
+    selected = Selection(tuple(known.chains)) if name is None else select(workspace, [name], known)
+    meant = {*selected.chains, *selected.within}
+    needed_by = {
+        stage_id: sorted(chains, key=lambda chain: chain not in meant) for stage_id, chains in known.needed_by().items()
+    }
+    stages = _stages(workspace, selected, known.stages)
     words = {stage.id: _word(workspace, stage, view.state.stages.get(stage.id)) for stage in stages}
     worst = min(words.values(), key=_WORST.index)
     asked = [stage for stage in stages if words[stage.id] == worst][:LOOKED_AT]
@@ -208,11 +215,6 @@ def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -
     return status if status in _WORST and status != "done" else "planned"
 
 
-def _chosen(workspace: Workspace, name: str | None, stages: Mapping[str, StageOutline]) -> list[StageOutline]:
-    if name is None:
-        if not stages:
-            raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
-        return list(stages.values())
-    chosen = select(workspace, [name])
-    of_chains = {stage.id: stage for chain in chosen.chains for stage in read_plan_outline(workspace, chain).stages}
-    return [*of_chains.values(), *(stages[stage_id] for stage_id in chosen.stages if stage_id not in of_chains)]
+def _stages(workspace: Workspace, selected: Selection, stages: Mapping[str, StageOutline]) -> list[StageOutline]:
+    of_chains = {stage.id: stage for chain in selected.chains for stage in read_plan_outline(workspace, chain).stages}
+    return [*of_chains.values(), *(stages[stage_id] for stage_id in selected.stages if stage_id not in of_chains)]
