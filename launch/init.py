@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 import click
 
 from detour.config.starter_files import CLUSTER, RECIPE, start
 from detour.launch.text.screen import show
+from detour.text import pasted
 
 
 @click.command()
@@ -27,7 +27,8 @@ def command(folder: Path, recipe: str, cluster: str) -> None:
 
 
 def _next(folder: Path, recipe: str, cluster: str) -> list[str]:
-    go = [] if folder == Path() else [f"cd {quote(str(folder))}"]
+    end = ["--"] if str(folder).startswith("-") else []
+    go = [] if folder == Path() else [pasted("cd", *end, str(folder))]
     commands = {
         f"detour plan {recipe} --cluster {cluster}": "what it would do and cost",
         f"detour run {recipe}": "all of it, on this machine",

@@ -27,5 +27,5 @@ def command(chain: str, gate: str, why: str, stage: str | None, workspace: Works
     show(
         plain(f"{done.stage}: {done.refusal}"),
         plain(f"gate {done.gate} is overridden: {done.why}"),
-        f"`detour retry {chain}` continues it",
+        f"`{workspace.command('retry', chain)}` continues it",
     )

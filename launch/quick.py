@@ -38,8 +38,9 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
-    place = folder or os.environ.get("DETOUR_WORKSPACE") or "workspace"
-    kept = CachedStatus(os.path.abspath(place), (columns(1, 1_000), rows_that_fit(0), uses_colour(), *chains))  # noqa: PTH100
+    default = os.path.abspath(os.environ.get("DETOUR_WORKSPACE") or "workspace")  # noqa: PTH100
+    place = os.path.abspath(folder) if folder else default  # noqa: PTH100
+    kept = CachedStatus(place, (columns(1, 1_000), rows_that_fit(0), uses_colour(), place == default, *chains))
     if (text := kept.text()) is not None:
         show(text, styled=True)
         return

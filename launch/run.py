@@ -57,7 +57,7 @@ def command(
     if order.is_done:
         show(*done_lines(order, already=True))
         return
-    show(*failure_lines(order.failures, columns(), "detour run ... --retry", retrying=retry))
+    show(*failure_lines(order.workspace, order.failures, columns(), "detour run ... --retry", retrying=retry))
     with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
         ran = run_here(
             order,

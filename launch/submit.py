@@ -57,7 +57,7 @@ def command(
     """
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, cluster, options, retry=retry)
-    (say if as_json else show)(*failure_lines(order.failures, columns(), retrying=retry))
+    (say if as_json else show)(*failure_lines(workspace, order.failures, columns(), retrying=retry))
     say(*(f"{stage.label}: rebuilt, because its output is damaged" for stage in order.damaged))
     if dry_run:
         _dry_run(workspace, order, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import Failure
 from detour.text import counted, plain, wrapped
 
@@ -11,7 +12,12 @@ SHOWN = 6
 
 
 def failure_lines(
-    failures: Sequence[Failure], width: int, command: str | None = None, *, retrying: bool = False
+    workspace: Workspace,
+    failures: Sequence[Failure],
+    width: int,
+    command: str | None = None,
+    *,
+    retrying: bool = False,
 ) -> Iterator[str]:
     """At most `width` columns, except for names of chains in commands.
 
@@ -27,7 +33,7 @@ def failure_lines(
         yield "  retried now"
         return
     yield "  Left out with their dependents. Retry with:"
-    yield from (f"    {line}" for line in ([command] if command else _commands(failures)))
+    yield from (f"    {line}" for line in ([command] if command else _commands(workspace, failures)))
 
 
 def _failure(failure: Failure) -> str:
@@ -36,8 +42,8 @@ def _failure(failure: Failure) -> str:
     return plain(f"failed: {failure.stage.label} of {failure.chains[0]}{others}: {failure.reason}") + waiting
 
 
-def _commands(failures: Sequence[Failure]) -> list[str]:
+def _commands(workspace: Workspace, failures: Sequence[Failure]) -> list[str]:
     chains = dict.fromkeys(one.retry_chain for one in failures[:SHOWN] if one.retry_chain is not None)
-    commands = [f"detour retry {plain(chain)}" for chain in chains]
+    commands = [workspace.command("retry", chain) for chain in chains]
     is_sweep = len({chain for one in failures for chain in one.chains}) > 1
     return [*commands, "detour submit ... --retry"] if is_sweep or not commands else commands

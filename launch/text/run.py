@@ -72,7 +72,7 @@ def done_lines(order: LocalOrder, *, already: bool) -> Iterator[str]:
     if order.until == "prepare":
         for stage in order.stages:
             yield from corpus_lines(workspace.output(stage.id))
-    yield f"Report: detour report {' '.join(planned.chains)}"
+    yield f"Report: {workspace.command('report', *planned.chains)}"
 
 
 def corpus_lines(output: Path) -> Iterator[str]:

@@ -24,10 +24,10 @@ def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> N
     elif not sent.order.requests:
         show(nothing_to_submit(sent.order, workspace))
     else:
-        show(*submitted_lines(sent, columns()))
+        show(*submitted_lines(sent, workspace, columns()))
 
 
-def submitted_lines(sent: Submitted, width: int) -> Iterator[str]:
+def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterator[str]:
     """One line per job, then what is left out or deferred, the price, and how to follow it."""
     order, submission = sent.order, sent.submission
     by_unit: dict[str, list[str]] = {}
@@ -45,8 +45,8 @@ def submitted_lines(sent: Submitted, width: int) -> Iterator[str]:
         yield f"{counted(len(submission.deferred), 'job')} deferred by the submit limit: {sender}."
     if order.price.stages:
         yield render_price(order.price, width)
-    status = f"detour status {order.chains[0]}" if len(order.chains) == 1 else "detour status"
-    yield f"Submitted {order.name}. Track it with `{status}`."
+    names = order.chains if len(order.chains) == 1 else ()
+    yield f"Submitted {order.name}. Track it with `{workspace.command('status', *names)}`."
 
 
 def _limit(request: JobRequest, submission: Submission) -> str:

@@ -129,6 +129,21 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
+def pasted(*words: str) -> str:
+    """A command to paste into a shell, with each word quoted where it must be.
+
+    Characters that `plain` would change are written as escapes, which bash and zsh understand.
+    """
+    from shlex import quote  # few screens suggest a command
+
+    return " ".join(quote(word) if plain(word) == word else _escaped(word) for word in words)
+
+
+def _escaped(word: str) -> str:
+    codes = "".join(f"\\x{byte:02x}" for byte in word.encode(errors="surrogateescape"))
+    return f"$'{codes}'"
+
+
 def cells(text: str) -> int:
     """Return the width in a terminal: two columns for wide characters (Chinese, emoji), none for combining marks."""
     if text.isascii():
@@ -171,13 +186,21 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
 def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int | None = None) -> list[str]:
     """Wrap text into lines of at most `width` columns, all but the first indented further.
 
-    Names with hyphens and commands in backticks stay on one line if they fit, so they can be copied.
+    Names with hyphens stay on one line if they fit. Commands in backticks always do, so that they can be copied: only
+    their lines may be longer.
     """
     import re
     import textwrap  # not every screen needs it
 
-    longest = width - len(indent) - 2
-    text = re.sub("`[^`]+`", lambda found: joined(found[0]) if cells(found[0]) <= longest else found[0], text)
+    longest, too_long = width - len(indent) - 4, list[str]()
+
+    def whole(command: re.Match[str]) -> str:
+        if cells(command[0]) <= longest:
+            return joined(command[0])
+        too_long.append(command[0])
+        return _COMMAND * longest
+
+    text = re.sub("`detour [^`]+`", whole, text)
     lines = textwrap.wrap(
         _as_long_as_wide(text),
         width,
@@ -187,6 +210,7 @@ def wrapped(text: str, indent: str = "  ", width: int = WIDTH, most_lines: int |
         placeholder=" ...",
         break_on_hyphens=False,
     )
+    lines = [re.sub(f"{_COMMAND}+", lambda _: too_long.pop(0), line) for line in lines] if too_long else lines
     return [line.replace(_SECOND_CELL, "").replace(JOINT, " ") for line in lines]
 
 
@@ -194,6 +218,8 @@ JOINT = "\1"
 """Placeholder for a space at which `wrapped` does not break the line."""
 _SECOND_CELL = "\0"
 """Placeholder after a wide character while text is wrapped, because textwrap counts characters."""
+_COMMAND = "\2"
+"""Placeholder for a command that is longer than a line."""
 
 
 def joined(text: str) -> str:

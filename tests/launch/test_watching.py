@@ -59,7 +59,7 @@ def test_each_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(workspace: Worksp
 def test_show_lists_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
     shown = call(workspace, "show", TRAIN.id, "--offline").output
     assert f"pretrain clm ({TRAIN.id}): interrupted" in shown
-    assert "next: `detour retry base` submits it again" in shown
+    assert f"next: `detour retry -w {workspace.root} base` submits it again" in shown
     assert "attempt 1 interrupted, on x" in shown
     (stage,) = json.loads(call(workspace, "show", TRAIN.id, "--offline", "--json").output)["stages"]
     assert stage["segments"][0]["attempts"][0]["reason"] == HOSTILE
@@ -124,7 +124,7 @@ def test_a_list_of_names_has_one_a_line(workspace: Workspace) -> None:
     assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
 
 
-@pytest.mark.parametrize(("option", "lines"), [("--json", 2), ("--offline", 20)])
+@pytest.mark.parametrize(("option", "lines"), [("--json", 2), ("--offline", 40)])
 def test_watching_into_a_pipe_repeats_until_it_is_closed(workspace: Workspace, option: str, lines: int) -> None:
     watch = f"{DETOUR} status --watch {option} --every 0.2 -w {workspace.root} | head -n {lines}"
     shown = subprocess.run(["bash", "-c", watch], capture_output=True, text=True, check=True, timeout=30).stdout

@@ -60,7 +60,10 @@ def test_a_sweep_means_its_chains(week: Workspace, sweep: str) -> None:
     assert len(chains) == SWEEPS[sweep]
 
 
-def test_a_chain_is_shown_by_stage_with_the_seeds_of_a_task_on_one_line(week: Workspace) -> None:
+def test_a_chain_is_shown_by_stage_with_the_seeds_of_a_task_on_one_line(
+    week: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETOUR_WORKSPACE", str(week.root))
     lines = status(week, "clm-decay-15-30k", width=80)
     (evaluation,) = [line for line in lines if "evaluate" in line]
     assert "0/3 seeds" in evaluation

@@ -36,6 +36,21 @@ def test_an_unreadable_marker_does_not_count_as_absent(workspace: Workspace) -> 
         workspace.is_done("x" * 5000)
 
 
+def test_a_command_about_the_workspace_that_is_found_anyway_does_not_name_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETOUR_WORKSPACE", str(workspace.root))
+    assert workspace.command("why", "base") == "detour why base"
+    assert Workspace(Path("/my data")).command("why", "base") == "detour why -w '/my data' base"
+
+
+def test_a_name_like_an_option_is_a_name_in_a_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETOUR_WORKSPACE", str(workspace.root))
+    assert workspace.command("hold", "-x", "it's", options=("--stage", "mlm")) == (
+        "detour hold --stage mlm -- -x 'it'\"'\"'s'"
+    )
+
+
 @pytest.mark.parametrize("letter", ["\n", "\0", "\r", "\x1b", "\udcff"])
 def test_a_path_that_no_batch_script_can_contain_is_refused_with_the_reason(letter: str) -> None:
     with pytest.raises(UserError, match="control character or bytes that are not UTF-8"):

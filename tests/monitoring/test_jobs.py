@@ -64,6 +64,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Three stages submitted as jobs 7, 8 (with its spare segment 9) and 10; the poll interval is a minute."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = make_workspace(tmp_path, poll_s=60.0)
+    monkeypatch.setenv("DETOUR_WORKSPACE", str(made.root))
     with Journal.open(made, "command-1") as journal:
         for stage, job in ((PREPARE, "7"), (TRAIN, "8"), (TRAIN, "9"), (PROMOTE, "10_3")):
             journal.append(StageSubmitted(), stage=stage.id, job=job)

@@ -87,16 +87,16 @@ def test_stages_that_resume_by_themselves_need_no_person(
 @pytest.mark.parametrize(
     ("events", "jobs", "state", "why", "step"),
     [
-        ([], [seen("7", "FAILED", exit_code=1)], "failed", "ended as FAILED, exit code 1 before", "detour why"),
-        ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "detour retry"),
-        ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "detour retry"),
-        ([STARTED], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "detour retry"),
-        ([], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "detour retry"),
-        ([STARTED, ASKED], [seen("7", "PREEMPTED")], "preempted", "signal SIGTERM", "detour retry"),
-        ([], [seen("7", "NODE_FAIL")], "node failed", "NODE_FAIL", "detour retry"),
-        ([STARTED, ASKED], [], "interrupted", "signal SIGTERM", "detour retry"),
-        ([], [seen("7", "PENDING", "JobHeldUser", is_held=True)], "held", "held by a person", "detour release"),
-        ([], [seen("7", "PENDING", "DependencyNeverSatisfied")], "pending", "never start", "detour cancel"),
+        ([], [seen("7", "FAILED", exit_code=1)], "failed", "ended as FAILED, exit code 1 before", "{why}"),
+        ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "{retry}"),
+        ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "{retry}"),
+        ([STARTED], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "{retry}"),
+        ([], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "{retry}"),
+        ([STARTED, ASKED], [seen("7", "PREEMPTED")], "preempted", "signal SIGTERM", "{retry}"),
+        ([], [seen("7", "NODE_FAIL")], "node failed", "NODE_FAIL", "{retry}"),
+        ([STARTED, ASKED], [], "interrupted", "signal SIGTERM", "{retry}"),
+        ([], [seen("7", "PENDING", "JobHeldUser", is_held=True)], "held", "held by a person", "{release}"),
+        ([], [seen("7", "PENDING", "DependencyNeverSatisfied")], "pending", "never start", "{cancel}"),
     ],
 )
 def test_stages_that_do_not_continue_by_themselves_say_what_to_do(
@@ -129,7 +129,7 @@ def test_a_silent_job_is_unknown_and_not_failed_if_slurm_does_not_answer() -> No
 def test_a_stage_cancelled_by_a_person_says_so_and_how_to_run_it_again() -> None:
     found = judged([STARTED, ASKED], seen("7", "CANCELLED by 1000"))
     assert (found.state, found.needs, found.why) == ("cancelled", False, "cancelled after it started")
-    assert "detour retry" in (found.next_step or "")
+    assert "{retry}" in (found.next_step or "")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_scancel_without_effect_is_repeated_and_then_reported(workspace: Works
     reached = cancel(workspace)
     assert reached.affected.ids == ()
     assert len(reached.affected.left) == len(fake.live())
-    with pytest.raises(SchedulerUnavailable, match=rf"not cancelled, by the queue: .*`detour cancel {CHAIN}`"):
+    with pytest.raises(SchedulerUnavailable, match=rf"not cancelled, by the queue: .*`detour cancel -w \S+ {CHAIN}`"):
         reached.require_done()
     assert reserved(workspace)
     cancel(workspace).require_done()
@@ -149,7 +149,7 @@ def test_an_order_that_the_queue_does_not_reflect_is_reported(workspace: Workspa
         control.hold(workspace, [CHAIN], on_wait=silent).require_done()
     fake.order_faults = ["deaf"] * 2
     reached = getattr(control, verb)(workspace, [CHAIN], on_wait=silent)
-    with pytest.raises(SchedulerUnavailable, match=f"`detour {verb} {CHAIN}`"):
+    with pytest.raises(SchedulerUnavailable, match=rf"`detour {verb} -w \S+ {CHAIN}`"):
         reached.require_done()
     getattr(control, verb)(workspace, [CHAIN], on_wait=silent).require_done()
     assert {job.held for job in fake.live()} == {verb == "hold"}

@@ -84,5 +84,5 @@ def test_the_command_prints_what_was_refused_and_what_comes_next(refused: tuple[
     assert shown.output.splitlines() == [
         f"{promotion.label}: {REASON}",
         "gate validation_loss is overridden: known",
-        "`detour retry chain` continues it",
+        f"`detour retry -w {workspace.root} chain` continues it",
     ]

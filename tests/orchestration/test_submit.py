@@ -118,7 +118,7 @@ def test_a_chain_of_another_workspace_is_not_adopted(tmp_path: Path) -> None:
 def test_a_later_submission_states_the_time_limit_of_pending_jobs(workspace: Workspace, fake: FakeSlurm) -> None:
     submit(workspace, JobOptions(wall_s=300))
     again = submit(workspace, JobOptions(wall_s=480))
-    (line,) = [line for line in submitted_lines(again, 100) if line.startswith("pretrain clm")]
+    (line,) = [line for line in submitted_lines(again, workspace, 100) if line.startswith("pretrain clm")]
     assert line.endswith("time limit 5m00s as submitted before, not 8m00s")
     assert len(fake.live()) == len(fake.jobs)
 

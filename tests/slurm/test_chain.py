@@ -97,7 +97,7 @@ def test_a_permanent_failure_cancels_its_dependents_and_retry_continues(slurm: S
     )
     assert left.returncode == 3, "what failed permanently is said, not sent"
     assert "failed: pretrain clm of quickstart" in left.stdout
-    assert "detour retry quickstart" in left.stdout
+    assert f"detour retry -w {workspace} quickstart" in left.stdout
     assert "nothing to submit but what failed and its dependents; --retry submits these" in left.stderr
     again = detour("retry", "quickstart", "-w", workspace, "--json", environment=environment(slurm))
     assert "pretrain clm: runs again; it had failed: the gradient was not finite" in again.stderr

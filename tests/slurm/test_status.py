@@ -86,8 +86,9 @@ class Sweep:
             **self.cluster.environment,
             "TMPDIR": str(self.cluster.home / "tmp"),
             "COLUMNS": str(columns),
+            "DETOUR_WORKSPACE": str(self.workspace.root),
         }
-        return detour(*words, "-w", self.workspace.root, environment=environment).stdout
+        return detour(*words, environment=environment).stdout
 
     def rows(self) -> dict[str, dict[str, Any]]:
         found = json.loads(self.call("status", "all", "--json"))

@@ -62,7 +62,8 @@ def gather(
     export = next((stage for stage in plan.stages if isinstance(stage, ExportStage)), None)
     if export is None or not workspace.is_done(export.id):
         raise UserError(
-            f"{chain}: its export is not done, so there is no model to describe; see `detour status {chain}`"
+            f"{chain}: its export is not done, so there is no model to describe; "
+            f"see `{workspace.command('status', chain)}`"
         )
     report = build_report(workspace, Question([chain]), profile_sites(cluster), time.time())
     found = report.chains[0]

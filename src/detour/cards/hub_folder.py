@@ -79,7 +79,7 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
     assert content.lineage is not None
     export = workspace.output(content.lineage.export)
     if problems := verify_manifest(export):
-        raise UserError(f"{problems[0]}; make it again with `detour retry {record.chain}`")
+        raise UserError(f"{problems[0]}; make it again with `{workspace.command('retry', record.chain)}`")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; give another with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():

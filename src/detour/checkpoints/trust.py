@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from detour.errors import UserError
+from detour.text import pasted
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -24,7 +25,9 @@ def open_private(path: Path) -> IO[bytes]:
     if status.st_uid not in (os.geteuid(), 0):
         reason = f"it belongs to user {status.st_uid}: only the user who trained may resume from it or promote it"
     elif status.st_mode & WRITABLE_BY_OTHERS:
-        reason = f"others may write to it: make sure that it is yours, then `chmod go-w {path}`"
+        reason = (
+            f"others may write to it: make sure that it is yours, then `{pasted('chmod', 'go-w', '--', str(path))}`"
+        )
     if reason:
         file.close()
         raise UserError(f"{path}: this training state is not read, because {reason}")

@@ -27,6 +27,7 @@ from detour.doctor.findings import Finding, Verdict, listed
 from detour.doctor.settings import CLOCK_TOLERANCE_S
 from detour.environment import DECISIVE, installed
 from detour.scheduler.client_environment import ignored
+from detour.text import pasted
 
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 COMPOSER = Requirement("mosaicml")
@@ -178,12 +179,13 @@ def folder_findings(folder: WorkspaceFolder) -> Iterator[Finding]:
 def _privacy(folder: WorkspaceFolder) -> Finding:
     actual = f"mode {folder.mode:04o}{'' if folder.owned else ', of another user'}"
     if folder.mode & stat.S_IWOTH:
-        advice = f"any user may put results there: `chmod o-w {folder.path}`"
+        advice = f"any user may put results there: `{pasted('chmod', 'o-w', str(folder.path))}`"
         return Finding("privacy", "problem", "the user's or a group's", actual, advice)
     if folder.mode & stat.S_IROTH:
-        return Finding("privacy", "warning", "the user's or a group's", actual, f"`chmod o-rx {folder.path}` closes it")
+        advice = f"`{pasted('chmod', 'o-rx', str(folder.path))}` closes it"
+        return Finding("privacy", "warning", "the user's or a group's", actual, advice)
     if folder.mode & stat.S_IWGRP and not folder.mode & stat.S_ISGID:
-        advice = f"new files in it do not get its group: `chmod g+s {folder.path}`"
+        advice = f"new files in it do not get its group: `{pasted('chmod', 'g+s', str(folder.path))}`"
         return Finding("privacy", "warning", "the user's or a group's", actual, advice)
     return Finding("privacy", "ok", "the user's or a group's", actual)
 

@@ -25,11 +25,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
 from detour.errors import UserError
+from detour.text import pasted
 
 VARIABLE = "DETOUR_WORKSPACE"
 MANIFEST = "manifest.json"
@@ -45,7 +47,7 @@ class Workspace:
 
         Raises UserError for a file, or a path that batch scripts cannot contain.
         """
-        root = Path(given or os.environ.get(VARIABLE) or "workspace").absolute()
+        root = _root(given)
         if {"Cc", "Cs"}.intersection(map(unicodedata.category, str(root))):
             raise UserError(
                 f"workspace {str(root)!r}: its path holds a line break, another control character or bytes that are not"
@@ -54,6 +56,15 @@ class Workspace:
         if root.exists() and not root.is_dir():
             raise UserError(f"workspace {root}: is not a folder; choose another with --workspace or ${VARIABLE}")
         return cls(root)
+
+    def command(self, verb: str, *names: str, options: Sequence[str] = ()) -> str:
+        """A command of detour about this workspace, to paste: with `-w` unless it is found without, and quoted.
+
+        Messages that suggest a command use this, because names may begin with `-` or contain blanks.
+        """
+        place = () if self.root == _root(None) else ("-w", str(self.root))
+        end = ("--",) if any(name.startswith("-") for name in names) else ()
+        return pasted("detour", verb, *place, *options, *end, *names)
 
     def create(self) -> None:
         """Create folders and identity, durably. Raises UserError if a link is in place of a folder."""
@@ -99,6 +110,10 @@ class Workspace:
 
     def chain(self, name: str) -> Path:
         return self.root / "chains" / name
+
+
+def _root(given: str | Path | None) -> Path:
+    return Path(given or os.environ.get(VARIABLE) or "workspace").absolute()
 
 
 def _is_file(path: str) -> bool:

@@ -49,9 +49,8 @@ def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | No
         )
     version = find_version(workspace, wanted)
     if problems := verify_manifest(workspace.output(version.export)):
-        raise UserError(
-            f"{version.name} is not promoted: {problems[0]}; make it again with `detour retry {version.model}`"
-        )
+        again = workspace.command("retry", version.model)
+        raise UserError(f"{version.name} is not promoted: {problems[0]}; make it again with `{again}`")
     with claim(workspace, CLAIM, f"detour models promote {wanted}"):
         return _move(workspace, version.model, alias, version.export, why)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.ledger.state import State
+from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, sums_of, totals
 from detour.monitoring.eta import outlook
 from detour.monitoring.rows import added, with_causes, with_energy
@@ -24,13 +25,15 @@ class Costed(NamedTuple):
         return [figure for of_attempt in self.figures.values() for figure in of_attempt]
 
 
-def chain_status(planned: ChainOutline, rows: Sequence[Costed], state: State, now_s: float) -> ChainStatus:
+def chain_status(
+    workspace: Workspace, planned: ChainOutline, rows: Sequence[Costed], state: State, now_s: float
+) -> ChainStatus:
     """The status of a chain, with one energy method for all its stages, so they can be compared and added up."""
     name, target = planned.chain, planned.target
     figures = [figure for row in rows for figure in row.all_figures]
     sums = sums_of(figures)
     methods = chosen(sums)
-    stages = with_causes([_of_chain(_with_energy(row, methods), name) for row in rows])
+    stages = with_causes([_of_chain(_with_energy(row, methods), workspace, name) for row in rows])
     ahead = outlook(stages, now_s)
     status = ChainStatus(
         name=name,
@@ -72,9 +75,18 @@ def _with_energy(row: Costed, methods: Mapping[str, Method]) -> StageRow:
     return with_energy(row.row, quoted(row.all_figures, methods) if others else first, of_attempts)
 
 
-def _of_chain(row: StageRow, chain: str) -> StageRow:
+def _of_chain(row: StageRow, workspace: Workspace, chain: str) -> StageRow:
     if row.next_step is None:
         return row
-    from shlex import quote  # most rows need no command
+    return row._replace(next_step=row.next_step.format_map(Commands(workspace, chain)))
 
-    return row._replace(next_step=row.next_step.replace("{chain}", quote(chain)))
+
+class Commands(dict[str, str]):
+    """The command of each verb about one chain."""
+
+    def __init__(self, workspace: Workspace, chain: str) -> None:
+        super().__init__()
+        self._workspace, self._chain = workspace, chain
+
+    def __missing__(self, verb: str) -> str:
+        return self._workspace.command(verb, self._chain)

@@ -143,7 +143,7 @@ class Monitor:
                 chains = self._memory.needed_by[stage.id]
                 row = rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
             costed.append(row)
-        status = chain_status(planned, costed, self.state, evidence.now_s)
+        status = chain_status(self.workspace, planned, costed, self.state, evidence.now_s)
         self._memory.keep(planned, status, reading, evidence.now_s)
         return status
 

@@ -56,7 +56,7 @@ class Judged(NamedTuple):
     needs: bool = False
     """Whether a person is needed to continue."""
     next_step: str | None = None
-    """What that person does; `{chain}` is replaced by a chain that has the stage."""
+    """What that person does; `{retry}` stands for the command of that verb about the chain."""
     job: str | None = None
     """The job that `why` is about; None if it is about the stage."""
 
@@ -88,7 +88,7 @@ def _failed(known: StageState | None, failure: str | None, evidence: Evidence) -
     if why is None and seen is not None:
         before = "" if known and known.attempts else " before it started the stage"
         why, job = _end_in_words(seen) + before, seen.id
-    return Judged("failed", why, True, "`detour why {chain}`; once the cause is fixed: `detour retry {chain}`", job)
+    return Judged("failed", why, True, "`{why}`; once the cause is fixed: `{retry}`", job)
 
 
 def _unreadable(known: StageState | None, said: str) -> Judged:
@@ -125,7 +125,7 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
 
 
 def _lost(why: str, job: str | None) -> Judged:
-    step = "`detour why {chain}`; `detour logs {chain}` shows its last output"
+    step = "`{why}`; `{logs}` shows its last output"
     return Judged("lost contact", why, True, step, job)
 
 
@@ -141,9 +141,9 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
     why = reason_in_words(waiting.reason, waiting.is_held)
     if waiting.is_held:
         more = "; ask the site if it is held again" if waiting.reason.startswith("held by Slurm") else ""
-        return Judged("held", why, True, f"`detour release {{chain}}`{more}", waiting.id)
+        return Judged("held", why, True, f"`{{release}}`{more}", waiting.id)
     if waiting.reason == "DependencyNeverSatisfied":
-        return Judged("pending", why, True, "`detour cancel {chain}`, then `detour retry {chain}`", waiting.id)
+        return Judged("pending", why, True, "`{cancel}`, then `{retry}`", waiting.id)
     last = known.attempts[-1] if known and known.attempts else None
     word = end_of(last, evidence, waiting) if last is not None else None
     return Judged(word or "pending", why, job=waiting.id)
@@ -153,7 +153,7 @@ def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) 
     """The word for a stage that has stopped without another job that could continue it."""
     last = known.attempts[-1] if known and known.attempts else None
     seen = _last_seen(known, evidence)
-    again = "`detour retry {chain}` submits it again"
+    again = "`{retry}` submits it again"
     if status == "cancelled":
         if seen is None:
             return Judged("cancelled", next_step=again)

@@ -5,7 +5,6 @@ An order for a chain, a sweep, everything a pattern matches, or stages with thei
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -96,7 +95,7 @@ def cancel(
         release_stages(workspace, journal, settled, "cancelled")
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
-    again = _again("cancel", names, stage) + (" --shared" if shared else "")
+    again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
     warnings = (*view.warnings, *affected.warnings)
     return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, _labels_of(choice.kept))
 
@@ -114,7 +113,7 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
         affected = control(workspace, journal, _slurm(workspace, choice)).hold(list(labels))
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    return Controlled("held", affected, labels, _again("hold", names, stage), LedgerView(workspace).warnings)
+    return Controlled("held", affected, labels, _again(workspace, "hold", names, stage), LedgerView(workspace).warnings)
 
 
 def release(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
@@ -125,7 +124,9 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
         affected = control(workspace, journal, _slurm(workspace, choice)).release(list(labels))
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
-    return Controlled("released", affected, labels, _again("release", names, stage), LedgerView(workspace).warnings)
+    return Controlled(
+        "released", affected, labels, _again(workspace, "release", names, stage), LedgerView(workspace).warnings
+    )
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
@@ -163,8 +164,11 @@ def _labels_of(stages: Iterable[StageOutline]) -> Mapping[str, str]:
     return {stage.id: stage.label for stage in stages}
 
 
-def _again(verb: str, names: Sequence[str], stage: str | None) -> str:
-    return shlex.join(["detour", verb, *names, *(() if stage is None else ("--stage", stage))])
+def _again(
+    workspace: Workspace, verb: str, names: Sequence[str], stage: str | None, options: Sequence[str] = ()
+) -> str:
+    chosen_stage = () if stage is None else ("--stage", stage)
+    return workspace.command(verb, *names, options=(*chosen_stage, *options))
 
 
 def _chains_of(workspace: Workspace, choice: Chosen) -> tuple[str, ...]:

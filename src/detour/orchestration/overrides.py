@@ -57,5 +57,5 @@ def _refused(workspace: Workspace, chain: str, wanted: str | None) -> StageOutli
     failed = [stage for stage in promotions if workspace.has_failed(stage.id)]
     if not failed:
         which = f"{chain} has no promotion {wanted!r} that" if wanted else f"no promotion of {chain}"
-        raise UserError(f"{which} was refused; `detour status {chain}` shows where it is")
+        raise UserError(f"{which} was refused; `{workspace.command('status', chain)}` shows where it is")
     return failed[0]

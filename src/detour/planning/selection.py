@@ -15,6 +15,7 @@ from typing import NamedTuple
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline, StageOutline, chain_names, nearest, read_plan_outline, unknown_chain
+from detour.text import pasted
 
 WILD = frozenset("*?[")
 
@@ -121,7 +122,8 @@ def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
     if len(stages) > 1 and WILD.isdisjoint(word):
         example = known.needed_by()[stages[0]][0]
         raise UserError(
-            f"{len(stages)} stages are called {word!r}: name one as '{example}/{word}', or all of them as '*/{word}'"
+            f"{len(stages)} stages are called {word!r}: name one as {pasted(f'{example}/{word}')}, "
+            f"or all of them as {pasted(f'*/{word}')}"
         )
     return Selection(stages=tuple(stages))
 

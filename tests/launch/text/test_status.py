@@ -16,6 +16,11 @@ from tests.monitoring.made_rows import make_chain, make_row
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 
 
+@pytest.fixture(autouse=True)
+def workspace_found_without_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETOUR_WORKSPACE", str(tmp_path / "workspace"))
+
+
 @pytest.fixture
 def status(tmp_path: Path) -> Status:
     """Done, running and failed stages, and figures of energy."""
