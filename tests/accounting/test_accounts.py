@@ -9,6 +9,7 @@ from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, 
 from detour.ledger.record import Entry
 from detour.ledger.stages import AttemptState
 from detour.ledger.state import State
+from detour.reporting.period import Period
 
 START_S = 1_772_323_200.0
 
@@ -47,8 +48,11 @@ def test_suspended_time_is_not_counted_and_spread_evenly_over_the_run() -> None:
     events = ((event, 2 * at_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
     usage = usage_of("pretrain-1", attempt_of(*events, run=suspended), START_S + 900)
     assert usage is not None
-    assert (usage.start_s, usage.end_s) == (START_S, START_S + 100)
+    assert (usage.start_s, usage.end_s, usage.allocated_s) == (START_S, START_S + 200, 100.0)
     assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
+    first = Period(START_S, START_S + 50).part_of(usage)
+    assert first is not None
+    assert first.allocated_s == 25.0
 
 
 def test_a_finished_attempt_is_useful_until_its_end_and_not_longer() -> None:

@@ -51,9 +51,11 @@ def test_an_attempt_of_another_job_with_a_recycled_id_gets_no_part() -> None:
 
 
 def test_of_a_suspended_run_only_the_time_on_nodes_is_divided() -> None:
-    """It was suspended for one of two hours, so the second stage began later than the time on nodes suggests."""
+    """It was suspended for one of two hours, so each of its stages was on nodes for half of its time."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
-    assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 2700), (2700, 3600)]
+    assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 5400), (5400, 7200)]
+    held, _ = parts([suspended], [Ran(START_S, START_S + 5400), Ran(START_S + 5400, START_S + 7200)])
+    assert [one.active for one in held if one] == [0.5, 0.5]
 
 
 def test_concurrent_attempts_divide_their_run_by_duration() -> None:

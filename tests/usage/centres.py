@@ -142,11 +142,12 @@ def count(rows: Sequence[Attempt], zone: str) -> dict[tuple[str, str], dict[str,
         add(one, one.start + one.elapsed if one.end is None else one.end, "jobs", 1)
         add(one, one.start, "wait_h", Fraction(one.start - one.submit, 3600))
         add(one, one.start, "eligible_wait_h", Fraction(one.start - one.eligible, 3600))
-        at, end = one.start, one.start + one.elapsed
+        at, end = one.start, one.start + one.elapsed if one.end is None else one.end
+        active = Fraction(one.elapsed, end - at)
         while at < end:
             cut = min(end, _next_month(at, place))
-            add(one, at, "cpu_h", Fraction((cut - at) * one.cpus, 3600))
-            add(one, at, "gpu_h", Fraction((cut - at) * one.gpus, 3600))
+            add(one, at, "cpu_h", active * (cut - at) * one.cpus / 3600)
+            add(one, at, "gpu_h", active * (cut - at) * one.gpus / 3600)
             at = cut
     return dict(sums)
 

@@ -82,6 +82,12 @@ def test_suspended_time_is_not_counted() -> None:
     assert hours(counted(row, Counting.END)) == {"2026-03": (1, 48.0, 4.0, 4.0)}
 
 
+def test_suspended_time_is_spread_evenly_over_the_months() -> None:
+    """Of four hours, one of them in February, the job was suspended for two."""
+    row = OVER_MIDNIGHT._replace(elapsed_s=2 * HOUR_S)
+    assert hours(counted(row, Counting.SPLIT)) == {"2026-02": (0, 12.0, 1.0, 4.0), "2026-03": (1, 36.0, 3.0, 0.0)}
+
+
 def test_tasks_that_never_started_are_counted_apart() -> None:
     never = counted(OVER_MIDNIGHT._replace(start_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
     assert never == {"2026-03": Totals(never_started=3)}

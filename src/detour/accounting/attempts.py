@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.methods import card_convention, estimated, number, slurm_counted, tracked
-from detour.ledger.allocations import active_s
 from detour.site import Site
 
 if TYPE_CHECKING:
@@ -56,9 +55,8 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
             nodes=_count(run.nodes) or 1,
             worked_until_s=held.start_s,
             source=run.source,
+            active=held.active,
         )
-    if run.end_s is not None:
-        journal = _unsuspended(journal, run)
     return journal._replace(
         start_s=held.start_s,
         end_s=held.end_s,
@@ -69,14 +67,8 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
         running=False,
         open_ended=False,
         source=run.source,
+        active=held.active,
     )
-
-
-def _unsuspended(usage: AttemptUsage, run: JobAccounted) -> AttemptUsage:
-    """Remove time suspended from the instants of the attempt's work, as in its run."""
-    instants = {name: getattr(usage, name) for name in ("end_s", "worked_from_s", "ready_s", "saved_s")}
-    active: dict[str, Any] = {name: active_s(run, at_s) for name, at_s in instants.items() if at_s is not None}
-    return usage._replace(**active)
 
 
 def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:

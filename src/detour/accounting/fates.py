@@ -55,7 +55,8 @@ class Known(NamedTuple):
 def fates_s(usage: AttemptUsage) -> Fates:
     """Split an attempt's time at first work, ready, saved and last work, clamped in order so that the parts add up.
 
-    For a running attempt, work since the last checkpoint counts as useful until it turns out otherwise.
+    Time suspended is left out of each part in proportion. For a running attempt, work since the last checkpoint counts
+    as useful until it turns out otherwise.
     """
     end_s = max(usage.start_s, usage.end_s)
     first_s = _within(usage.start_s if usage.worked_from_s is None else usage.worked_from_s, usage.start_s, end_s)
@@ -67,13 +68,14 @@ def fates_s(usage: AttemptUsage) -> Fates:
     startup_s, lost_s = ready_s - first_s, last_s - saved_s
     if usage.failed and usage.ready_s is None:
         startup_s, lost_s = 0.0, lost_s + startup_s
-    return Fates(
+    fates = Fates(
         useful=saved_s - ready_s,
         startup=startup_s,
         redone=0.0 if usage.failed else lost_s,
         failed=lost_s if usage.failed else 0.0,
         idle=(first_s - usage.start_s) + (end_s - last_s),
     )
+    return fates if usage.active == 1.0 else fates.times(usage.active)
 
 
 def _within(value: float, low: float, high: float) -> float:

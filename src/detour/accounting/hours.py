@@ -42,10 +42,12 @@ class AttemptUsage(NamedTuple):
     """Source of start and end: `journal`, `sacct` or `local executor`."""
     worked_from_s: float | None = None
     """The first sign of work, None for the start; the time before it was idle."""
+    active: float = 1.0
+    """Share of the time for which it counts: less than 1 if the job was suspended, at instants that are unknown."""
 
     @property
     def allocated_s(self) -> float:
-        return self.end_s - self.start_s if self.end_s > self.start_s else 0.0
+        return (self.end_s - self.start_s) * self.active if self.end_s > self.start_s else 0.0
 
 
 def gpu_hours(usage: AttemptUsage) -> float | None:

@@ -4,7 +4,8 @@ A job may run several stages in turn, and be requeued. Its runs and its attempts
 the time from its start (the first one, from the run's start) to the start of the next. So the parts add up to each run
 exactly, and time before an attempt's first event or after its last shows as idle. Attempts that ran at the same time
 share what they held together in proportion to how long each ran, as if one had followed the other. It is unknown when a
-run was suspended, only for how long, so that time is spread evenly over the run.
+run was suspended, only for how long, so that time is spread evenly over the run: each second of it counts as the same
+part of a second on the nodes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ class Held(NamedTuple):
     end_s: float
     run: JobAccounted
 
+    @property
+    def active(self) -> float:
+        """Share of the run's time in which it was not suspended."""
+        lasted_s = _end_s(self.run) - _start_s(self.run)
+        return (self.run.elapsed_s or 0.0) / lasted_s if lasted_s > 0 else 1.0
+
 
 class Ran(NamedTuple):
     """When an attempt began and ended, in seconds since the epoch."""
@@ -51,19 +58,18 @@ def parts(
         if (index := _run_of(ran, attempt.start_s)) is not None:
             within[index].append(number)
     held: list[Held | None] = [None] * len(attempts)
-    active = list(attempts)
     alone = []
     for run, numbers in zip(ran, within, strict=True):
         begin_s, end_s = _start_s(run), _end_s(run)
         if not numbers:
             alone.append((run, Held(begin_s, end_s, run)))
-        for number in numbers:
-            active[number] = Ran(*(active_s(run, at_s) for at_s in attempts[number]))
-        groups = _at_once(numbers, active)
+        groups = _at_once(numbers, attempts)
         for place, group in enumerate(groups):
             later = groups[place + 1 :]
-            until_s = min(max(active[later[0][0]].start_s, begin_s), end_s) if later else end_s
-            borders_s = _divided(begin_s, until_s, [active[number].end_s - active[number].start_s for number in group])
+            until_s = min(max(attempts[later[0][0]].start_s, begin_s), end_s) if later else end_s
+            borders_s = _divided(
+                begin_s, until_s, [attempts[number].end_s - attempts[number].start_s for number in group]
+            )
             for number, (from_s, to_s) in zip(group, pairwise(borders_s), strict=True):
                 held[number] = Held(from_s, to_s, run)
             begin_s = until_s
@@ -95,18 +101,11 @@ def _run_of(ran: Sequence[JobAccounted], start_s: float) -> int | None:
     if not begun:
         return None
     run = ran[begun[-1]]
-    return begun[-1] if start_s <= max(_end_s(run), run.end_s or 0.0) + LATE_S else None
-
-
-def active_s(run: JobAccounted, at_s: float) -> float:
-    """An instant on a clock that stops while the run is suspended."""
-    if run.start_s is None or run.end_s is None or run.end_s <= _end_s(run):
-        return at_s
-    return run.start_s + (at_s - run.start_s) * (_end_s(run) - run.start_s) / (run.end_s - run.start_s)
+    return begun[-1] if start_s <= _end_s(run) + LATE_S else None
 
 
 def _end_s(run: JobAccounted) -> float:
-    return _start_s(run) + max(run.elapsed_s or 0.0, 0.0)
+    return max(_start_s(run) + max(run.elapsed_s or 0.0, 0.0), run.end_s or 0.0)
 
 
 def _start_s(run: JobAccounted) -> float:

@@ -251,6 +251,9 @@ def attempts(report: Report) -> Table:
         Column("node", "node", path="attempt.node"),
         Column("cluster", "cluster", path="attempt.cluster", is_main=len({row.attempt.cluster for row in rows}) > 1),
         number("started_s", "start", partial(words.instant, time_zone=report.period.time_zone), "attempt.started_s"),
+        number(
+            "ended_s", "end", partial(words.instant, time_zone=report.period.time_zone), "attempt.ended_s", main=False
+        ),
         number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
         number("gpus", "GPUs", words.exact, "attempt.gpus"),
         number("cpus", "cores", words.whole, "attempt.cpus", main=False),

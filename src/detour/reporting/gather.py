@@ -108,6 +108,7 @@ class Gatherer:
                     node=node,
                     cluster=cluster,
                     started_s=usage.start_s,
+                    ended_s=usage.end_s,
                     elapsed_s=usage.allocated_s,
                     outcome=outcome,
                     reason=reason,

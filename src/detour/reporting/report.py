@@ -132,7 +132,7 @@ class Report:
         first_s, last_s = self.period.since_s, self.period.until_s
         return (
             min(one.started_s for one in attempts) if first_s is None else first_s,
-            max(one.started_s + one.elapsed_s for one in attempts) if last_s is None else last_s - 1,
+            max(one.ended_s for one in attempts) if last_s is None else last_s - 1,
         )
 
     def to_json_bytes(self, **more: Any) -> bytes:

@@ -82,22 +82,26 @@ class Rule:
         if self._holds(seen_s):
             found[self._label(seen_s)] = _job(row)
         each_us = _held_us(row.n_cpus, row.n_gpus, row.n_nodes)
-        for label, seconds in self._pieces(start_s, held_s):
+        for label, seconds in self._pieces(start_s, row.end_s, held_s):
             found[label] += each_us * micro(seconds)
         if self._holds(start_s) and (wait := _wait(row)):
             found[self._label(start_s)] += wait
         return found
 
-    def _pieces(self, start_s: float, held_s: float) -> list[tuple[str, float]]:
-        """Return (label, seconds) of the time on its nodes, restricted to the requested period."""
-        end_s = start_s + held_s
+    def _pieces(self, start_s: float, ended_s: float | None, held_s: float) -> list[tuple[str, float]]:
+        """Return (label, seconds) of the time on its nodes, restricted to the requested period.
+
+        Time suspended is spread evenly, since dumps do not have its instants.
+        """
+        end_s = max(start_s + held_s, ended_s or 0.0)
         low = start_s if self.since_s is None else max(start_s, self.since_s)
         high = end_s if self.until_s is None else min(end_s, self.until_s)
         if low >= high:
             return []
         cuts = self.calendar.pieces(low, high) if self.calendar else [("", low, high)]
         if self.counting is not Counting.XDMOD:
-            return [(label, last_s - first_s) for label, first_s, last_s in cuts]
+            active = held_s / (end_s - start_s)
+            return [(label, (last_s - first_s) * active) for label, first_s, last_s in cuts]
         each = held_s / (held_s + 1)
         return [(label, each * (last_s - first_s + (last_s == end_s))) for label, first_s, last_s in cuts]
 
