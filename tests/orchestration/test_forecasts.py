@@ -101,10 +101,7 @@ def test_a_pending_job_and_its_chain_are_forecast_from_the_history(workspace: Wo
     now_s = now_of(workspace)
     slurm = FakeSlurm(now_s)
     made = forecast(workspace, slurm=Slurm(slurm), now_s=now_s)
-    forecaster = Forecaster()
-    for wait in slurm.waits():
-        forecaster.add(wait)
-    expected = forecaster.forecast(shape_of(4, LIMIT_S), "abc", now_s, 60.0)
+    expected = Forecaster(slurm.waits()).forecast(shape_of(4, LIMIT_S), "abc", now_s, 60.0)
     assert isinstance(expected, Expected)
     (chain,) = made.chains
     pretrain, promote = chain.stages
@@ -163,10 +160,7 @@ def test_jobs_pending_when_the_history_was_read_are_not_assumed_so_days_later(wo
     slurm = FakeSlurm(now_s)
     history = read_history(workspace, Slurm(slurm), now_s - 3 * 86_400.0)
     forecast_submitted(workspace, ["base"], None, now_s)
-    forecaster = Forecaster()
-    for wait in history.waits:
-        forecaster.add(wait)
-    expected = forecaster.forecast(shape_of(4, LIMIT_S), "abc", history.taken_s, 60.0)
+    expected = Forecaster(history.waits).forecast(shape_of(4, LIMIT_S), "abc", history.taken_s, 60.0)
     (entry,) = LedgerView(workspace).commands(ForecastMade)
     assert isinstance(expected, Expected)
     assert entry.event.start_p90_s == pytest.approx(now_s - 60 + expected.p90_s)

@@ -7,7 +7,7 @@ forecasts (see `feedback`). Nothing that happened after the time of a forecast e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import exp, log1p
 from typing import NamedTuple
 
@@ -47,12 +47,15 @@ class _Known(NamedTuple):
 class Forecaster:
     """Waits must be added in the order in which they began; a forecast uses only what was known at its time."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Iterable[Wait] = ()) -> None:
+        """`waits` are added, and must be in the order in which they began."""
         self._bursts = Bursts()
         self._feedback = Feedback((P50, P90))
         self._pace = Pace()
         self._said: dict[tuple[Shape, str], Sequence[Said]] = {}
         """Shape and account -> quantiles for the latest jobs."""
+        for wait in waits:
+            self.add(wait)
 
     def add(self, wait: Wait) -> None:
         """Add a wait, and remember its forecast, to be corrected by.

@@ -13,6 +13,7 @@ from detour.ledger.journal import command_journal
 from detour.ledger.process import users_here
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.planning.files import first_slurm_cluster
 from detour.planning.selection import known_chains
 from detour.scheduler.accounted import accounted, to_ask
 from detour.scheduler.commands import Slurm
@@ -61,4 +62,4 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
 
 def _clients(workspace: Workspace) -> Slurm:
     targets = (plan.target for plan in known_chains(workspace).chains.values())
-    return Slurm(timeout_s=PATIENCE_S, cluster=next((one.slurm_cluster for one in targets if one.slurm_cluster), None))
+    return Slurm(timeout_s=PATIENCE_S, cluster=first_slurm_cluster(targets))

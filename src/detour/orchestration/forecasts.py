@@ -26,7 +26,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.status import ChainStatus, SegmentRow, StageRow, Status
-from detour.planning.files import read_plan_outline
+from detour.planning.files import first_slurm_cluster, read_plan_outline
 from detour.scheduler.commands import Slurm
 
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
@@ -67,7 +67,8 @@ def forecast(
     """Forecast what is pending. Raises UserError for an unknown name; what cannot be recorded is in `warnings`."""
     now = time.time() if now_s is None else now_s
     status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
-    asked = slurm or Slurm(cluster=_slurm_cluster(workspace, status))
+    targets = (read_plan_outline(workspace, chain.name).target for chain in status.chains)
+    asked = slurm or Slurm(cluster=first_slurm_cluster(targets))
     view, history = LedgerView(workspace), read_history(workspace, asked, now)
     outlooks = _Outlooks(view, history, now)
     chains = tuple(ChainForecast(chain.name, outlooks.of_chain(chain)) for chain in status.chains)
@@ -107,19 +108,12 @@ def _as_of(row: StageRow, began_s: float) -> StageRow:
     return row if segments == row.segments else row._replace(status="submitted", segments=segments)
 
 
-def _slurm_cluster(workspace: Workspace, status: Status) -> str | None:
-    targets = (read_plan_outline(workspace, chain.name).target for chain in status.chains)
-    return next((target.slurm_cluster for target in targets if target.slurm_cluster), None)
-
-
 class _Outlooks:
     """Outlooks of stages, each computed once however many chains need it."""
 
     def __init__(self, view: LedgerView, history: History, now_s: float, made_s: float | None = None) -> None:
         self._now_s, self._known_s, self._made_s = now_s, history.taken_s, made_s
-        self._forecaster = Forecaster()
-        for wait in history.waits:
-            self._forecaster.add(wait)
+        self._forecaster = Forecaster(history.waits)
         self._accounts = {wait.shape: wait.account for wait in history.waits}
         self._errors_s = errors_s(view.commands(ForecastScored))
         self._priced, self._limits_s = _prices(view.commands(ChainPriced)), _limits_s(view.commands(JobIntended))

@@ -197,27 +197,17 @@ def send(
     code = take_code_snapshot(workspace)
     style = script_style(workspace, order.cluster, code.folder)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
-        limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
         for request in order.requests:
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
+        limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
+        kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave
+
+        def make() -> Submitter:
+            return submitter(workspace, journal, slurm, style, limit, kept_free)
+
         with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)
-            write_chains(
-                workspace,
-                order.plans,
-                order.cluster,
-                order.price.prices,
-                order.continuation.options,
-                order.continuation.sweep,
-            )
-            set_aside(workspace, [stage.id for stage in order.damaged])
-            if order.retry:
-                clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
-            kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave
-
-            def make() -> Submitter:
-                return submitter(workspace, journal, slurm, style, limit, kept_free)
-
+            _prepare_folders(workspace, order)
             try:
                 submission = _submit(make, order.requests, finish_interrupted)
             except (SubmissionRefused, Withdrawn):
@@ -234,6 +224,15 @@ def send(
             except (SchedulerUnavailable, SubmissionRefused) as error:
                 problem = str(error)
     return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
+
+
+def _prepare_folders(workspace: Workspace, order: Order) -> None:
+    """Write what jobs read, and remove what would keep stages from being made again."""
+    continuation = order.continuation
+    write_chains(workspace, order.plans, order.cluster, order.price.prices, continuation.options, continuation.sweep)
+    set_aside(workspace, [stage.id for stage in order.damaged])
+    if order.retry:
+        clear_failures(workspace, order.name, [failure.stage for failure in order.failures])
 
 
 def _store_plans(workspace: Workspace, order: Order) -> None:

@@ -56,10 +56,7 @@ def _usual(workspace: Workspace, left: Sequence[Stage], price: PlanPrice, now_s:
     if first is None or price.cluster.scheduler != "slurm" or shutil.which("sacct") is None:
         return None
     history = read_history(workspace, Slurm(cluster=price.cluster.slurm_cluster), now_s)
-    forecaster = Forecaster()
-    for wait in history.waits:
-        forecaster.add(wait)
     account = price.cluster.full_account("gpu") or (history.waits[-1].account if history.waits else "")
     shape = shape_of(price.prices[first.id].gpus, stage_limit_s(first, price.prices[first.id]))
-    expected = forecaster.forecast(shape, account, now_s)
+    expected = Forecaster(history.waits).forecast(shape, account, now_s)
     return None if isinstance(expected, NoForecast) else QueueStart(now_s + expected.p50_s, "usual wait")
