@@ -16,7 +16,7 @@ from detour.scheduler.by_accounts import ByAccounts, by_accounts
 from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
-from detour.scheduler.reconciliation import by_tag, counted_for
+from detour.scheduler.matching import by_tag, counted_for
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold
 from detour.scheduler.snapshot import Snapshot, add_accounting, identified, take_snapshot

@@ -10,18 +10,16 @@ are; another user's interrupted submission, which is not committed, is left to t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
-from detour.scheduler.records import JobRecord
+from detour.scheduler.matching import by_tag, compare, current_jobs, fill, is_held, with_orphans
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.tags import Slot, Tag
 
-NEVER_ARRIVED = "never reached the queue"
-LOST = "left the queue while it was held: lost by the controller, or cancelled"
 DOUBLE = "another job fills its place"
 FORGOTTEN = "sent again as a new job: it is held as after a crash of slurmctld and may have run already"
 REPLACED = "its stages are now submitted in another grouping"
@@ -73,26 +71,6 @@ class Decision:
         return not (self.adopt or self.drop or self.cancel or self.send)
 
 
-def counted_for(
-    user: str, known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str
-) -> tuple[dict[Tag, Sent], Snapshot]:
-    """The jobs and the queue that count for this user: without others' jobs that the ledger does not have as committed.
-
-    Others' jobs that do count carry their owner. A job for which Slurm names no user is this user's.
-    """
-    tagged = list(snapshot.tagged(workspace))
-    ours = {record.tag for record in tagged if record.user in ("", user)}
-    others = {record.tag: record for record in tagged if record.tag not in ours}
-    joined = {
-        tag: replace(sent, owner=others[tag].user, job_id=others[tag].ids.id)
-        for tag, sent in known.items()
-        if tag in others and sent.committed and not sent.dropped
-    }
-    counted = {tag: joined.get(tag, sent) for tag, sent in known.items() if tag in joined or tag not in others}
-    left = [record for record in snapshot.queue or () if record.tag in joined or record.user in ("", user)]
-    return counted, replace(snapshot, queue=None if snapshot.queue is None else tuple(left))
-
-
 def decide(
     requests: Sequence[JobRequest],
     known: Mapping[Tag, Sent],
@@ -112,18 +90,16 @@ def decide(
         raise ValueError("the queue is not known")
     ordered = in_order(left for request in requests if (left := _less(request, is_done)) is not None)
     seen = by_tag(snapshot.tagged(workspace))
-    known = _with_orphans(known, seen, ordered)
-    adopt, drop, spare = _compare(known, seen)
-    current, units = _current(known, seen, adopt, drop), {request.unit: request for request in ordered}
+    known = with_orphans(known, seen, ordered)
+    adopt, drop, spare = compare(known, seen)
+    current, units = current_jobs(known, seen, adopt, drop), {request.unit: request for request in ordered}
     suspects = may_have_run(current, seen, is_done) if has_room else []
     forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
-    filled, doubles = _fill(current, seen, units, forgotten)
-    at_it = [sent for sent in filled if sent.committed and sent.tag not in forgotten]
-    under_way = {stage for sent in at_it for stage in sent.stages}
+    filled, doubles = fill(current, seen, units, forgotten)
+    committed = [sent for sent in filled if sent.committed]
+    under_way = {stage for sent in committed if sent.tag not in forgotten for stage in sent.stages}
     wanted = [left for request in ordered if (left := _less(request, under_way.__contains__)) is not None]
-    held = [
-        sent for sent in filled if sent.committed and sent.job_id and any(record.is_held for record in seen[sent.tag])
-    ]
+    held = [sent for sent in committed if sent.job_id and is_held(seen[sent.tag])]
     ours = [sent for sent in held if sent.owner is None]
     ran = _that_ran(filled, held, is_done)
     awaited = awaited_by_others(current, seen)
@@ -139,20 +115,11 @@ def decide(
         *_unwanted(wanted, filled, under_way, is_done),
     ]
     doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
-    fillers = {job: one.job_id for job, slot in doomed.items() if (one := filled.at(slot))}
-
-    def is_empty(slot: Slot) -> bool:
-        filler = filled.at(slot)
-        return filler is None or filler.tag in forgotten
-
     return Decision(
         adopt=adopt,
         drop=drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
-        successors={
-            **{sent.job_id: None for sent in ran if sent.job_id},
-            **{job: None if (filler := fillers.get(job)) in doomed else filler for job in doomed},
-        },
+        successors=dict.fromkeys(sent.job_id for sent in ran if sent.job_id) | _successors(doomed, filled),
         release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag not in kept),
         forgotten=forgotten,
         left_held=tuple(left_held),
@@ -160,16 +127,8 @@ def decide(
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),
-        send=tuple((request, slot) for request in wanted for slot in request.slots if is_empty(slot)),
+        send=tuple(_empty_slots(wanted, filled, forgotten)),
     )
-
-
-def places(
-    known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str, forgotten: Collection[Tag] = frozenset()
-) -> Places:
-    """Which job fills each slot now, of all that was sent and is in the queue."""
-    seen = by_tag(snapshot.tagged(workspace))
-    return _fill(_current(known, seen, {}, {}), seen, {}, forgotten)[0]
 
 
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
@@ -193,106 +152,6 @@ def _corresponds(request: JobRequest, sent: Sent) -> bool:
     others = set(sent.stages)
     waits = [others.intersection(stages) for stages in request.after_each]
     return all(mine and mine.issubset(task) for mine, task in zip(waits, sent.tasks, strict=True))
-
-
-def by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
-    """Records in the queue, by tag."""
-    found: dict[Tag, list[JobRecord]] = {}
-    for record in records:
-        if record.tag is not None and record.state.is_live:
-            found.setdefault(record.tag, []).append(record)
-    return found
-
-
-def _ids(records: Sequence[JobRecord]) -> list[str]:
-    return sorted({record.ids.id for record in records}, key=int)
-
-
-def _with_orphans(
-    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], requests: Sequence[JobRequest]
-) -> dict[Tag, Sent]:
-    """Add jobs that the ledger does not know but that carry our tag and fill a wanted place: the ledger was lost."""
-    tasks = {request.unit: request.tasks for request in requests}
-    orphans = {
-        tag: Sent(tag, tasks[tag.unit], committed=not any(record.is_held for record in records))
-        for tag, records in seen.items()
-        if tag not in known and tag.unit in tasks
-    }
-    return {**known, **orphans}
-
-
-def _compare(
-    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]]
-) -> tuple[dict[Tag, str], dict[Tag, str], dict[str, Slot]]:
-    """Compare the jobs sent with the queue: what to adopt and drop, and the slots of jobs that must not be there."""
-    adopt: dict[Tag, str] = {}
-    drop: dict[Tag, str] = {}
-    spare: dict[str, Slot] = {}
-    for tag, sent in known.items():
-        ids = _ids(seen.get(tag, ()))
-        if sent.dropped:  # what is being cancelled needs no second order
-            spare |= dict.fromkeys(_ids([one for one in seen.get(tag, ()) if not one.is_ending]), tag.slot)
-        elif ids:
-            keep = sent.job_id if sent.job_id in ids else ids[0]
-            spare |= dict.fromkeys([job for job in ids if job != keep], tag.slot)
-            if keep != sent.job_id:
-                adopt[tag] = keep
-        elif not sent.committed:
-            drop[tag] = NEVER_ARRIVED if sent.job_id is None else LOST
-    return adopt, drop, spare
-
-
-def _current(
-    known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], adopt: Mapping[Tag, str], drop: Mapping[Tag, str]
-) -> list[Sent]:
-    """Jobs that were sent and are in the queue, with their ids there.
-
-    An array task that has left the queue in all segments is empty: it was cancelled or has ended.
-    """
-    present = [
-        (sent, adopt.get(tag, sent.job_id))
-        for tag, sent in known.items()
-        if tag in seen and tag not in drop and not sent.dropped and (sent.job_id or tag in adopt)
-    ]
-    lines: dict[str, list[JobRecord]] = {}
-    for sent, _ in present:
-        lines.setdefault(sent.tag.unit, []).extend(seen[sent.tag])
-    return [replace(sent, job_id=job, tasks=_tasks_in_queue(sent.tasks, lines[sent.tag.unit])) for sent, job in present]
-
-
-def _tasks_in_queue(tasks: tuple[tuple[str, ...], ...], lines: Sequence[JobRecord]) -> tuple[tuple[str, ...], ...]:
-    """The tasks that are in the queue, or all if a line does not say which tasks it covers."""
-    if len(tasks) < 2 or any(not line.ids.complete or not line.ids.indices for line in lines):
-        return tasks
-    return tuple(task if any(line.ids.holds(index) for line in lines) else () for index, task in enumerate(tasks))
-
-
-def _fill(
-    current: Sequence[Sent],
-    seen: Mapping[Tag, list[JobRecord]],
-    requests: Mapping[str, JobRequest],
-    forgotten: Collection[Tag],
-) -> tuple[Places, list[Sent]]:
-    """One job for each slot, and the surplus jobs.
-
-    Committed jobs come first, then those not held, then the oldest; `forgotten` ones last.
-    """
-
-    def rank(sent: Sent) -> tuple[bool, bool, bool, int]:
-        is_held = any(record.is_held for record in seen[sent.tag])
-        return sent.tag in forgotten, not sent.committed, is_held, int(sent.job_id or 0)
-
-    jobs: dict[Slot, Sent] = {}
-    doubles: list[Sent] = []
-    for sent in sorted(current, key=rank):
-        if jobs.setdefault(sent.slot, sent) is not sent:
-            doubles.append(sent)
-    surplus = [
-        sent
-        for slot, sent in jobs.items()
-        if slot.unit in requests and not sent.committed and slot.segment > requests[slot.unit].segments
-    ]
-    return Places(sent for sent in jobs.values() if sent not in surplus), doubles + surplus
 
 
 def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest | None:
@@ -324,3 +183,21 @@ def _unwanted(
             yield sent, OBSOLETE
         elif all(stage in under_way or is_done(stage) for stage in sent.stages):
             yield sent, REPLACED
+
+
+def _successors(doomed: Mapping[str, Slot], filled: Places) -> dict[str, str | None]:
+    """Job to be cancelled -> the job that fills its place, None if that is to be cancelled too."""
+    fillers = {job: filled.at(slot) for job, slot in doomed.items()}
+    return {
+        job: None if filler is None or filler.job_id in doomed else filler.job_id for job, filler in fillers.items()
+    }
+
+
+def _empty_slots(
+    wanted: Iterable[JobRequest], filled: Places, forgotten: Collection[Tag]
+) -> Iterator[tuple[JobRequest, Slot]]:
+    for request in wanted:
+        for slot in request.slots:
+            filler = filled.at(slot)
+            if filler is None or filler.tag in forgotten:
+                yield request, slot

@@ -27,7 +27,8 @@ from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import by_job_id, is_spent
 from detour.scheduler.knowledge import Knowledge
-from detour.scheduler.reconciliation import LATER, SPENT, Decision, counted_for, decide, places
+from detour.scheduler.matching import counted_for, places
+from detour.scheduler.reconciliation import LATER, SPENT, Decision, decide
 from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
 from detour.scheduler.requests import JobRequest, in_order
