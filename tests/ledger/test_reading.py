@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from detour.ledger.events import CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
-from detour.ledger.reading import LedgerReader, decode, history, journal_paths, parse
+from detour.ledger.lines import decode, parse
+from detour.ledger.reading import LedgerReader, history, journal_paths
 from detour.ledger.record import Entry, encode, entry_of
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace

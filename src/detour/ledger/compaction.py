@@ -20,7 +20,7 @@ from detour.files import atomic_writer, fsync_directory
 from detour.ledger.claims import ClaimHeld, claim
 from detour.ledger.events import JournalClosed, JournalsCompacted
 from detour.ledger.folders import ledger_mode, refuse_links
-from detour.ledger.reading import Parsed, decode, parse
+from detour.ledger.lines import Parsed, decode, parse
 from detour.ledger.record import SCHEMA, Record, encode, entry_of
 from detour.ledger.workspace import Workspace
 

@@ -1,8 +1,7 @@
 """Every good record of the ledger, however damaged its files are, and a count of the damage.
 
-Only complete lines with a good checksum are used. A line that is cut by a kill, overwritten, or glued to its neighbour
-costs only itself: the next good record is searched inside it. Records that this version does not understand are counted
-by what makes them foreign (`record.entry_of`). Reading again reads only what was added.
+Damaged bytes cost only themselves (`lines`). Records that this version does not understand are counted by what makes
+them foreign (`record.entry_of`). Reading again reads only what was added (`tail`).
 """
 
 from __future__ import annotations
@@ -12,15 +11,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-from zlib import crc32
-
-import orjson
+from typing import Any, NamedTuple
 
 from detour.ledger.events import Event, Foreign, JournalClosed
+from detour.ledger.lines import decode, parse
 from detour.ledger.record import Entry, entry_of
+from detour.ledger.tail import Tail
 from detour.ledger.workspace import Workspace
 
 LISTINGS = 5
@@ -28,23 +25,9 @@ PIECE_BYTES = 1 << 20
 """Bytes read from a file at a time. The memory is reused for the next piece and stays in the processor's cache."""
 IDLE_S = 300.0
 """Seconds after which an unwritten journal's writer is not alive: a live one writes every 30 s."""
-MAX_RECORD_STARTS = 8
-"""Starts of records tried inside a damaged record, whose text may contain them; bounded, since others write it."""
-ENDING_BYTES = 512
-"""Bytes by which a journal is recognised: more than one record, with its clock and number."""
 FOREIGN_REASONS = 8
-"""Reasons distinguished per file and named in a warning; bounded for the same cause."""
+"""Reasons distinguished per file and named in a warning; bounded, since others write them."""
 MALFORMED = Foreign(reason="without the form of a record")
-_RECORD_START = re.compile(rb'[0-9a-f]{8} \{"')
-
-
-class Parsed(NamedTuple):
-    payloads: list[bytes]
-    """JSON of the good records, in the file's order."""
-    used: int
-    """Bytes up to and including the last newline; the rest is being written or torn."""
-    bad_lines: int
-    nul_bytes: int
 
 
 class Selection(NamedTuple):
@@ -82,108 +65,6 @@ class Damage(NamedTuple):
         return f"{events} left out ({', '.join(named)}): a newer version of detour may be able to read them"
 
 
-@dataclass(slots=True)
-class _Tail:
-    device: int
-    inode: int
-    offset: int = 0
-    size: int = 0
-    modified_ns: int = 0
-    ending_bytes: int = 0
-    ending_crc: int = 0
-    """Checksum of the last bytes before `offset`, which differ if the journal was cut and continued otherwise."""
-    bad_lines: int = 0
-    nul_bytes: int = 0
-    foreign: dict[str, int] = field(default_factory=dict)
-    is_closed: bool = False
-    """Whether its writer recorded that nothing follows."""
-
-    def is_of(self, status: os.stat_result) -> bool:
-        """Whether it is still the file that was read, perhaps grown."""
-        return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
-
-    def is_at_rest(self, status: os.stat_result) -> bool:
-        """Whether nothing has been written to it since it was read to its end."""
-        return (
-            status.st_size == self.offset == self.size
-            and status.st_mtime_ns == self.modified_ns
-            and status.st_ino == self.inode
-            and status.st_dev == self.device
-        )
-
-    def fits(self, path: str, status: os.stat_result) -> bool:
-        """Whether the file still begins with what was read. Raises OSError if it cannot be read."""
-        if not self.is_of(status):
-            return False
-        if status.st_mtime_ns == self.modified_ns:
-            return True
-        with Path(path).open("rb") as file:
-            file.seek(self.offset - self.ending_bytes)
-            return crc32(file.read(self.ending_bytes)) == self.ending_crc
-
-    def advance(self, content: bytes, parsed: Parsed, modified_ns: int) -> None:
-        """Move past what was just read."""
-        self.modified_ns = modified_ns
-        self.size = self.offset + len(content)
-        self.offset += parsed.used
-        self.bad_lines += parsed.bad_lines
-        self.nul_bytes += parsed.nul_bytes
-        if parsed.used:
-            ending = content[max(0, parsed.used - ENDING_BYTES) : parsed.used]
-            self.ending_bytes, self.ending_crc = len(ending), crc32(ending)
-
-
-def parse(content: bytes) -> Parsed:
-    """Split journal bytes, starting at the start of a line, into good payloads and counted damage."""
-    used = content.rfind(b"\n") + 1
-    payloads: list[bytes] = []
-    bad = nuls = 0
-    lines = content[:used].split(b"\n")
-    lines.pop()
-    for line in lines:
-        payload = line[9:]
-        if line[:9] == b"%08x " % crc32(payload):
-            payloads.append(payload)
-            continue
-        rest = line.strip(b"\0")
-        nuls += len(line) - len(rest)
-        if rest:
-            found = list(_records_within(rest))
-            payloads += found
-            bad += sum(map(len, found)) + 9 * len(found) != len(rest)
-    return Parsed(payloads, used, bad, nuls)
-
-
-def _records_within(line: bytes) -> Iterator[bytes]:
-    """Good records in a damaged line: each ends where the next one starts, or with the line."""
-    edges = [*(match.start() for match in _RECORD_START.finditer(line)), len(line)]
-    position = 0
-    for index, start in enumerate(edges[:-1]):
-        if start < position:
-            continue
-        for end in edges[index + 1 : index + 2 + MAX_RECORD_STARTS]:
-            payload = line[start + 9 : end].rstrip(b"\0")
-            if int(line[start : start + 8], 16) == crc32(payload):
-                yield payload
-                position = end
-                break
-
-
-def decode(payloads: list[bytes]) -> list[object]:
-    """JSON values of payloads with a good checksum; all at once, which is faster than line by line."""
-    try:
-        return cast("list[object]", orjson.loads(b"[%b]" % b",".join(payloads)))
-    except ValueError:
-        return [value for payload in payloads if (value := _decoded(payload)) is not None]
-
-
-def _decoded(payload: bytes) -> object:
-    try:
-        return cast("object", orjson.loads(payload))
-    except ValueError:
-        return None
-
-
 class LedgerReader:
     """Reads the whole ledger once, then what is new. Files may grow, shrink, vanish into a segment or reappear."""
 
@@ -197,7 +78,7 @@ class LedgerReader:
         self._workspace = workspace
         self._stages = stages
         self._only = _any_of(kind.kind for kind in only) if only else None
-        self._tails: dict[str, _Tail] = {}
+        self._tails: dict[str, Tail] = {}
         self._rested: set[str] = set()
         """Files that `restore` has just found unchanged."""
         self._unreadable: list[str] = []
@@ -238,11 +119,11 @@ class LedgerReader:
 
     def positions(self) -> dict[str, list[Any]]:
         """The position in each file that could be read, for `restore`; other files are tried again."""
-        return {path: [getattr(tail, name) for name in _Tail.__slots__] for path, tail in self._tails.items()}
+        return {path: [getattr(tail, name) for name in Tail.__slots__] for path, tail in self._tails.items()}
 
     def restore(self, positions: Mapping[str, Sequence[Any]]) -> bool:
         """Continue from these positions. Returns False, and starts from the beginning, if a file has been replaced."""
-        tails = {path: _Tail(*position) for path, position in positions.items()}
+        tails = {path: Tail(*position) for path, position in positions.items()}
         rested = set()
         try:
             for path, tail in tails.items():
@@ -277,7 +158,7 @@ class LedgerReader:
             status = os.fstat(descriptor)
             tail = self._tails.get(path)
             if tail is None or not tail.is_of(status):
-                tail = self._tails[path] = _Tail(status.st_dev, status.st_ino)
+                tail = self._tails[path] = Tail(status.st_dev, status.st_ino)
             if tail.offset == status.st_size:
                 tail.size = tail.offset
                 return []
@@ -295,7 +176,7 @@ class LedgerReader:
             tail.is_closed = type(entries[-1].event) is JournalClosed
         return entries
 
-    def _wanted(self, payloads: list[bytes], tail: _Tail) -> list[Entry[Event]]:
+    def _wanted(self, payloads: list[bytes], tail: Tail) -> list[Entry[Event]]:
         if self._only:
             payloads = list(filter(self._only.search, payloads))
         values = decode(payloads) if payloads else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
 from detour.scheduler.dependency import waited_ids
@@ -117,7 +117,8 @@ def _records(
     return tuple(found), broken
 
 
-def _queue_record(field: Mapping[str, str]) -> JobRecord:
+def _common_record(field: Mapping[str, str]) -> JobRecord:
+    """What squeue and sacct print alike."""
     return JobRecord(
         ids=parse_job_ids(field["job"]),
         tag=find_tag(field["comment"], field["name"]),
@@ -129,6 +130,12 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         started_s=parse_time_s(field["started"]),
         ended_s=parse_time_s(field["ended"]),
         nodes=field["nodes"],
+    )
+
+
+def _queue_record(field: Mapping[str, str]) -> JobRecord:
+    return replace(
+        _common_record(field),
         reason=field["reason"],
         priority=int(field["priority"]) if field["priority"].isdecimal() else None,
         dependency=_dependency(field["dependency"]),
@@ -139,16 +146,8 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
 
 def _accounting_record(field: Mapping[str, str]) -> JobRecord:
     code, _, number = field["exit"].partition(":")
-    return JobRecord(
-        ids=parse_job_ids(field["job"]),
-        tag=find_tag(field["comment"], field["name"]),
-        state=parse_state(field["state"]),
-        name=field["name"],
-        user=field["user"],
-        partition=field["partition"],
-        submitted_s=parse_time_s(field["submitted"]),
-        started_s=parse_time_s(field["started"]),
-        ended_s=parse_time_s(field["ended"]),
+    return replace(
+        _common_record(field),
         nodes="" if field["nodes"] == "None assigned" else field["nodes"],
         elapsed_s=_elapsed_s(field["elapsed"]),
         exit_code=int(code) if code.isdecimal() else None,

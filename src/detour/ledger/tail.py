@@ -1,0 +1,64 @@
+"""How far a journal has been read, and whether the file there is still the one that was read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+from detour.ledger.lines import Parsed
+
+ENDING_BYTES = 512
+"""Bytes by which a journal is recognised: more than one record, with its clock and number."""
+
+
+@dataclass(slots=True)
+class Tail:
+    device: int
+    inode: int
+    offset: int = 0
+    size: int = 0
+    modified_ns: int = 0
+    ending_bytes: int = 0
+    ending_crc: int = 0
+    """Checksum of the last bytes before `offset`, which differ if the journal was cut and continued otherwise."""
+    bad_lines: int = 0
+    nul_bytes: int = 0
+    foreign: dict[str, int] = field(default_factory=dict)
+    is_closed: bool = False
+    """Whether its writer recorded that nothing follows."""
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether it is still the file that was read, perhaps grown."""
+        return (self.device, self.inode) == (status.st_dev, status.st_ino) and status.st_size >= self.offset
+
+    def is_at_rest(self, status: os.stat_result) -> bool:
+        """Whether nothing has been written to it since it was read to its end."""
+        return (
+            status.st_size == self.offset == self.size
+            and status.st_mtime_ns == self.modified_ns
+            and status.st_ino == self.inode
+            and status.st_dev == self.device
+        )
+
+    def fits(self, path: str, status: os.stat_result) -> bool:
+        """Whether the file still begins with what was read. Raises OSError if it cannot be read."""
+        if not self.is_of(status):
+            return False
+        if status.st_mtime_ns == self.modified_ns:
+            return True
+        with Path(path).open("rb") as file:
+            file.seek(self.offset - self.ending_bytes)
+            return crc32(file.read(self.ending_bytes)) == self.ending_crc
+
+    def advance(self, content: bytes, parsed: Parsed, modified_ns: int) -> None:
+        """Move past what was just read."""
+        self.modified_ns = modified_ns
+        self.size = self.offset + len(content)
+        self.offset += parsed.used
+        self.bad_lines += parsed.bad_lines
+        self.nul_bytes += parsed.nul_bytes
+        if parsed.used:
+            ending = content[max(0, parsed.used - ENDING_BYTES) : parsed.used]
+            self.ending_bytes, self.ending_crc = len(ending), crc32(ending)
