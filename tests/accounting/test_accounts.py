@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from detour.accounting.attempts import usage_of
 from detour.accounting.fates import Fates, fates_s
 from detour.ledger.allocations import Held
@@ -53,6 +55,15 @@ def test_suspended_time_is_not_counted_and_spread_evenly_over_the_run() -> None:
     first = Period(START_S, START_S + 50).part_of(usage)
     assert first is not None
     assert first.allocated_s == 25.0
+
+
+@pytest.mark.parametrize("ahead_s", [-30.0, 30.0])
+def test_the_work_on_a_node_whose_clock_differs_is_moved_into_its_run(ahead_s: float) -> None:
+    events = ((event, at_s + ahead_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
+    usage = usage_of("pretrain-1", attempt_of(*events, run=RUN), START_S + 900)
+    assert usage is not None
+    assert (usage.start_s, usage.end_s) == (START_S, START_S + 100)
+    assert fates_s(usage) == Fates(startup=30.0, useful=30.0, redone=20.0, idle=20.0)
 
 
 def test_a_finished_attempt_is_useful_until_its_end_and_not_longer() -> None:

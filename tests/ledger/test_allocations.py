@@ -50,6 +50,23 @@ def test_an_attempt_of_another_job_with_a_recycled_id_gets_no_part() -> None:
     assert spans([run(0, 100)], -90_000) == [None]
 
 
+@pytest.mark.parametrize("ahead_s", [-240, -30, 30, 240])
+def test_an_attempt_on_a_node_whose_clock_differs_gets_its_run(ahead_s: float) -> None:
+    assert spans([run(0, 100)], ahead_s) == [(0, 100)]
+
+
+def test_an_attempt_between_two_runs_belongs_to_the_nearer_one() -> None:
+    assert spans([run(0, 100, "PREEMPTED"), run(200, 50)], 10, 180) == [(0, 100), (200, 250)]
+
+
+def test_a_job_of_the_same_id_on_another_cluster_has_runs_of_its_own() -> None:
+    """Two clusters share the workspace, and only one of them has accounts."""
+    attempts = [Ran(START_S, START_S + 90, "pretrain-1"), Ran(START_S + 50, START_S + 70, "pretrain-2")]
+    held, alone = parts([run(0, 100)], attempts)
+    assert [one and (one.start_s - START_S, one.end_s - START_S) for one in held] == [(0, 100), None]
+    assert alone == []
+
+
 def test_of_a_suspended_run_only_the_time_on_nodes_is_divided() -> None:
     """It was suspended for one of two hours, so each of its stages was on nodes for half of its time."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
@@ -12,6 +12,7 @@ from detour.site import Site
 
 if TYPE_CHECKING:
     from detour.accounting.traces import Spans
+    from detour.ledger.allocations import Held
     from detour.ledger.events import AttemptStarted, Event, JobAccounted
     from detour.ledger.record import Entry
     from detour.ledger.state import AttemptState
@@ -57,6 +58,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
             source=run.source,
             active=held.active,
         )
+    journal = _moved_into(held, journal)
     return journal._replace(
         start_s=held.start_s,
         end_s=held.end_s,
@@ -69,6 +71,17 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
         source=run.source,
         active=held.active,
     )
+
+
+def _moved_into(held: Held, usage: AttemptUsage) -> AttemptUsage:
+    """Move the instants of an attempt's work into what it held, which clocks that differ may put outside."""
+    first_s = usage.start_s if usage.worked_from_s is None else usage.worked_from_s
+    move_s = max(held.start_s, min(first_s, held.end_s - (usage.end_s - first_s))) - first_s
+    if not move_s:
+        return usage
+    instants = {name: getattr(usage, name) for name in ("end_s", "worked_from_s", "ready_s", "saved_s")}
+    moved: dict[str, Any] = {name: at_s + move_s for name, at_s in instants.items() if at_s is not None}
+    return usage._replace(**moved)
 
 
 def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | None:

@@ -1,7 +1,8 @@
 """How a job's time on its nodes is divided among its attempts, by the scheduler's accounts. Pure.
 
-A job may run several stages in turn, and be requeued. Its runs and its attempts are matched by time: an attempt owns
-the time from its start (the first one, from the run's start) to the start of the next. So the parts add up to each run
+A job may run several stages in turn, and be requeued. Its runs and its attempts are matched by stage, since clusters
+that share a workspace may use the same id, and by time: an attempt owns the time from its start (the first one, from
+the run's start) to the start of the next. So the parts add up to each run
 exactly, and time before an attempt's first event or after its last shows as idle. Attempts that ran at the same time
 share what they held together in proportion to how long each ran, as if one had followed the other. It is unknown when a
 run was suspended, only for how long, so that time is spread evenly over the run: each second of it counts as the same
@@ -18,9 +19,12 @@ from typing import NamedTuple
 from detour.ledger.events import JobAccounted
 
 EARLY_S = 2.0
-"""Seconds by which an attempt may appear to start before its run: seconds are truncated, and clocks differ."""
-LATE_S = 300.0
-"""Seconds by which it may start after its run's end. Later, it belongs to another job with the same, recycled id."""
+"""Seconds by which attempts may seem to overlap that did not: seconds are truncated."""
+APART_S = 300.0
+"""Seconds by which an attempt may seem to start before or after its run, since clocks of nodes differ.
+
+Further apart, it belongs to another job with the same, recycled id.
+"""
 
 
 class Held(NamedTuple):
@@ -43,6 +47,7 @@ class Ran(NamedTuple):
     start_s: float
     end_s: float
     """The attempt's start if no end was recorded."""
+    stage: str | None = None
 
 
 def parts(
@@ -55,7 +60,7 @@ def parts(
     ran = sorted((run for run in runs if run.start_s is not None), key=_start_s)
     within: list[list[int]] = [[] for _ in ran]
     for number, attempt in enumerate(attempts):
-        if (index := _run_of(ran, attempt.start_s)) is not None:
+        if (index := _run_of(ran, attempt)) is not None:
             within[index].append(number)
     held: list[Held | None] = [None] * len(attempts)
     alone = []
@@ -96,12 +101,15 @@ def _divided(begin_s: float, end_s: float, weights: Sequence[float]) -> list[flo
     return [begin_s, *inner, end_s]
 
 
-def _run_of(ran: Sequence[JobAccounted], start_s: float) -> int | None:
-    begun = [index for index, run in enumerate(ran) if _start_s(run) - EARLY_S <= start_s]
-    if not begun:
-        return None
-    run = ran[begun[-1]]
-    return begun[-1] if start_s <= _end_s(run) + LATE_S else None
+def _run_of(ran: Sequence[JobAccounted], attempt: Ran) -> int | None:
+    """Return the run in which an attempt started, or the nearest one, the later of two."""
+    apart_s = [
+        (max(_start_s(run) - attempt.start_s, attempt.start_s - _end_s(run), 0.0), -index)
+        for index, run in enumerate(ran)
+        if attempt.stage is None or not run.stages or attempt.stage in run.stages
+    ]
+    nearest_s, index = min(apart_s, default=(inf, 0))
+    return -index if nearest_s <= APART_S else None
 
 
 def _end_s(run: JobAccounted) -> float:
