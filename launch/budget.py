@@ -10,6 +10,7 @@ from detour.budgets.book import Book
 from detour.budgets.caps import load_budget, load_budgets
 from detour.budgets.reserve import release_submission
 from detour.budgets.view import budget_view
+from detour.config.roots import config_roots
 from detour.launch.options import json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
 from detour.launch.text.screen import columns, show, show_json, warn
@@ -41,7 +42,8 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
         show_json([budget_json(one) for one in views])
         return
     if not budgets:
-        show("No budget. A YAML file in configs/budgets defines one; see example.yaml there.")
+        example = config_roots()[-1] / "budgets" / "example.yaml"
+        show(f"No budget. Copy {example} to ./configs/budgets, and set its scope and caps.")
     shown = {one.budget.name for one in views}
     show(*(f"{budget.name}: outside its period" for budget in budgets if budget.name not in shown))
     if views:

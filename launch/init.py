@@ -22,7 +22,8 @@ def command(folder: Path, recipe: str, cluster: str) -> None:
     asked, and nothing is overwritten.
     """
     made = start(folder, recipe, cluster)
-    show(f"{made.recipe}   the recipe", f"{made.cluster}   the cluster profile")
+    width = max(len(str(made.recipe)), len(str(made.cluster)))
+    show(f"{made.recipe!s:<{width}}  the recipe", f"{made.cluster!s:<{width}}  the cluster profile")
     show("", "Next:", *(f"  {command}" for command in _next(folder, recipe, cluster)))
 
 

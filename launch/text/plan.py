@@ -94,6 +94,7 @@ def _missing(planned: Planned, width: int) -> Iterator[str]:
     if missing:
         inputs = f"{counted(len(missing), 'input')} {'is' if len(missing) == 1 else 'are'} missing"
         yield f"This plan can be priced but not run: {inputs}."
+        yield "Relative paths start at the folder of the file that contains them."
         yield "Keys that depend on a missing input are provisional."
 
 

@@ -55,7 +55,9 @@ def chain_lines(chain: ChainStatus, now_s: float) -> Iterator[str]:
         yield f"  submitted {clock(chain.submitted_s)}"
     if chain.critical_path:
         labels = {row.id: row.label for row in chain.stages}
-        end = "" if chain.ends_s is None else f" ends {clock(chain.ends_s)} (in {ends_in(chain, now_s)})"
+        end = (
+            "" if chain.ends_s is None or chain.is_over else f" ends {clock(chain.ends_s)} (in {ends_in(chain, now_s)})"
+        )
         path = " -> ".join(labels[stage] for stage in chain.critical_path)
         yield f"  critical path{end}: {plain(path)}"
     yield from (f"  {energy_in_words(energy)}" for energy in chain.energy)

@@ -45,8 +45,9 @@ def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterat
         yield f"{counted(len(submission.deferred), 'job')} deferred by the submit limit: {sender}."
     if order.price.stages:
         yield render_price(order.price, width)
-    names = order.chains if len(order.chains) == 1 else ()
-    yield f"Submitted {order.name}. Track it with `{workspace.command('status', *names)}`."
+    tracked = order.chains[0] if len(order.chains) == 1 else order.continuation.sweep
+    status = workspace.command("status", *([tracked] if tracked else []))
+    yield f"Submitted {order.name}. Track it with `{status}`."
 
 
 def _limit(request: JobRequest, submission: Submission) -> str:

@@ -108,7 +108,8 @@ def test_every_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(
     call(workspace, "report", name, "--out", str(page))
     assert "grid-1" in page.read_text()
 
-    call(workspace, "hold", name)
+    said = call(workspace, "hold", name)
+    assert ("1 other chain held up too, sharing these stages: grid-2" in " ".join(said.split())) == (held == "first")
     assert stages_of(job for job in slurm.live() if job.held) == meant[held]
     call(workspace, "release", name)
     assert not any(job.held for job in slurm.live())

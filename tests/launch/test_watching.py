@@ -56,6 +56,13 @@ def test_each_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(workspace: Worksp
     assert result.output
 
 
+def test_a_stage_interrupted_on_this_machine_is_resumed_by_run(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path, cluster="local")
+    end(start(made, PREPARE), "interrupted")
+    shown = call(made, "show", PREPARE.id, "--offline").output
+    assert "next: `detour run` with the same recipe runs it again; it resumes" in shown
+
+
 def test_show_lists_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
     shown = call(workspace, "show", TRAIN.id, "--offline").output
     assert f"pretrain clm ({TRAIN.id}): interrupted" in shown

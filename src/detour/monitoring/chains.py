@@ -12,8 +12,12 @@ from detour.monitoring.costs import chosen, quoted, sums_of, totals
 from detour.monitoring.eta import outlook
 from detour.monitoring.rows import added, with_causes, with_energy
 from detour.monitoring.segments import AttemptKey
+from detour.monitoring.states import AGAIN
 from detour.monitoring.status import ChainStatus, StageRow
 from detour.planning.files import ChainOutline
+
+LOCAL = "local"
+"""The profile of this machine, which has no Slurm."""
 
 
 class Costed(NamedTuple):
@@ -33,7 +37,7 @@ def chain_status(
     figures = [figure for row in rows for figure in row.all_figures]
     sums = sums_of(figures)
     methods = chosen(sums)
-    stages = with_causes([_of_chain(_with_energy(row, methods), workspace, name) for row in rows])
+    stages = with_causes([_of_chain(_with_energy(row, methods), workspace, planned) for row in rows])
     ahead = outlook(stages, now_s)
     status = ChainStatus(
         name=name,
@@ -75,10 +79,12 @@ def _with_energy(row: Costed, methods: Mapping[str, Method]) -> StageRow:
     return with_energy(row.row, quoted(row.all_figures, methods) if others else first, of_attempts)
 
 
-def _of_chain(row: StageRow, workspace: Workspace, chain: str) -> StageRow:
+def _of_chain(row: StageRow, workspace: Workspace, planned: ChainOutline) -> StageRow:
     if row.next_step is None:
         return row
-    return row._replace(next_step=row.next_step.format_map(Commands(workspace, chain)))
+    again = "`detour run` with the same recipe runs it again" if planned.target.cluster == LOCAL else AGAIN
+    step = row.next_step.replace(AGAIN, again)
+    return row._replace(next_step=step.format_map(Commands(workspace, planned.chain)))
 
 
 class Commands(dict[str, str]):

@@ -39,6 +39,7 @@ OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 """Beginnings of the reason of an attempt that saved because its time was over."""
 START_S = 120.0
 """Seconds from a job's start to its first sign of life: interpreter and libraries load from a busy file system."""
+AGAIN = "`{retry}` submits it again"
 _OF_ENDS: dict[str, StateWord] = {
     "PREEMPTED": "preempted",
     "REQUEUED": "requeued",
@@ -153,17 +154,16 @@ def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) 
     """The word for a stage that has stopped without another job that could continue it."""
     last = known.attempts[-1] if known and known.attempts else None
     seen = _last_seen(known, evidence)
-    again = "`{retry}` submits it again"
     if status == "cancelled":
         if seen is None:
-            return Judged("cancelled", next_step=again)
+            return Judged("cancelled", next_step=AGAIN)
         began = last is not None or seen.started_s
-        return Judged("cancelled", f"cancelled {'after' if began else 'before'} it started", False, again, seen.id)
+        return Judged("cancelled", f"cancelled {'after' if began else 'before'} it started", False, AGAIN, seen.id)
     word = (end_of(last, evidence) if last else _OF_ENDS.get(seen.state) if seen else None) or "interrupted"
     why, job = last.reason if last else None, None
     if why is None and seen is not None:
         why, job = _end_in_words(seen), seen.id
-    return Judged(word, why, True, f"{again}; it resumes from its last checkpoint", job)
+    return Judged(word, why, True, f"{AGAIN}; it resumes from its last checkpoint", job)
 
 
 def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = None) -> StateWord | None:

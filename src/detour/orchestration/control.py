@@ -25,9 +25,10 @@ from detour.planning.files import StageOutline, chain_names, read_plan_outline
 from detour.planning.selection import known_chains
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected
-from detour.text import listed
+from detour.text import counted, listed
 
 NAMED_JOBS = 12
+NAMED_CHAINS = 3
 OnWait = Callable[[str], None]
 """Receives the name of the other submitter to the workspace when the order has to wait for it."""
 
@@ -113,7 +114,16 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
         affected = control(workspace, journal, _slurm(workspace, choice)).hold(list(labels))
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    return Controlled("held", affected, labels, _again(workspace, "hold", names, stage), LedgerView(workspace).warnings)
+    warnings = (*LedgerView(workspace).warnings, *_held_up(workspace, choice, affected))
+    return Controlled("held", affected, labels, _again(workspace, "hold", names, stage), warnings)
+
+
+def _held_up(workspace: Workspace, choice: Chosen, affected: Affected) -> Iterator[str]:
+    needed_by = known_chains(workspace).needed_by()
+    others = {chain for stage in affected.stages for chain in needed_by.get(stage, ())} - set(choice.named)
+    if others:
+        names = listed(sorted(others), NAMED_CHAINS)
+        yield f"{counted(len(others), 'other chain')} held up too, sharing these stages: {names}"
 
 
 def release(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:

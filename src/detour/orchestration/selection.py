@@ -87,7 +87,7 @@ def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen
     for root in choice.roots:
         if others[root] and len(needing[root]) > 1:
             raise UserError(
-                f"{choice.labels[root]} ({root}) is needed by {len(needing[root])} chains, as {min(others[root])}:"
+                f"{choice.labels[root]} ({root}) is needed by {len(needing[root])} chains, such as {min(others[root])}:"
                 " nothing was changed; --shared includes them all, or name the chains"
             )
     kept = tuple(stage for stage in choice.stages if others[stage.id] and stage.id not in choice.reached)
