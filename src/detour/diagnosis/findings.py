@@ -32,6 +32,7 @@ _WORKED_AROUND = re.compile(
     re.IGNORECASE,
 )
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
+_POSSIBLE = re.compile(r"\b(may|might|could|can) (potentially|fail|cause|lead|result|hang|crash)\b", re.IGNORECASE)
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)
 """Events whose reason is read with the rules for logs."""
 
@@ -153,7 +154,9 @@ def _weakness(line: Line, lines: tuple[Line, ...]) -> int:
     head = line.text[:200]
     if _WARNED.search(head) or head.startswith(("wandb:", "warning:")):
         return 2
-    return 1 if "WARNING" in head or before.endswith("Warning:") else 0
+    if "WARNING" in head:
+        return 2 if _POSSIBLE.search(head) else 1
+    return 1 if before.endswith("Warning:") else 0
 
 
 def _in_events(evidence: Evidence) -> Iterator[Finding]:
