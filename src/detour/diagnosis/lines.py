@@ -73,7 +73,7 @@ class Line:
 
     @property
     def has_finite_loss(self) -> bool:
-        return has_finite_loss(self.text)
+        return has_finite_loss(self.text) or (self.names_loss and self.progress is not None)
 
     @property
     def gives_loss(self) -> bool:
