@@ -39,7 +39,7 @@ _CLOCK = re.compile(
 _STEP_ENDS = re.compile(r"srun: (?:Force )?Terminat|STEP \S+ ON \S+ CANCELLED AT|Job step aborted")
 _ERROR = re.compile(
     r"\b(?:\w*error|errors|fatal|critical|fail|fails|failed|failure|abort\w*|panic\w*|cannot|refused|"
-    r"terminate called)\b",
+    r"terminate called)\b(?!\.\w)",
     re.IGNORECASE,
 )
 _QUOTATION = re.compile(r"(?<!\w)(['\"])(?:(?!\1).)+\1(?!\w)")
