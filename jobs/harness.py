@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,16 +25,17 @@ from detour.errors import NotReady, PermanentFailure
 from detour.files import write_atomic
 from detour.jobs.attempt_log import Narrator, begin_line, end_line
 from detour.jobs.diagnosis import learn_of_killed, slurm_facts
+from detour.jobs.heartbeats import heartbeats
 from detour.jobs.log import best_effort, log
 from detour.jobs.node_energy import node_energy, this_start
 from detour.jobs.outcome import Outcome, diagnosed, guarded, judged, not_worthwhile
 from detour.jobs.progress import attempts_in, leave_uncounted, restart_count
 from detour.jobs.rank import Rank
-from detour.jobs.signals import on_stop_signals
+from detour.jobs.stops import stop_after, stop_on_signals
 from detour.jobs.work import call_stage, make_output
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
-from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted, StageDone, StageFailed
+from detour.ledger.events import AttemptEnded, AttemptStarted, StageDone, StageFailed
 from detour.ledger.folders import make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -46,7 +43,6 @@ from detour.orchestration.failures import failure_reason
 from detour.planning.files import read_stage
 from detour.planning.stage import Stage
 
-HEARTBEAT_S = 10.0
 STALE_AFTER_S = 45.0
 """Seconds without a heartbeat after which a claim from another node counts as abandoned."""
 
@@ -136,9 +132,9 @@ def _run_main(
         )
     )
     with (
-        _stop_on_signals(attempt, sampler),
-        _alarm(attempt, wall_limit_s),
-        _heartbeats(attempt, held, meter),
+        stop_on_signals(attempt, sampler),
+        stop_after(attempt, wall_limit_s),
+        heartbeats(attempt, held, meter),
         meter,
         sampler,
     ):
@@ -194,7 +190,7 @@ def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | Non
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
     log(begin_line(stage.id, stage.label, rank, job))
     scratch = workspace.stage(stage.id) / "work"
-    with node_energy(workspace, stage.id, rank, job) as sampler, _stop_on_signals(attempt, sampler):
+    with node_energy(workspace, stage.id, rank, job) as sampler, stop_on_signals(attempt, sampler):
         outcome = guarded(lambda: call_stage(workspace, stage, attempt, scratch / f"rank{rank.rank}"))
     return outcome.exit_code
 
@@ -231,53 +227,6 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
             path.unlink()
             raise
         return number
-
-
-@contextmanager
-def _stop_on_signals(attempt: Attempt, sampler: EnergySampler | None) -> Iterator[None]:
-    """Turn TERM, INT, USR1 and USR2 into a request that the work follows at its next safe point."""
-
-    def request(number: int, _frame: object) -> None:
-        attempt.request_stop(f"signal {signal.Signals(number).name}")
-        if sampler is not None:
-            sampler.ask("signal")
-
-    with on_stop_signals(request):
-        yield
-
-
-@contextmanager
-def _alarm(attempt: Attempt, after_s: float | None) -> Iterator[None]:
-    if after_s is None:
-        yield
-        return
-    timer = threading.Timer(after_s, attempt.request_stop, args=("wall-time limit",))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def _heartbeats(attempt: Attempt, held: Claim, meter: EnergyMeter) -> Iterator[None]:
-    """Give signs of life, for observers and for processes that would take over the claim."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(HEARTBEAT_S):
-            held.refresh()
-            attempt.event(AttemptHeartbeat())
-            meter.flush()
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _owner(job: str | None) -> str:

@@ -21,7 +21,7 @@ from detour.accounting import sampler
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.jobs import __main__ as jobs_main
-from detour.jobs import harness, work
+from detour.jobs import heartbeats, work
 from detour.jobs.context import StageContext
 from detour.jobs.harness import run_stage
 from detour.jobs.progress import FRUITLESS_ATTEMPTS
@@ -271,7 +271,7 @@ def test_a_working_attempt_refreshes_its_claim(
         time.sleep(0.2)
         return good(context)
 
-    monkeypatch.setattr(harness, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_S", 0.02)
     assert attempt(stage, slow) == 0
     assert len(events(workspace, "attempt.heartbeat")) > 2
 

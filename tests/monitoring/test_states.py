@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from detour.jobs.harness import HEARTBEAT_S
+from detour.jobs.heartbeats import HEARTBEAT_S
 from detour.ledger.events import (
     AttemptEnded,
     AttemptStarted,
