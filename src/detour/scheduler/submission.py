@@ -222,6 +222,13 @@ class Submitter:
         decision = decide(
             requests, self._known.sent, queue, self.workspace, self.is_done, has_room=not self._sender.full
         )
+        self._record(decision, requests)
+        filled = places(self._known.sent, queue, self.workspace, decision.forgotten)
+        self._seen = Look(queue, filled, by_id)
+        return decision
+
+    def _record(self, decision: Decision, requests: Sequence[JobRequest]) -> None:
+        """Record which jobs a decision adopts and drops, and remark on what it leaves held."""
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known.sent:
@@ -242,9 +249,6 @@ class Submitter:
             self._remark(
                 f"held as after a crash of slurmctld, of other chains, which are to be submitted again: {jobs}"
             )
-        filled = places(self._known.sent, queue, self.workspace, decision.forgotten)
-        self._seen = Look(queue, filled, by_id)
-        return decision
 
     def _refresh(self) -> None:
         """Read what others recorded.
