@@ -70,4 +70,4 @@ def command(
         raise Withdrawn(stopped_text(ran))
     if ran.left:
         raise StageFailed(failures_text(ran))
-    show(*done_lines(order, already=not order.asked.stages))
+    show(*done_lines(order, already=not order.demand.stages))

@@ -84,4 +84,4 @@ def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
         show_json(dry_run_json(order, made))
         return
     price = render_price(order.price, columns()) if order.price.stages else nothing_to_submit(order, workspace)
-    show(*script_lines(made), price, *outlook_lines(outlook(LedgerView(workspace), order.asked)))
+    show(*script_lines(made), price, *outlook_lines(outlook(LedgerView(workspace), order.demand)))

@@ -18,7 +18,7 @@ def outlook_lines(outlook: Outlook) -> Iterator[str]:
         verdict = "over the hard cap" if cap.is_refused else "over the soft cap" if cap.is_warned else "fits"
         unknown = f", {counted(cap.unknown, 'stage')} unknown" if cap.unknown else ""
         yield f"budget {cap.budget}: {sums}{unknown} of {amount(limit or 0.0)}: {verdict}"
-    yield from by_default(outlook.lines, outlook.asked)
+    yield from by_default(outlook.lines, outlook.demand)
 
 
 def cap_warnings(caps: Iterable[Line]) -> Iterator[str]:

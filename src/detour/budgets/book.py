@@ -61,13 +61,13 @@ class Book:
         bounds = window_s(budget, self.now_s)
         return bounds and balance(budget, self.reservations, self.spendings, self.evidence, bounds)
 
-    def check(self, budgets: Iterable[Budget], asked: Demand) -> list[Line]:
+    def check(self, budgets: Iterable[Budget], demand: Demand) -> list[Line]:
         """Return the arithmetic of every cap that currently applies to the submission."""
-        matching = [budget for budget in budgets if budget.scope.matches(asked.facts)]
+        matching = [budget for budget in budgets if budget.scope.matches(demand.facts)]
         present = [self.balance(budget) for budget in matching]
-        return [line for one in present if one is not None for line in check(one, asked.amounts)]
+        return [line for one in present if one is not None for line in check(one, demand.amounts)]
 
-    def without_in_flight(self, asked: Demand) -> Demand:
+    def without_in_flight(self, demand: Demand) -> Demand:
         """Leave out stages that other submissions have reserved and handed over, which this one shares."""
         joined = {
             stage
@@ -75,8 +75,10 @@ class Book:
             for stage in made.amounts.keys() & self.evidence.in_flight
             if is_held(made, stage, self.evidence)
         }
-        left = [stage for stage in asked.stages if stage.id not in joined]
-        return Demand(asked.facts, left, {stage.id: asked.amounts[stage.id] for stage in left}, asked.unpriced - joined)
+        left = [stage for stage in demand.stages if stage.id not in joined]
+        return Demand(
+            demand.facts, left, {stage.id: demand.amounts[stage.id] for stage in left}, demand.unpriced - joined
+        )
 
     def _evidence(self) -> Evidence:
         waiting = {

@@ -9,25 +9,25 @@ from detour.budgets.book import Demand
 from detour.text import counted, stage_names, wrapped
 
 
-def refusal(caps: Sequence[Line], asked: Demand) -> str:
+def refusal(caps: Sequence[Line], demand: Demand) -> str:
     """Return the arithmetic of every cap that the submission exceeds, then what would fit into all caps."""
     text = [line for cap in caps if cap.is_refused for line in _arithmetic(cap)]
-    text += by_default(caps, asked)
-    names = {stage.id: stage.name for stage in asked.stages}
-    inputs = {stage.id: tuple(stage.inputs.values()) for stage in asked.stages}
-    if fits := fitting(caps, asked.amounts, inputs):
+    text += by_default(caps, demand)
+    names = {stage.id: stage.name for stage in demand.stages}
+    inputs = {stage.id: tuple(stage.inputs.values()) for stage in demand.stages}
+    if fits := fitting(caps, demand.amounts, inputs):
         what = stage_names([names[stage] for stage in fits])
-        text += wrapped(f"{len(fits)} of {len(asked.amounts)} stages would fit: {what}", "")
+        text += wrapped(f"{len(fits)} of {len(demand.amounts)} stages would fit: {what}", "")
     else:
         text.append("No stage of it would fit.")
     text.append("Ask for less, wait until reserved hours are freed, or give a reason with --over-budget (recorded).")
     return "\n".join(text)
 
 
-def by_default(caps: Sequence[Line], asked: Demand) -> list[str]:
+def by_default(caps: Sequence[Line], demand: Demand) -> list[str]:
     """Explain a large request: stages of unknown duration count by their default time limits."""
     measures = {cap.measure for cap in caps}
-    number = sum(any(asked.amounts[stage].get(measure) for measure in measures) for stage in asked.unpriced)
+    number = sum(any(demand.amounts[stage].get(measure) for measure in measures) for stage in demand.unpriced)
     if not number:
         return []
     stages = f"{counted(number, 'stage')} of unknown duration {'counts' if number == 1 else 'count'}"

@@ -79,14 +79,14 @@ class Outlook:
     """The arithmetic of the budgets that apply, for a submission made now."""
 
     lines: tuple[Line, ...]
-    asked: Demand
+    demand: Demand
 
 
-def outlook(view: LedgerView, asked: Demand) -> Outlook:
+def outlook(view: LedgerView, demand: Demand) -> Outlook:
     """Check a submission by its time limits, without reserving anything."""
     book = Book(view)
-    asked = book.without_in_flight(asked)
-    return Outlook(tuple(book.check(load_budgets(), asked)), asked)
+    demand = book.without_in_flight(demand)
+    return Outlook(tuple(book.check(load_budgets(), demand)), demand)
 
 
 @dataclass(slots=True)
@@ -116,13 +116,13 @@ class Share:
 
 @contextmanager
 def reserving(
-    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Demand, why_over: str | None = None
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], demand: Demand, why_over: str | None = None
 ) -> Iterator[Share]:
     """Hold the submission's share during the block and release it at its end, unless `commit` was called.
 
     Raises the errors of `reserve`. After a kill, the share becomes free by itself.
     """
-    share = reserve(workspace, journal, budgets, asked, why_over)
+    share = reserve(workspace, journal, budgets, demand, why_over)
     try:
         yield share
     finally:
@@ -131,7 +131,7 @@ def reserving(
 
 
 def reserve(
-    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], asked: Demand, why_over: str | None = None
+    workspace: Workspace, journal: Journal, budgets: Sequence[Budget], demand: Demand, why_over: str | None = None
 ) -> Share:
     """Record the submission's share, if every budget that applies has room for it or `why_over` gives a reason.
 
@@ -140,22 +140,22 @@ def reserve(
     """
     with _exclusively(workspace):
         book = Book(LedgerView(workspace))
-        asked = book.without_in_flight(asked)
-        lines = book.check(budgets, asked)
+        demand = book.without_in_flight(demand)
+        lines = book.check(budgets, demand)
         refused = [line for line in lines if line.is_refused]
         if lines and book.view.damage.unreadable:
             raise UserError(
                 f"the budget cannot be checked, because this cannot be read: {book.view.damage.unreadable[0]}"
             )
         if refused and why_over is None:
-            raise BudgetRefused(refusal(lines, asked))
+            raise BudgetRefused(refusal(lines, demand))
         submission = secrets.token_hex(6)
         over = list(dict.fromkeys(line.budget for line in refused))
         journal.append(
             BudgetReserved(
                 submission=submission,
-                facts=dict(asked.facts),
-                stages=reserved_stages(asked.amounts),
+                facts=dict(demand.facts),
+                stages=reserved_stages(demand.amounts),
                 over=over,
                 why=why_over,
             )

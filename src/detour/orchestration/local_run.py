@@ -44,7 +44,7 @@ class LocalOrder:
     """Stages that failed permanently in an earlier run."""
     retry: bool
     """Whether these run again; otherwise they and their dependents are left out."""
-    asked: Demand
+    demand: Demand
     """What the run asks of the budgets."""
     prices: Mapping[str, Price]
     damaged: tuple[str, ...] = ()
@@ -116,9 +116,9 @@ def local_order(
     usable = usable_gpus(gpus)
     price = price_in(workspace, LedgerView(workspace).state, left, cluster, len(usable))
     cores = cores or len(os.sched_getaffinity(0))
-    asked = demand_of(planned, left, price)
+    demand = demand_of(planned, left, price)
     prices, damage = price.prices, tuple(damaged)
-    return LocalOrder(workspace, planned, cluster, cores, usable, failures, retry, asked, prices, damage, until)
+    return LocalOrder(workspace, planned, cluster, cores, usable, failures, retry, demand, prices, damage, until)
 
 
 def _until(planned: Planned, kind: StageKind | None) -> tuple[Stage, ...]:
@@ -150,7 +150,7 @@ def run_here(
         runner.failed = {failure.stage.id: failure.reason for failure in order.failures}
     with (
         command_journal(workspace) as journal,
-        reserving(workspace, journal, load_budgets(), order.asked, over_budget) as share,
+        reserving(workspace, journal, load_budgets(), order.demand, over_budget) as share,
     ):
         if share.exceeded:
             on_caps(share.exceeded)

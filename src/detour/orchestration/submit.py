@@ -59,7 +59,7 @@ class Order:
     chains: tuple[str, ...]
     cluster: Cluster
     requests: tuple[JobRequest, ...]
-    asked: Demand
+    demand: Demand
     """What it asks of the budgets."""
     price: PlanPrice
     """The price of the stages that it submits."""
@@ -205,7 +205,7 @@ def send(
         def make() -> Submitter:
             return submitter(workspace, journal, slurm, style, limit, kept_free)
 
-        with reserving(workspace, journal, load_budgets(), order.asked, over_budget) as reservation:
+        with reserving(workspace, journal, load_budgets(), order.demand, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)
             _prepare_folders(workspace, order)
             try:
