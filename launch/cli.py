@@ -10,7 +10,15 @@ from typing import NoReturn
 
 from detour.imports import uncollected
 from detour.launch.quick import answered
-from detour.launch.text.screen import TERMINAL_ENCODING, ignore_closed_pipe, prepare_streams, say
+from detour.launch.text.screen import (
+    TERMINAL_ENCODING,
+    ignore_closed_pipe,
+    prepare_streams,
+    say,
+    someone_watches,
+    waiting_line,
+)
+from detour.scheduler.slow_clients import on_slow
 
 GC_THRESHOLD = 50_000
 """New objects between two garbage collections; most verbs end before the first."""
@@ -48,6 +56,8 @@ def _start_in_utf8() -> NoReturn:
 def _run(arguments: Sequence[str]) -> int | None:
     """The exit code; None for success."""
     gc.set_threshold(GC_THRESHOLD)
+    if someone_watches(arguments):
+        on_slow.set(waiting_line)
     if answered(arguments):
         return None
     with uncollected():

@@ -18,6 +18,7 @@ from detour.launch.text.states import SIGNS
 from detour.launch.text.status import are_chains, details, progress, rate, status_text, summary
 from detour.monitoring.states import StateWord
 from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.scheduler.slow_clients import on_slow, silent
 from detour.text import ENERGY_UNITS, MASS_UNITS, cells, cut, fitted, format_duration, plain, scaled, stage_label
 
 STYLES: dict[StateWord, str] = {
@@ -63,6 +64,7 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
     line each, worst first.
     """
     console = console or Console(stderr=True)
+    on_slow.set(silent)  # a line of its own would move the view
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def show(status: Status) -> None:

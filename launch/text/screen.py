@@ -6,11 +6,12 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from detour.text import printable
+from detour.text import cut, printable
 
 if TYPE_CHECKING:
     import re
@@ -123,6 +124,23 @@ def say_waiting(holder: str) -> None:
     say(f"waiting: {holder} is submitting to this workspace")
 
 
+@contextmanager
+def waiting_line(client: str, left_s: float) -> Iterator[None]:
+    """A line on standard error while one of Slurm's clients is awaited, erased when it has ended."""
+    until = time.strftime("%H:%M:%S", time.localtime(time.time() + left_s))
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or NARROWEST
+    _say_in_place(cut(f"waiting for {client} (until {until})", width - 1))
+    try:
+        yield
+    finally:
+        _say_in_place("\r\x1b[K")
+
+
+def _say_in_place(text: str) -> None:
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
+
+
 def ask_to_finish() -> bool:
     """Ask after Ctrl-C in a submission; without a terminal to ask on, it is completed."""
     say("\nInterrupted: what was sent so far is held, and none of it runs.")
@@ -135,6 +153,11 @@ def ask_to_finish() -> bool:
 
 def is_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def someone_watches(arguments: Sequence[str]) -> bool:
+    """Whether what a command waits for can be shown and erased: not in pipes, and not with --json."""
+    return is_animated() and sys.stderr.isatty() and "--json" not in arguments
 
 
 def is_animated() -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from detour.launch.verbs import detour as verbs
 from detour.ledger.events import ChainPlanned, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from tests.launch.terminal import on_terminal
 from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, mark_failed, start
 from tests.support.chains import DETOUR
 
@@ -148,20 +147,7 @@ STEERED += [["status"], ["status", "base", "--json"], ["show", "base", "--json"]
 @pytest.mark.parametrize("words", STEERED, ids=" ".join)
 def test_text_of_others_cannot_control_the_terminal(workspace: Workspace, words: list[str]) -> None:
     """On a pseudo-terminal, where colours are on: the only escape sequences left are our own colours."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    environment.pop("NO_COLOR", None)
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        command = [DETOUR, *words, "-w", str(workspace.root)]
-        with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment):
-            os.close(theirs)
-            shown = b""
-            try:
-                while block := screen.read(65536):
-                    shown += block
-            except OSError:  # the other side is closed, and everything was read
-                assert shown
-    text = shown.decode().replace("\r\n", "\n")
+    text = on_terminal([str(DETOUR), *words, "-w", str(workspace.root)])
     for colour in ("1;31", "1;34", "1", "2", "31", "32", "33", "35", "36", "0"):
         text = text.replace(f"\x1b[{colour}m", "")
     assert not {letter for letter in text if not letter.isprintable() and letter != "\n"}

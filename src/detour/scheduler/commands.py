@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from typing import Protocol
 from detour.errors import SchedulerUnavailable
 from detour.scheduler.answers import QUEUE_IS_FULL, CommandResult, SubmitAnswer, read_submission
 from detour.scheduler.client_environment import client_environment
+from detour.scheduler.slow_clients import on_slow
 
 TIMEOUT_S = 60.0
 """Seconds before a client is stopped. Clients report a controller that is down after up to 38 s."""
@@ -101,28 +103,32 @@ class SubprocessRunner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             ) as process:
-                return _result(process, timeout_s)
+                return _result(process, command[0], timeout_s)
         except FileNotFoundError:
             return CommandResult(127, "", f"{command[0]} is not on the path: is this a login node of the cluster?")
         except PermissionError:
             return CommandResult(126, "", f"permission denied: {command[0]} may not be run here")
 
 
-def _result(process: subprocess.Popen[bytes], timeout_s: float) -> CommandResult:
+def _result(process: subprocess.Popen[bytes], client: str, timeout_s: float) -> CommandResult:
     """The result of a client that ended by itself, or that was killed at its time limit or because of a full queue."""
-    end_s = time.monotonic() + timeout_s
-    while True:
-        try:
-            out, said = process.communicate(timeout=max(0.0, min(LISTEN_S, end_s - time.monotonic())))
-            return CommandResult(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"))
-        except subprocess.TimeoutExpired as waiting:
-            if time.monotonic() < end_s and not QUEUE_IS_FULL.search((waiting.stderr or b"").decode(errors="replace")):
-                continue
-        except BaseException:
-            process.kill()
-            raise
-        process.kill()
-        return CommandResult(None, *_rest(process))
+    end_s, is_slow = time.monotonic() + timeout_s, False
+    with ExitStack() as stack:
+        while True:
+            try:
+                out, said = process.communicate(timeout=max(0.0, min(LISTEN_S, end_s - time.monotonic())))
+                return CommandResult(process.returncode, out.decode(errors="replace"), said.decode(errors="replace"))
+            except subprocess.TimeoutExpired as waiting:
+                is_full = QUEUE_IS_FULL.search((waiting.stderr or b"").decode(errors="replace"))
+                if is_full or time.monotonic() >= end_s:
+                    process.kill()
+                    return CommandResult(None, *_rest(process))
+                if not is_slow:
+                    is_slow = True
+                    stack.enter_context(on_slow.get()(client, end_s - time.monotonic()))
+            except BaseException:
+                process.kill()
+                raise
 
 
 def _rest(process: subprocess.Popen[bytes]) -> tuple[str, str]:
