@@ -111,7 +111,8 @@ def _segment_lines(segment: SegmentRow, now_s: float) -> Iterator[str]:
     seen = segment.seen
     parts = [f"job {segment.job}" if segment.job else "without a scheduler"]
     if seen is not None:
-        parts.append(f"{seen.state}{f' on {seen.nodes}' if seen.nodes else ''}, seen {_ago(seen.seen_s, now_s)}")
+        state = "not in the queue" if seen.has_left else seen.state
+        parts.append(f"{state}{f' on {seen.nodes}' if seen.nodes else ''}, seen {_ago(seen.seen_s, now_s)}")
         if seen.standing == "waiting":
             parts.append(reason_in_words(seen.reason, seen.is_held))
     if segment.starts_s is not None:

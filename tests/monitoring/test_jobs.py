@@ -123,14 +123,27 @@ def test_without_accounts_an_ended_job_is_unknown(workspace: Workspace) -> None:
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.down = {"sacct"}
     viewer = Viewer(workspace, site)
-    assert viewer.rows()[PREPARE.id].status == "submitted"
+    row = viewer.rows()[PREPARE.id]
+    assert (row.status, row.state, row.reason_job) == ("unknown", "unknown", "7")
+    assert row.reason == "the queue does not list it, nor do the accounts say how it ended"
     assert "sacct failed" in viewer.monitor.look().warnings[0]
+
+
+def test_a_held_job_that_has_left_the_queue_is_no_longer_shown_as_held(workspace: Workspace) -> None:
+    site = Site(workspace)
+    others = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
+    site.queue = [{"job": "7", "state": "PENDING", "reason": "JobHeldUser", "priority": "0"}, *others]
+    assert Viewer(workspace, site).rows()[PREPARE.id].state == "held"
+    site.queue, site.down = [*others], {"sacct"}
+    question = Question(["7", "8", "9", "10_3"], ["me"], 0.0, every_s=0.0)
+    read_jobs(workspace, question, Slurm(site))
+    assert Viewer(workspace, site).rows()[PREPARE.id].state == "unknown"
 
 
 def test_an_id_that_now_belongs_to_another_user_is_ignored(workspace: Workspace) -> None:
     site = Site(workspace)
     site.queue = [{"job": "7", "state": "RUNNING", "name": "detour:1:another:unit:1:s"}]
-    assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
+    assert Viewer(workspace, site).rows()[PREPARE.id].status == "unknown"
 
 
 def test_slurm_is_not_queried_if_everything_is_done_or_nothing_submitted(workspace: Workspace, tmp_path: Path) -> None:
@@ -151,6 +164,7 @@ def test_the_text_states_what_a_job_waits_for_and_how_one_ended(workspace: Works
     site.queue = [
         {"job": "8", "state": "PENDING", "reason": "QOSMaxGRESPerUser", "started": "1800000000"},
         {"job": "9", "state": "PENDING", "reason": "Dependency"},
+        {"job": "10_[0-5]", "state": "PENDING", "reason": "Dependency"},
     ]
     site.accounts = [{"job": "7", "state": "FAILED", "submitted": "5"}]
     lines = render_text(Viewer(workspace, site).monitor.look(), 120).splitlines()
@@ -195,7 +209,7 @@ def test_if_one_job_has_the_tag_another_without_it_is_not_ours(workspace: Worksp
     site = Site(workspace)
     site.queue = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
     site.accounts = [{"job": "7", "state": "FAILED", "name": "train.sh"}]
-    assert Viewer(workspace, site).rows()[PREPARE.id].status == "submitted"
+    assert Viewer(workspace, site).rows()[PREPARE.id].status == "unknown"
 
 
 def test_the_poll_interval_is_that_of_the_queried_chains(workspace: Workspace) -> None:

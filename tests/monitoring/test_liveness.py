@@ -31,13 +31,14 @@ def status(
     seen_s: float,
     jobs: dict[str, str],
     marker: Marker | None = None,
+    reported_s: float = 0.0,
 ) -> StageStatus:
     state = State()
     state.add([Entry(0, "w", seen_s, seen_s, JournalOpened(**process._asdict()))])
     for sequence, event in enumerate(events, start=1):
         attempt = None if isinstance(event, StageSubmitted | StageCancelled) else 1
         state.add([Entry(sequence, "w", seen_s, seen_s, event, stage="s", job="7", attempt=attempt)])
-    seen = {job: SeenJob(job, word, parse_state(word).standing.value) for job, word in jobs.items()}
+    seen = {job: SeenJob(job, word, parse_state(word).standing.value, seen_s=reported_s) for job, word in jobs.items()}
     return stage_status(state.stages.get("s"), marker, Evidence(NOW_S, state.writers, seen))
 
 
@@ -99,4 +100,12 @@ FAILED_FOR_GOOD = [StageFailed(reason="NaN"), *FAILED]
 def test_markers_outrank_events_and_events_outrank_slurm(
     events: list[Event], job: str, marker: Marker | None, expected: str
 ) -> None:
-    assert status(ELSEWHERE, events, LATELY_S, {"7": job} if job else {}, marker) == expected
+    assert status(ELSEWHERE, events, LATELY_S, {"7": job} if job else {}, marker, NOW_S) == expected
+
+
+@pytest.mark.parametrize("job", ["PENDING", "RUNNING"])
+def test_what_slurm_reported_before_an_attempt_ended_does_not_hold_after_it(job: str) -> None:
+    """A job that was held or running when the queue was last read, and has started and saved since."""
+    ended: list[Event] = [StageSubmitted(), AttemptStarted(), AttemptEnded(outcome="interrupted", exit_code=85)]
+    assert status(ELSEWHERE, ended, LATELY_S, {"7": job}, reported_s=LATELY_S - 1) == "interrupted"
+    assert status(ELSEWHERE, ended, LATELY_S, {"7": job}, reported_s=LATELY_S + 1) != "interrupted"

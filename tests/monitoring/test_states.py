@@ -122,6 +122,11 @@ def test_a_job_without_any_event_is_lost_contact_after_two_minutes() -> None:
     assert (lost.job, lost.why) == ("7", "started 2m01s ago, and has given no sign of life")
 
 
+def test_a_job_that_is_still_ending_after_its_attempt_saved_has_not_lost_contact() -> None:
+    found = judged([STARTED, SAVED], seen("7", "RUNNING", started_s=NOW_S - 5000), silent_s=10.0)
+    assert (found.state, found.needs, found.why) == ("running", False, "has stopped its work, and its job is ending")
+
+
 def test_a_silent_job_is_unknown_and_not_failed_if_slurm_does_not_answer() -> None:
     assert judged([STARTED], silent_s=500.0).state == "unknown"
 

@@ -25,7 +25,7 @@ from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState, Standing
 from detour.text import format_duration
 
-FORMAT = 3
+FORMAT = 4
 PATIENCE_S = 10.0
 """Seconds to wait for an unreachable controller: less than when submitting."""
 LATE_S = 3600.0
@@ -73,6 +73,9 @@ def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None)
             jobs[job] = _seen(job, record, before, snapshot.taken_s)
         elif job in ended:
             jobs[job] = seen[job]
+        else:
+            unknown = JobState.UNKNOWN
+            jobs[job] = SeenJob(job, unknown.value, unknown.standing.value, seen_s=snapshot.taken_s, has_left=True)
     return Reading(snapshot.taken_s, jobs, snapshot.missing, snapshot.taken_s)
 
 

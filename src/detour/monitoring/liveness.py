@@ -15,6 +15,7 @@ from detour.ledger.state import AttemptState, StageState, StageStatus, WriterSta
 from detour.monitoring.queries import SeenJob
 
 Marker = Literal["done", "failed", "unreadable"]
+_LIVE = ("waiting", "running")
 
 
 class Evidence(NamedTuple):
@@ -32,6 +33,17 @@ class Evidence(NamedTuple):
         """Whether Slurm has reported a known state of the attempt's job since the attempt's last sign of life."""
         seen = self.jobs.get(attempt.job or "")
         return seen is not None and seen.standing != "unknown" and seen.seen_s > (attempt.last_seen_s or 0.0)
+
+    def reports(self, known: StageState | None) -> list[SeenJob]:
+        """What Slurm reports about the stage's jobs, without what it said of a live job before its attempt ended."""
+        if known is None:
+            return []
+        ended_s = {attempt.job: attempt.ended.wall_s for attempt in known.attempts if attempt.ended}
+        return [
+            seen
+            for job in sorted(known.all_jobs)
+            if (seen := self.jobs.get(job)) and (seen.standing not in _LIVE or seen.seen_s > ended_s.get(job, 0.0))
+        ]
 
     def standing(self, job: str | None) -> str:
         seen = self.jobs.get(job or "")
@@ -60,7 +72,8 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         status = "interrupted"
     if status == "running":
         return status
-    queued = {evidence.standing(job) for job in known.jobs}
+    reports = {seen.id: seen for seen in evidence.reports(known)}
+    queued = {_standing(reports.get(job)) for job in known.jobs}
     if "running" in queued:
         return "running"
     if "waiting" in queued:
@@ -70,11 +83,18 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
     return _of_ended_jobs(queued) if status == "submitted" and queued else status
 
 
+def _standing(seen: SeenJob | None) -> str:
+    """Its standing; `left` if it has left the queue without a known end."""
+    if seen is None:
+        return "unknown"
+    return "left" if seen.has_left else seen.standing
+
+
 def _of_ended_jobs(standings: Collection[str]) -> StageStatus:
     """The status of a stage without a recorded start; the marker of a job that succeeded may still appear."""
     if "unknown" in standings:
         return "submitted"
-    if "succeeded" in standings:
+    if "left" in standings or "succeeded" in standings:
         return "unknown"
     if "interrupted" in standings:
         return "interrupted"

@@ -33,6 +33,8 @@ class SeenJob(NamedTuple):
     """Slurm's state at the end of an earlier run, if the job is pending again: PREEMPTED, NODE_FAIL, REQUEUED."""
     seen_s: float = 0.0
     """When Slurm reported this."""
+    has_left: bool = False
+    """Whether the queue does not list it, and the accounts do not say how it ended."""
 
 
 class Question(NamedTuple):

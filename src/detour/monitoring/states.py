@@ -104,6 +104,10 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
         return Judged("unknown", why, True, "look again", seen.id)
     age_s = _silence_s(known, evidence)
     silent = "" if age_s is None else f"no sign of life for {format_duration(age_s)}, and "
+    left = next((job for job in evidence.reports(known) if job.has_left), None)
+    if left is not None:
+        why = f"{silent}the queue does not list it, nor do the accounts say how it ended"
+        return Judged("unknown", why, True, "look again; if it is gone for good, `{retry}` submits it again", left.id)
     return Judged("unknown", f"{silent}Slurm does not say", True, "look again when Slurm answers")
 
 
@@ -116,13 +120,21 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
         return _lost(f"runs, without a sign of life for {format_duration(age_s)}", last.job if last else None)
     if last is not None and last.ended is None:
         return Judged("running")
-    begun = max((job for job in _seen_jobs(known, evidence) if job.standing == "running"), key=_run_s, default=None)
+    begun = max((job for job in evidence.reports(known) if job.standing == "running"), key=_run_s, default=None)
+    if begun is not None and _has_ended_in(known, begun):
+        return Judged("running", "has stopped its work, and its job is ending", job=begun.id)
     if begun is not None and _run_s(begun) > START_S:
         ago = format_duration(evidence.now_s - (begun.started_s or 0.0))
         if evidence.disk_is_full:
             return Judged("running", f"started {ago} ago, and the disk is full", True, NEXT_STEP, begun.id)
         return _lost(f"started {ago} ago, and has given no sign of life", begun.id)
     return Judged("running", "has started, and not yet given a sign of life", job=begun.id if begun else None)
+
+
+def _has_ended_in(known: StageState | None, job: SeenJob) -> bool:
+    """Whether an attempt began and ended since the job's start."""
+    attempts = known.attempts if known else ()
+    return any(one.job == job.id and one.ended and one.ended.wall_s > (job.started_s or 0.0) for one in attempts)
 
 
 def _lost(why: str, job: str | None) -> Judged:
@@ -210,15 +222,11 @@ def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
 
 def _waiting_job(known: StageState | None, evidence: Evidence) -> SeenJob | None:
     """The pending job; of several segments the next one, since the others wait for it."""
-    waiting = [job for job in _seen_jobs(known, evidence) if job.standing == "waiting"]
+    waiting = [job for job in evidence.reports(known) if job.standing == "waiting"]
     return min(waiting, key=lambda job: job.reason == "Dependency", default=None)
 
 
 def _last_seen(known: StageState | None, evidence: Evidence) -> SeenJob | None:
     """The job that ended last, according to Slurm."""
-    ended = [job for job in _seen_jobs(known, evidence) if job.standing not in ("waiting", "running")]
+    ended = [job for job in evidence.reports(known) if job.standing not in ("waiting", "running") and not job.has_left]
     return max(ended, key=lambda job: (job.started_s is not None, job.ended_s or 0.0), default=None)
-
-
-def _seen_jobs(known: StageState | None, evidence: Evidence) -> list[SeenJob]:
-    return [evidence.jobs[job] for job in sorted(known.all_jobs) if job in evidence.jobs] if known else []
