@@ -15,8 +15,9 @@ from pathlib import Path
 from detour.errors import DetourError, SchedulerUnavailable, StageFailed
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import make_order
 from detour.orchestration.slurm import submission_folder
-from detour.orchestration.submit import make_order, send
+from detour.orchestration.submit import send
 from detour.orchestration.waves import ORDER, Continuation
 from detour.planning.files import read_stage
 from detour.planning.plan import Plan

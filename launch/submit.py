@@ -26,8 +26,9 @@ from detour.launch.text.screen import ask_to_finish, columns, say, say_waiting, 
 from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import Order, order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Order, order_for, scripts, send
+from detour.orchestration.submit import scripts, send
 
 
 @click.command()

@@ -19,8 +19,9 @@ from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration import submit as submit_module
 from detour.orchestration.chain_files import write_chains
+from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Submitted, order_for, send
+from detour.orchestration.submit import Submitted, send
 from detour.scheduler.commands import Slurm
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.chains import small

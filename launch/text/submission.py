@@ -9,7 +9,8 @@ from detour.launch.text.caps import cap_warnings
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.workspace import Workspace
-from detour.orchestration.submit import Order, Submitted
+from detour.orchestration.order import Order
+from detour.orchestration.submit import Submitted
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission
 from detour.text import counted, format_duration

@@ -109,8 +109,9 @@ def submit(
     refuses a job.
     """
     from detour.ledger.folders import workspace_umask
+    from detour.orchestration.order import order_for
     from detour.orchestration.requests import JobOptions
-    from detour.orchestration.submit import order_for, send
+    from detour.orchestration.submit import send
 
     at = Workspace.find(workspace)
     options = JobOptions(gpus, qos, account, wall_s, segments, parallelism)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from detour.config.loading import load_cluster
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import make_order
 from detour.orchestration.plans import load_plans
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import make_order
 from tests.benchmarks.sweep_planning import CONFIGS
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.settings import VERSIONS, ClusterSettings

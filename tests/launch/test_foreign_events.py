@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from detour.config.loading import load_cluster
 from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import make_order
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import make_order
 from detour.planning.plan import Plan
 from tests.ledger.payloads import WRITTEN_BEFORE
 from tests.support.past import Past

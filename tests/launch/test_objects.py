@@ -15,8 +15,9 @@ from detour.config.loading import load_cluster
 from detour.launch.verbs import detour as verbs
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import make_order
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import make_order, send
+from detour.orchestration.submit import send
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.scheduler.commands import SubprocessRunner

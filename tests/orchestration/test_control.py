@@ -20,8 +20,9 @@ from detour.monitoring.monitor import Monitor
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.control import Controlled
+from detour.orchestration.order import make_order, order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import make_order, order_for, send
+from detour.orchestration.submit import send
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.plan import Plan

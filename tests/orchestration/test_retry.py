@@ -18,9 +18,10 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration import submit as submit_module
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.local_run import local_order
+from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import Retry, retry_order
-from detour.orchestration.submit import Submitted, order_for, send
+from detour.orchestration.submit import Submitted, send
 from detour.planning.files import plan_file
 from detour.planning.stage import Stage
 from tests.scheduler.fake_slurm import FakeSlurm

@@ -15,8 +15,9 @@ from detour.launch.text.submission import submitted_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration import submit as submit_module
+from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Submitted, order_for, send
+from detour.orchestration.submit import Submitted, send
 from detour.planning.files import chain_names
 from detour.scheduler.answers import CommandResult, SubmissionRefused
 from detour.scheduler.commands import Slurm

@@ -14,8 +14,8 @@ from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.orchestration.damage import damaged_outputs, require_texts, set_aside
 from detour.orchestration.failures import clear_failures, failed_stages, failure_reason
+from detour.orchestration.order import Order, make_order
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Order, make_order
 from detour.planning.files import Target, plan_file, read_plan, read_plan_outline
 from detour.planning.plan import Plan
 from detour.planning.selection import select_chains

@@ -1,35 +1,28 @@
-"""From plans to jobs in Slurm: an order is made from what is missing and its price, then sent exactly once.
+"""From an order to jobs in Slurm, exactly once.
 
 Run again after any kill or refusal, a submission completes what is missing and sends nothing twice.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detour.budgets.arithmetic import Line
-from detour.budgets.book import Demand
 from detour.budgets.caps import load_budgets
-from detour.budgets.reserve import demand_for, facts_of, reserving
-from detour.config.cluster import Cluster
-from detour.errors import SchedulerUnavailable, StageFailed, UserError, Withdrawn
+from detour.budgets.reserve import reserving
+from detour.errors import SchedulerUnavailable, Withdrawn
 from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal, command_journal
-from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.bad_nodes import bad_nodes
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
-from detour.orchestration.damage import damaged_outputs, set_aside
-from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
-from detour.orchestration.gpu_shapes import check_gpus
-from detour.orchestration.plans import Planned, check_runnable
-from detour.orchestration.requests import JobOptions, job_requests
+from detour.orchestration.damage import set_aside
+from detour.orchestration.failures import clear_failures
+from detour.orchestration.order import Order
 from detour.orchestration.slurm import (
     script_style,
     submission_folder,
@@ -37,11 +30,8 @@ from detour.orchestration.slurm import (
     submitter,
     submitting,
 )
-from detour.orchestration.waves import Continuation, last_jobs, send_continuation
+from detour.orchestration.waves import last_jobs, send_continuation
 from detour.planning.files import holds_plan
-from detour.planning.plan import Plan
-from detour.planning.stage import Stage
-from detour.pricing.plan_price import PlanPrice, price_in
 from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import After
@@ -49,42 +39,6 @@ from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
 from detour.scheduler.submission_script import submission_script
 from detour.scheduler.tags import Tag
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be submitted for one chain or for the chains of a sweep, and what it will cost."""
-
-    name: str
-    chains: tuple[str, ...]
-    cluster: Cluster
-    requests: tuple[JobRequest, ...]
-    demand: Demand
-    """What it asks of the budgets."""
-    price: PlanPrice
-    """The price of the stages that it submits."""
-    continuation: Continuation
-    """Sends the next wave if a submit limit cuts the order."""
-    failures: tuple[Failure, ...] = ()
-    """Stages that failed permanently."""
-    retry: bool = False
-    """Whether these are part of the order, and cleared once the budgets accept it.
-
-    Otherwise they and their dependents are left out.
-    """
-    plans: tuple[Plan, ...] = ()
-    """Plans to write into the workspace before anything is sent; empty if they are there already."""
-    damaged: tuple[Stage, ...] = ()
-    """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
-    warnings: tuple[str, ...] = ()
-    """What could not be read from the ledger, and which nodes are excluded."""
-
-    def require_work(self) -> None:
-        """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
-        if self.failures and not self.requests and not self.retry:
-            raise StageFailed(
-                f"{self.name}: nothing to submit but what failed and its dependents; --retry submits these"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,65 +62,6 @@ class Submitted:
         """Raises SchedulerUnavailable if the queue does not show all jobs released; what was sent stays sent."""
         if self.submission.left:
             raise SchedulerUnavailable(self.submission.left)
-
-
-def order_for(
-    workspace: Workspace, planned: Planned, cluster: Cluster, options: JobOptions, *, retry: bool = False
-) -> Order:
-    """The order for a recipe or a sweep; nothing is written or sent.
-
-    Raises UserError if it cannot be submitted: files are missing, tasks cannot be evaluated, or there is no Slurm.
-    """
-    check_runnable(planned)
-    if cluster.scheduler != "slurm":
-        raise UserError(f"cluster {cluster.name} has no Slurm: use `detour run`")
-    stages = planned.shared.stages
-    damaged = [stages[stage_id] for stage_id in damaged_outputs(workspace, stages.values())] if retry else []
-    order = make_order(
-        workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry, damaged=damaged
-    )
-    return replace(order, plans=tuple(planned.plans))
-
-
-def make_order(
-    workspace: Workspace,
-    name: str,
-    plans: Sequence[Plan],
-    cluster: Cluster,
-    options: JobOptions,
-    sweep: str | None = None,
-    *,
-    retry: bool = False,
-    damaged: Sequence[Stage] = (),
-) -> Order:
-    """Jobs for what is not done or is `damaged`, each stage once, however many chains need it."""
-    stages = {stage.id: stage for plan in plans for stage in plan.stages}
-    again = {stage.id for stage in damaged}
-    done = {stage_id for stage_id in stages if stage_id not in again and workspace.is_done(stage_id)}
-    failures = tuple(failures_of(workspace, plans))
-    left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
-    missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
-    check_gpus(missing, cluster, options.gpus, options.qos)
-    view = LedgerView(workspace)
-    price = price_in(workspace, view.state, missing, cluster, options.gpus)
-    avoided = bad_nodes(view.state, cluster.name, time.time())
-    requests = job_requests(missing, price.prices, cluster, options, done, [node.name for node in avoided])
-    chains = tuple(plan.chain for plan in plans)
-    facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
-    ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
-    return Order(
-        name,
-        chains,
-        cluster,
-        tuple(requests),
-        demand_for(missing, price.prices, cluster, facts),
-        price,
-        Continuation(name, sweep, ids, cluster, options, len(done)),
-        failures,
-        retry,
-        damaged=tuple(damaged),
-        warnings=(*view.warnings, *(f"node {node.name} is excluded: {node.why}" for node in avoided)),
-    )
 
 
 def send(

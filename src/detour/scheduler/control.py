@@ -212,16 +212,12 @@ class Control:
     ) -> Affected:
         """Give an order to everything pending that is not undecided, held or not: repeating an order does no harm."""
         snapshot = self._snapshot()
-        waiting = [
-            sent
-            for sent in self._live(snapshot, stages)
-            if any(record.state.standing is Standing.WAITING for record in snapshot.live(sent.tag))
-        ]
+        waiting = [sent for sent in self._live(snapshot, stages) if any(map(_is_waiting, snapshot.live(sent.tag)))]
         undecided = undecided_in(snapshot)
         ours = [sent for sent in waiting if sent.owner is None]
         live = [sent for sent in ours if sent.tag not in undecided]
         ids = _ids(live, stages, snapshot, _is_waiting)
-        left, said, _ = self._give(give, ids, lambda r: r.state.standing is Standing.WAITING and is_left(r))
+        left, said, _ = self._give(give, ids, lambda record: _is_waiting(record) and is_left(record))
         reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
         if reached:
             self.ledger.append(event_of([str(sent.tag) for sent in reached]))

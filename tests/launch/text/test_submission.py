@@ -11,8 +11,9 @@ import detour
 from detour.config.loading import load_cluster
 from detour.launch.text.submission import submission_warnings
 from detour.ledger.workspace import Workspace
+from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import Submitted, order_for
+from detour.orchestration.submit import Submitted
 from detour.scheduler.submission import Submission
 
 

@@ -1,0 +1,120 @@
+"""From plans to an order: the jobs of what is missing, and their price. Nothing is written or sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from detour.budgets.book import Demand
+from detour.budgets.reserve import demand_for, facts_of
+from detour.config.cluster import Cluster
+from detour.errors import StageFailed, UserError
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.bad_nodes import bad_nodes
+from detour.orchestration.damage import damaged_outputs
+from detour.orchestration.failures import Failure, failures_of, with_dependents
+from detour.orchestration.gpu_shapes import check_gpus
+from detour.orchestration.plans import Planned, check_runnable
+from detour.orchestration.requests import JobOptions, job_requests
+from detour.orchestration.waves import Continuation
+from detour.planning.plan import Plan
+from detour.planning.stage import Stage
+from detour.pricing.plan_price import PlanPrice, price_in
+from detour.scheduler.requests import JobRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be submitted for one chain or for the chains of a sweep, and what it will cost."""
+
+    name: str
+    chains: tuple[str, ...]
+    cluster: Cluster
+    requests: tuple[JobRequest, ...]
+    demand: Demand
+    """What it asks of the budgets."""
+    price: PlanPrice
+    """The price of the stages that it submits."""
+    continuation: Continuation
+    """Sends the next wave if a submit limit cuts the order."""
+    failures: tuple[Failure, ...] = ()
+    """Stages that failed permanently."""
+    retry: bool = False
+    """Whether these are part of the order, and cleared once the budgets accept it.
+
+    Otherwise they and their dependents are left out.
+    """
+    plans: tuple[Plan, ...] = ()
+    """Plans to write into the workspace before anything is sent; empty if they are there already."""
+    damaged: tuple[Stage, ...] = ()
+    """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
+    warnings: tuple[str, ...] = ()
+    """What could not be read from the ledger, and which nodes are excluded."""
+
+    def require_work(self) -> None:
+        """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
+        if self.failures and not self.requests and not self.retry:
+            raise StageFailed(
+                f"{self.name}: nothing to submit but what failed and its dependents; --retry submits these"
+            )
+
+
+def order_for(
+    workspace: Workspace, planned: Planned, cluster: Cluster, options: JobOptions, *, retry: bool = False
+) -> Order:
+    """The order for a recipe or a sweep; nothing is written or sent.
+
+    Raises UserError if it cannot be submitted: files are missing, tasks cannot be evaluated, or there is no Slurm.
+    """
+    check_runnable(planned)
+    if cluster.scheduler != "slurm":
+        raise UserError(f"cluster {cluster.name} has no Slurm: use `detour run`")
+    stages = planned.shared.stages
+    damaged = [stages[stage_id] for stage_id in damaged_outputs(workspace, stages.values())] if retry else []
+    order = make_order(
+        workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry, damaged=damaged
+    )
+    return replace(order, plans=tuple(planned.plans))
+
+
+def make_order(
+    workspace: Workspace,
+    name: str,
+    plans: Sequence[Plan],
+    cluster: Cluster,
+    options: JobOptions,
+    sweep: str | None = None,
+    *,
+    retry: bool = False,
+    damaged: Sequence[Stage] = (),
+) -> Order:
+    """Jobs for what is not done or is `damaged`, each stage once, however many chains need it."""
+    stages = {stage.id: stage for plan in plans for stage in plan.stages}
+    again = {stage.id for stage in damaged}
+    done = {stage_id for stage_id in stages if stage_id not in again and workspace.is_done(stage_id)}
+    failures = tuple(failures_of(workspace, plans))
+    left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
+    check_gpus(missing, cluster, options.gpus, options.qos)
+    view = LedgerView(workspace)
+    price = price_in(workspace, view.state, missing, cluster, options.gpus)
+    avoided = bad_nodes(view.state, cluster.name, time.time())
+    requests = job_requests(missing, price.prices, cluster, options, done, [node.name for node in avoided])
+    chains = tuple(plan.chain for plan in plans)
+    facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
+    ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
+    return Order(
+        name,
+        chains,
+        cluster,
+        tuple(requests),
+        demand_for(missing, price.prices, cluster, facts),
+        price,
+        Continuation(name, sweep, ids, cluster, options, len(done)),
+        failures,
+        retry,
+        damaged=tuple(damaged),
+        warnings=(*view.warnings, *(f"node {node.name} is excluded: {node.why}" for node in avoided)),
+    )
