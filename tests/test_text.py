@@ -10,6 +10,7 @@ from detour.text import (
     ENERGY_UNITS,
     amount,
     cells,
+    exact,
     fitted,
     format_count,
     format_duration,
@@ -57,6 +58,24 @@ def test_counts_have_three_digits_and_round_into_the_next_unit(value: int | None
 )
 def test_durations_have_two_units(seconds: float | None, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1234.5, 6, "1,234.5"),
+        (0.00021, 6, "0.00021"),
+        (-0.5, 6, "-0.5"),
+        (0.0, 6, "0"),
+        (999_999.9, 6, "1,000,000"),
+        (12_345_678.0, 6, "12,345,678"),
+        (12_345.6, 4, "12,346"),
+        (1e-20, 6, "0"),
+        (float("nan"), 6, "unknown"),
+    ],
+)
+def test_an_exact_figure_never_has_an_exponent(value: float, digits: int, text: str) -> None:
+    assert exact(value, digits) == text
 
 
 def test_an_amount_rounds_into_the_next_unit() -> None:

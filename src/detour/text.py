@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
+from math import floor, isfinite, log10
 
 WIDTH = 100
 """Default width of a screen, in columns."""
@@ -68,6 +69,17 @@ def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
     if abs(figure) < 1 and f"{figure:.3g}" != "1":
         return f"{figure:.2g} {unit}" if abs(figure) >= 0.01 else f"<0.01 {unit}"
     return f"{figure:,.0f} {unit}" if figure >= 100 else f"{figure:.3g} {unit}"
+
+
+def exact(value: float, digits: int = 6) -> str:
+    """Format with up to `digits` significant digits and no exponent: `1,234.5`, `0.3836`, `12,345,678`."""
+    if not isfinite(value):
+        return "unknown"
+    rounded = float(f"{value:.{digits}g}")
+    if abs(rounded) >= 10**digits or rounded == 0:
+        return f"{value:,.0f}"
+    places = min(max(0, digits - 1 - floor(log10(abs(rounded)))), 12)
+    return f"{rounded:,.{places}f}".rstrip("0").rstrip(".") if places else f"{rounded:,.0f}"
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +127,24 @@ def test_all_attempts_count_and_wasted_hours_are_stated(content: Content) -> Non
     assert content.compute.gpu_hours == pytest.approx(16.0)
     assert content.compute.attempts == 6 + 3 * len(TASKS) + 1
     assert "| GPU-hours | 16 |" in render(content)
+
+
+def test_a_card_states_what_it_does_not_know_rather_than_0(content: Content) -> None:
+    assert content.compute is not None
+    compute = replace(content.compute, gpu_hours=12_345.6, unknown_gpus=2)
+    phases = tuple(replace(phase, masking_rate=None) for phase in content.phases)
+    text = render(replace(content, compute=compute, phases=phases))
+    assert "| GPU-hours | 12,346, without 2 attempts of unknown size |" in text
+    assert "| masked tokens, bidirectional attention |" in text
+
+
+def test_the_arithmetic_of_every_method_gives_its_figure(content: Content) -> None:
+    assert content.compute is not None
+    stated = [one.arithmetic for one in content.compute.energy if one.arithmetic]
+    assert len(stated) > 1
+    for product, grams in (one.split(" = ") for one in stated):
+        factors = [float(factor) for factor in re.findall(r"[\d.]+", product.replace(",", ""))]
+        assert prod(factors) == pytest.approx(float(grams.removesuffix(" g").replace(",", "")), rel=1e-4)
 
 
 def test_an_overridden_gate_is_stated(workspace: Workspace) -> None:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from detour.accounting.fates import Known
 from detour.ledger.workspace import Workspace
 from detour.planning.files import Target, write_plan
 from detour.planning.plan import Plan
+from detour.rendering.cost_tables import ByName, by_stage
 from detour.reporting.build import Question, build_report
 from detour.reporting.period import Period, period_of
 from detour.reporting.report import Report
@@ -64,6 +66,7 @@ RUNS = (
     Run("pretrain", 1, "4", at(2026, 11, 1, 10), 2.5, 8),
     Run("pretrain", 1, "4", at(2026, 11, 1, 11), 3.0, 2, chain="second", is_accounted=False),
     Run("evaluate", 0, "5", at(2026, 11, 2, 10), 0.25, 1, ahead_s=-30.0, chain="second"),
+    Run("export", 0, "8", at(2026, 11, 2, 12), 0.5, None, is_accounted=False),
     Run("evaluate", 1, "6", at(2026, 11, 2, 10), 0.25, 1, ahead_s=45.0, chain="second", outcome="failed"),
 )
 
@@ -127,6 +130,13 @@ def test_each_run_is_one_attempt(workspace: Workspace) -> None:
     report = report_of(workspace, Period(time_zone=ZONE.key))
     rows = [row for stage in report.stages.values() for row in stage.attempts]
     assert sorted((row.job, row.started_s) for row in rows) == sorted((run.job, run.start_s) for run in RUNS)
+
+
+def test_a_stage_with_an_unknown_number_of_gpus_has_unknown_hours_rather_than_0(workspace: Workspace) -> None:
+    report = report_of(workspace, Period())
+    assert report.total.gpu_hours.unknown == 1
+    (row,) = (row for row in by_stage(report).rows if isinstance(row, ByName) and row.name == "export")
+    assert row.gpu_hours == Known(None, 1)
 
 
 def days() -> Iterator[date]:

@@ -11,6 +11,7 @@ from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
 from detour.reporting.data import Chain
 from detour.reporting.report import Report
+from detour.text import exact
 
 
 def compute_of(report: Report, chain: Chain, method: Method | None, planned_for: Sequence[str]) -> Compute:
@@ -19,12 +20,14 @@ def compute_of(report: Report, chain: Chain, method: Method | None, planned_for:
     names = list(dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster)) or list(planned_for)
     clusters = [load_cluster(name) for name in names if name in available_clusters()]
     hours, fates = chain.cost.gpu_hours.value, chain.cost.fates_gpu_hours
-    rows = [Energy(row, _arithmetic(row, hours)) for row in chain.cost.energy]
+    rows = [Energy(row, _arithmetic(row)) for row in chain.cost.energy]
     return Compute(
         attempts=chain.cost.attempts,
         gpu_hours=hours,
         cpu_hours=chain.cost.cpu_hours.value,
         not_useful_gpu_hours=None if hours is None else fates.allocated - fates.useful,
+        unknown_gpus=chain.cost.gpu_hours.unknown,
+        unknown_cpus=chain.cost.cpu_hours.unknown,
         hardware=_hardware(report, max((attempt.gpus or 0 for attempt in attempts), default=0), clusters),
         countries=tuple(dict.fromkeys(cluster.site.country for cluster in clusters if cluster.site.country)),
         energy=tuple(rows),
@@ -51,14 +54,16 @@ def quoted(rows: Sequence[Energy], method: Method | None) -> Energy | None:
     return None if best is None or sum(one.row.method == best.row.method for one in known) > 1 else best
 
 
-def _arithmetic(row: EnergyFigure, gpu_hours: float | None) -> str | None:
+def _arithmetic(row: EnergyFigure) -> str | None:
     pue, grid = row.site.pue, row.site.grid_g_per_kwh
     if not (pue and grid and row.it_energy_kwh and row.co2_g):
         return None
-    tail = f"PUE {pue.value:g} x {grid.value:g} g/kWh = {row.co2_g.expected:,.6g} g"
-    if row.method == Method.CARD.value and gpu_hours:
-        return f"{gpu_hours:.6g} GPU-h x {row.it_energy_kwh.expected / gpu_hours:.4g} kW x {tail}"
-    return f"{row.it_energy_kwh.expected:.4g} kWh x {tail}"
+    it_kwh, board_w = row.it_energy_kwh.expected, row.site.gpu_board_w
+    tail = f"PUE {exact(pue.value)} x {exact(grid.value)} g/kWh = {exact(row.co2_g.expected)} g"
+    if row.method == Method.CARD.value and board_w:
+        board_kw = board_w.value / 1000
+        return f"{exact(it_kwh / board_kw)} GPU-h x {exact(board_kw)} kW x {tail}"
+    return f"{exact(it_kwh)} kWh x {tail}"
 
 
 def _hardware(report: Report, gpus: float, clusters: Sequence[Cluster]) -> tuple[str, ...]:

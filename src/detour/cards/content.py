@@ -63,6 +63,9 @@ class Compute:
     cpu_hours: float | None
     not_useful_gpu_hours: float | None
     """Start-up, redone, failed and idle time."""
+    unknown_gpus: int
+    """Attempts with an unknown number of GPUs, whose hours are not included."""
+    unknown_cpus: int
     hardware: tuple[str, ...]
     countries: tuple[str, ...]
     energy: tuple[Energy, ...]

@@ -12,7 +12,7 @@ from detour.cards.content import Content, Phase
 from detour.cards.metadata import front_matter
 from detour.errors import UserError
 from detour.statistics.tables import rounded
-from detour.text import ENERGY_UNITS, MASS_UNITS, format_count, format_duration, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, counted, exact, format_count, format_duration, plain, scaled
 
 TEMPLATE = "card.md"
 
@@ -54,7 +54,8 @@ def objective(phase: Phase) -> str:
     if phase.objective == "causal":
         return "next token, causal attention"
     if phase.objective == "masked":
-        return f"masked tokens ({phase.masking_rate or 0:.0%}), bidirectional attention"
+        rate = "" if phase.masking_rate is None else f" ({100 * phase.masking_rate:g}%)"
+        return f"masked tokens{rate}, bidirectional attention"
     return "unknown"
 
 
@@ -72,7 +73,12 @@ def loss(value: float | None) -> str:
 
 
 def hours(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.4g}"
+    return "unknown" if value is None else exact(value, 4)
+
+
+def without(attempts: int) -> str:
+    """`, without 1 attempt of unknown size`; empty if there is none."""
+    return f", without {counted(attempts, 'attempt')} of unknown size" if attempts else ""
 
 
 def spent(of: Spent) -> str:
@@ -97,5 +103,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "energy": lambda kwh: scaled(kwh, ENERGY_UNITS),
     "mass": lambda grams: scaled(grams, MASS_UNITS),
     "spent": spent,
+    "without": without,
     "percent": lambda share: "unknown" if share is None else f"{share:.0%}",
 }

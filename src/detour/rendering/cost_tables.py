@@ -155,8 +155,8 @@ def by_stage(report: Report) -> Table:
             len(costs),
             sum(cost.attempts for cost in costs),
             sum(cost.allocated_s for cost in costs),
-            _sum([cost.cpu_hours for cost in costs]),
-            _sum([cost.gpu_hours for cost in costs]),
+            _sum([cost.cpu_hours for cost in costs if cost.attempts]),
+            _sum([cost.gpu_hours for cost in costs if cost.attempts]),
             Fates.sum(cost.fates_s for cost in costs),
         )
         for name, costs in groups.items()

@@ -84,9 +84,10 @@ def methods_sentence(report: Report) -> str:
     all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
     used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
     if row is None or row.facility_energy_kwh is None:
-        return f"{used} Its energy is unknown{f': {row.missing}' if row else ''}."
+        known = "given by site in the report" if row is None and report.total.energy else words.UNKNOWN
+        return f"{used} Its energy is {known}{f': {row.missing}' if row else ''}."
     is_seen = row.method.is_measured and row.coverage is not None
-    seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else ""
+    seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else words.partly(row)
     spread = words.energy_spread(row.facility_energy_kwh)
     energy = f"{words.energy(row.facility_energy_kwh.expected)} ({_between(spread)}{HOW[row.method]}{seen})"
     used += f" It used {energy}, a PUE of {_sourced(row.site.pue)} included."
@@ -139,11 +140,12 @@ def annex_xi(report: Report) -> str:
     known = "unknown" if flops is None else f"{flops:.2g} FLOP, estimated"
     energy = words.UNKNOWN
     if method is not None and len(rows) == len(trainings):
-        energy = f"{words.significant(float(f'{kwh / 1000:.2g}'))} MWh, PUE included, {HOW[Method(method)]}"
+        mwh = words.significant(float(f"{kwh / 1000:.2g}"))
+        energy = f"{mwh} MWh, PUE included, {HOW[Method(method)]}{words.partly(*rows)}"
     held = "GPU" if report.has_gpus else "CPU core"
     lines = [
         f"Models: {listed(report.released, MOST_NAMES)}",
-        f"Computation used for training: {known} (forward and backward passes by the model's shape, all tokens)",
+        f"Computation used for training: {known} (forward and backward passes by the model's shape, every token once)",
         f"Training time: {words.significant(wall_s / DAY_S, 2)} days from first start to last end; "
         f"{words.significant(days, 2)} {held} days of hardware, interrupted and failed attempts included",
         f"Energy used for training: {energy}",

@@ -64,8 +64,11 @@ def tiles(report: Report) -> list[Tile]:
     unit = "GPU-hours" if report.has_gpus else "CPU-hours"
     billed = "bill unknown" if total.billed_hours.value is None else f"{words.hours(total.billed_hours)} billed"
     energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
-    method = words.OBTAINED[row.method] if row else ""
-    unknown = (row.missing if row else None) or "no method covers all of it"
+    method = words.obtained(row) if row else ""
+    several = words.why_unquoted(total) != words.UNKNOWN
+    unknown = (row.missing if row else None) or (
+        "several sites: see below" if several else "no method covers all of it"
+    )
     return [
         Tile(
             unit,

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import isfinite
 
-from detour.accounting.energy import Band, Method
+from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
 from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled
+from detour.text import exact as exact_figure
 from detour.times import DAY_S, local
 
 UNKNOWN = "unknown"
@@ -122,10 +123,26 @@ def cost_in_words(cost: Cost, method: str | None) -> str:
         parts.append(hours_of(cost.cpu_hours, "CPU-hours"))
     row = next((row for row in cost.energy if row.method == method), None)
     if row is None or row.facility_energy_kwh is None:
-        return ", ".join([*parts, "energy unknown"])
+        return ", ".join([*parts, f"energy {why_unquoted(cost)}"])
     parts.append(energy(row.facility_energy_kwh.expected))
     carbon = "CO2eq unknown" if row.co2_g is None else f"{co2(row.co2_g.expected)} CO2eq"
-    return f"{', '.join(parts)} and {carbon} ({OBTAINED[row.method]})"
+    return f"{', '.join(parts)} and {carbon} ({obtained(row)})"
+
+
+def obtained(row: EnergyFigure) -> str:
+    """`estimated`; `measured, 60 % of the time` if the figure does not cover all of it."""
+    return OBTAINED[row.method] + partly(row)
+
+
+def partly(*rows: EnergyFigure) -> str:
+    """Return which share of the time energy figures include, empty if all of it."""
+    uncounted_s, allocated_s = sum(row.uncounted_s for row in rows), sum(row.allocated_s for row in rows)
+    return f", {percent(1 - uncounted_s / allocated_s, 0)} % of the time" if uncounted_s else ""
+
+
+def why_unquoted(cost: Cost) -> str:
+    """Return why there is no single energy figure to quote."""
+    return "by site" if len({row.site.name for row in cost.energy}) > 1 else UNKNOWN
 
 
 def what_was_trained(chain: Chain) -> str:
@@ -227,7 +244,7 @@ def advised(value: float | None) -> str:
 
 def exact(value: float | None) -> str:
     """Format with up to six significant digits: `1,234.5`, `0.3836`, `0.0002`."""
-    return UNKNOWN if value is None else f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return UNKNOWN if value is None else exact_figure(value)
 
 
 def signed(value: float | None) -> str:
