@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_works
 from tests.support.chains import DETOUR
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\r\x9b31m\x90q\x9c\b\u202e\u200b\u2066\u061c\xad\u2028\U000e0041"
-NAMES = ["base", "group", TRAIN.id, "base/pretrain clm", "b*"]
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def call(workspace: Workspace, verb: str, *arguments: str) -> Result:
     return CliRunner().invoke(verbs, [verb, *arguments, "-w", str(workspace.root)])
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("verb", ["status", "show", "logs", "list"])
-def test_each_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(workspace: Workspace, verb: str, name: str) -> None:
-    offline = ["--offline"] if verb in ("status", "show") else []
-    result = call(workspace, verb, name, *offline)
-    assert result.exit_code == 0
-    assert result.output
 
 
 def test_a_stage_interrupted_on_this_machine_is_resumed_by_run(tmp_path: Path) -> None:
@@ -94,19 +85,14 @@ def test_a_filter_without_matches_does_not_claim_an_empty_workspace(workspace: W
     assert said.splitlines()[-1] == "None of 1 chain matches the options; without them, all are listed."
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (["base"], 3, "stages are left, and none of them is running or pending"),
-        (["base", "--timeout", "0s"], 3, "stages are left, and none of them is running or pending"),
-    ],
-)
+@pytest.mark.parametrize("timeout", [[], ["--timeout", "0s"]], ids=["without a timeout", "at the timeout"])
 def test_waiting_for_a_stopped_chain_ends_with_3(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, timeout: list[str]
 ) -> None:
     monkeypatch.setattr("detour.launch.wait.SURE_S", 0.0)
-    result = call(workspace, "wait", *arguments)
-    assert (result.exit_code, said in result.output) == (code, True)
+    result = call(workspace, "wait", "base", *timeout)
+    assert result.exit_code == 3
+    assert "stages are left, and none of them is running or pending" in result.output
 
 
 def test_waiting_ends_with_0_when_all_is_done_and_with_124_at_the_timeout(tmp_path: Path) -> None:
@@ -154,8 +140,8 @@ def test_text_of_others_cannot_control_the_terminal(workspace: Workspace, words:
 
 
 @pytest.mark.parametrize("verb", ["status", "show", "logs", "list", "wait", "cancel", "hold", "release", "retry"])
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc", "..", "base/../../x", "\x1b[2J", "%n", "$(id)"])
-def test_a_path_or_hostile_name_matches_nothing(workspace: Workspace, verb: str, name: str) -> None:
-    result = call(workspace, verb, name)
-    assert result.exit_code != 0
-    assert "no chain, sweep or stage" in str(result.exception) or "has no stage" in str(result.exception)
+def test_a_path_or_hostile_name_matches_nothing(workspace: Workspace, verb: str) -> None:
+    for name in ("../../etc/passwd", "/etc", "..", "base/../../x", "\x1b[2J", "%n", "$(id)"):
+        result = call(workspace, verb, name)
+        assert result.exit_code != 0, name
+        assert re.search("no chain, sweep or stage|has no stage", str(result.exception)), name

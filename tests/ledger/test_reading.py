@@ -186,28 +186,34 @@ from pathlib import Path
 from detour.ledger.events import ProgressMade
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+print("imported", flush=True)
+sys.stdin.readline()
 journal = Journal.open(Workspace(Path(sys.argv[1])), "w" + sys.argv[2])
 for index in range(10**9):
     event = ProgressMade(done=index, total=10**9, unit="x" * (index % 500), figures={})
     journal.append(event, stage="pretrain-1", attempt=1)
     if index == 20:
-        print("ready", flush=True)
+        print("writing", flush=True)
 """
 
 
 def test_killed_writers_leave_no_bad_line_and_no_gap(workspace: Workspace) -> None:
-    for turn in range(5):
-        commands = [[sys.executable, "-c", WRITER, str(workspace.root), f"{turn}.{index}"] for index in range(4)]
-        writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
-        for writer in writers:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-        for writer in writers:
-            writer.send_signal(signal.SIGKILL)
-        for writer in writers:
-            writer.communicate()
+    commands = [[sys.executable, "-c", WRITER, str(workspace.root), str(number)] for number in range(12)]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for command in commands]
+    for writer in writers:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"imported\n"
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        writer.send_signal(signal.SIGKILL)
+    for writer in writers:
+        writer.communicate()
     state, reader = load_state(workspace)
-    assert len(state.writers) == 20
+    assert len(state.writers) == 12
     assert reader.damage.foreign == {}
     assert all(writer.next > 20 and not writer.closed for writer in state.writers.values())
     assert reader.damage.bad_lines == 0

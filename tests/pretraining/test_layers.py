@@ -78,13 +78,13 @@ def test_every_kind_of_layer_in_a_process_is_compiled(monkeypatch: pytest.Monkey
     monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: None)
     monkeypatch.setattr(layers, "_compiled", torch.compile(layers.layer, backend=counted))
     torch.compiler.reset()
-    for kind in range(1, 13):
+    for kind in range(1, 11):
         model = tiny_model("varlen", norm_eps=kind * 1e-5)
         compile_layers(model)
         before = len(ran)
         encode(model, TOKENS, causal=True)
         assert len(ran) - before == len(model.model.layers)
-    assert len(set(ran)) >= 12
+    assert len(set(ran)) >= 10
 
 
 @pytest.mark.usefixtures("without_inductor")

@@ -102,16 +102,22 @@ def carried_through(fake: FakeSlurm) -> list[str]:
     return ran
 
 
-@pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("users", [("me", "me"), ("me", "you")])
-@pytest.mark.parametrize("chains", [(CHAIN, CHAIN), (CHAIN, OTHER), (LONE, LONE)])
+@pytest.mark.parametrize("users", [("me", "me"), ("me", "you")], ids=["one user", "two users"])
+@pytest.mark.parametrize(
+    "chains",
+    [(CHAIN, CHAIN), (CHAIN, OTHER), (LONE, LONE)],
+    ids=["the same chain", "chains that share a stage", "lone jobs"],
+)
 def test_two_concurrent_submitters_leave_each_job_once_and_chains_that_end(
-    tmp_path: Path, seed: int, users: tuple[str, str], chains: Chains
+    tmp_path: Path, users: tuple[str, str], chains: Chains
 ) -> None:
-    desk, ends = race(tmp_path, seed, users, chains)
-    assert [type(end) for end in ends] == [Submission] * 2
-    slots = Counter(job.tag.slot for job in desk.fake.live() if job.tag)
-    assert set(slots.values()) == {1}
-    assert [job.name for job in desk.fake.live() if not job.is_free] == []
-    assert set(carried_through(desk.fake)) == {request.unit for chain in chains for request in chain}
-    assert desk.fake.denials == []
+    for seed in range(40):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        desk, ends = race(folder, seed, users, chains)
+        assert [type(end) for end in ends] == [Submission] * 2, seed
+        slots = Counter(job.tag.slot for job in desk.fake.live() if job.tag)
+        assert set(slots.values()) == {1}, seed
+        assert [job.name for job in desk.fake.live() if not job.is_free] == [], seed
+        assert set(carried_through(desk.fake)) == {request.unit for chain in chains for request in chain}, seed
+        assert desk.fake.denials == [], seed
