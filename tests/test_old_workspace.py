@@ -94,13 +94,13 @@ def test_the_status_shows_every_attempt(workspace: Workspace) -> None:
     chain = chain_status(workspace)
     assert chain.counts == {"done": 8, "planned": 1}
     assert [row.attempts for row in chain.stages] == [1] * 8 + [0]
-    assert chain.elapsed_s == pytest.approx(64.027, abs=0.001), "as detour 0.1 said"
+    assert chain.elapsed_s == pytest.approx(64.027, abs=0.001), "as detour 0.1 wrote it"
 
 
 def test_the_status_knows_the_site_of_the_plan(workspace: Workspace) -> None:
     quoted = chain_status(workspace).quoted
     assert quoted is not None
-    assert quoted.co2_g == pytest.approx(0.016652, abs=1e-6), "as detour 0.1 said"
+    assert quoted.co2_g == pytest.approx(0.016652, abs=1e-6), "as detour 0.1 wrote it"
 
 
 def test_the_next_plan_is_priced_from_its_history(workspace: Workspace, plan: Plan) -> None:
@@ -136,9 +136,9 @@ def test_a_report_has_its_phases_and_scores(workspace: Workspace) -> None:
 
 
 def test_a_run_continues_to_the_end(workspace: Workspace) -> None:
-    said = detour("run", QUICKSTART, *OVERRIDES, "-w", workspace.root, "--quiet").stdout
-    assert "summarize" in said
-    assert "evaluate" not in said, "what is done is not done again"
+    message = detour("run", QUICKSTART, *OVERRIDES, "-w", workspace.root, "--quiet").stdout
+    assert "summarize" in message
+    assert "evaluate" not in message, "done stages are not run again"
     chain = chain_status(workspace)
     assert chain.is_done
     summary = json.loads((workspace.output(chain.stages[-1].id) / "summary.json").read_bytes())

@@ -96,13 +96,13 @@ def test_done_and_released_stages_hold_nothing() -> None:
     evidence = Evidence(10.0, lambda stage, _since_s: stage == "c", is_alive=alive)
     assert held([*entries, some], evidence) == 30.0
     everything = made_at(6.0, BudgetReleased(submission="one", stages=None, why="withdrawn"), "w")
-    assert held([everything, some, *entries], evidence) == 0.0, "in whatever order they are read"
+    assert held([everything, some, *entries], evidence) == 0.0, "in any order of reading"
 
 
 def test_a_submission_that_died_before_it_sent_jobs_holds_nothing() -> None:
     entries = [reserved("one", {"a": 30.0, "b": 10.0})]
     assert held(entries, Evidence(10.0, is_alive=dead)) == 0.0
-    assert held(entries, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one got through"
+    assert held(entries, Evidence(10.0, is_alive=dead, in_flight={"b"})) == 10.0, "this one was recorded"
     committed = made_at(6.0, BudgetCommitted(submission="one"), "w-one")
     assert held([*entries, committed], Evidence(1e9, is_alive=dead)) == 40.0
 
@@ -188,7 +188,7 @@ def test_the_stages_that_would_fit_can_run() -> None:
     line = Line("b", "gpu_hours", None, 100.0, 60.0, 20.0, 24.0, 0)
     assert fitting([line], asked, inputs) == ["prepare", "clm", "mlm", "export"]
     less = line._replace(spent=64.0)
-    assert fitting([less], asked, inputs) == ["prepare", "clm"], "neither the mlm phase nor the twin fits behind it"
+    assert fitting([less], asked, inputs) == ["prepare", "clm"], "neither the mlm phase nor the twin fits after it"
     none_left = line._replace(spent=90.0)
     assert fitting([none_left], asked, inputs) == ["prepare"]
 

@@ -56,7 +56,7 @@ def test_windows_cover_every_day_once(day: date, every: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "message"),
     [
         ("name: a\n", 1, "has no cap: give one of gpu_hours"),
         ("name: a\ngpu_hours: {}\n", 2, "gpu_hours: give `soft` or `hard` or both"),
@@ -69,13 +69,13 @@ def test_windows_cover_every_day_once(day: date, every: str) -> None:
         ("name: a\nscope: {acount: x}\nco2_kg: {hard: 1}\n", 2, "did you mean `account`?"),
     ],
 )
-def test_a_bad_budget_is_one_message(text: str, line: int, says: str, tmp_path: Path) -> None:
+def test_a_bad_budget_is_one_message(text: str, line: int, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(RecipeError) as caught:
         load_budget(tmp_path / "bad.yaml")
     assert len(caught.value.problems) == 1, str(caught.value)
     assert caught.value.problems[0].position.line == line
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_problems_of_a_folder_are_reported_and_names_must_differ(tmp_path: Path) -> None:

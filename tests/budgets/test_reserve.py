@@ -116,7 +116,7 @@ def test_a_submission_killed_after_its_reservation_holds_nothing(workspace: Work
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_a_child(die) == -signal.SIGKILL
-    assert LedgerView(workspace).commands(BudgetReserved), "its reservation is in the ledger, and stays there"
+    assert LedgerView(workspace).commands(BudgetReserved), "its reservation stays in the ledger"
     assert reserved_hours(workspace) == 0.0
     reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
     assert reserved_hours(workspace) == 10.0
@@ -139,7 +139,7 @@ def test_a_submission_killed_while_it_reserves_blocks_no_other(
             reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
 
     assert in_a_child(die) == -signal.SIGKILL
-    assert (workspace.claims / f"{CLAIM}.json").exists(), "the dead one holds the claim still"
+    assert (workspace.claims / f"{CLAIM}.json").exists(), "the dead one still holds the claim"
     reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
 
 
@@ -273,7 +273,7 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
     assert present.spent["billed_hours"] == pytest.approx(4 * seconds / 3600)
     watts = 4 * 700 + 8 * 7.3
     assert present.spent["energy_kwh"] == pytest.approx(watts * 1.2 * seconds / 3.6e6)
-    assert book.spendings[0].facts == FACTS, "of the reservation that it ran under"
+    assert book.spendings[0].facts == FACTS, "its own reservation"
 
 
 def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Workspace, journal: Journal) -> None:
@@ -289,7 +289,7 @@ def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Wo
     workspace.failure(first.id).write_text('{"reason": "gate"}')
     assert reserved_hours(workspace) == 0.0
     workspace.failure(first.id).unlink()
-    assert reserved_hours(workspace) == 5.0, "`retry` took the marker away"
+    assert reserved_hours(workspace) == 5.0, "`retry` removed the marker"
 
 
 def test_joining_submitted_stages_does_not_reserve_them_again(workspace: Workspace, journal: Journal) -> None:
@@ -325,7 +325,7 @@ def test_a_plan_reserves_its_time_limits(workspace: Workspace, journal: Journal)
     wanted = demand_for(stages, prices, cluster, facts_of(cluster, None, "tiny"))
     amounts = {stage.label: wanted.amounts[stage.id] for stage in stages}
     assert amounts["prepare"]["gpu_hours"] == 0
-    assert amounts["pretrain clm"]["gpu_hours"] == pytest.approx(4 * 600 / 3600), "ten minutes is the least asked for"
+    assert amounts["pretrain clm"]["gpu_hours"] == pytest.approx(4 * 600 / 3600), "ten minutes is the minimum"
     assert amounts["pretrain clm"]["energy_kwh"] == pytest.approx((4 * 700 + 96 * 7.3) * 600 * 1.2 / 3.6e6)
     assert wanted.facts["project"] == "xyz"
     assert wanted.facts["account"] == "xyz@h100"

@@ -107,7 +107,7 @@ def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("known", "shown"),
     [
         (
             Spent(2700.0, 0.75, 0.94536, 32.14224, "M2 estimated"),
@@ -118,8 +118,8 @@ def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:
         (Spent(), "unknown, energy unknown"),
     ],
 )
-def test_the_cost_of_a_score_is_stated_with_its_method_and_unknowns_are_never_zero(known: Spent, said: str) -> None:
-    assert spent(known) == said
+def test_the_cost_of_a_score_is_stated_with_its_method_and_unknowns_are_never_zero(known: Spent, shown: str) -> None:
+    assert spent(known) == shown
 
 
 def test_all_attempts_count_and_wasted_hours_are_stated(content: Content) -> None:

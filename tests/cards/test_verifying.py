@@ -125,7 +125,7 @@ def test_claims_are_recognized_in_other_words(tmp_path: Path, claim: str, senten
         f"Made-up-base beats the plain baseline on {claim}." if "tasks" in claim else f"The plain baseline: {claim}."
     )
     found = verified(tmp_path, f"{CARD}\n{words}\n")
-    assert [said for one, said in found.items() if one.startswith(sentence)] == [verdict]
+    assert [judgement for one, judgement in found.items() if one.startswith(sentence)] == [verdict]
 
 
 @pytest.mark.parametrize(("hours", "stated"), [("383", "10.94"), ("564", "16.1"), ("5,537", "158.1"), ("2", "0.06")])
@@ -171,15 +171,15 @@ def test_a_written_out_multiplication_is_recomputed(tmp_path: Path, stated: str,
 
 
 @pytest.mark.parametrize(
-    ("said", "verdict"),
+    ("statement", "verdict"),
     [
         ("2.5 hours on 8 A100 GPUs (20 GPU hours)", "holds"),
         ("2.5 hours on 8 NVIDIA A100 (22 GPU-h)", "differs"),
         ("2 h on 8 A100, then 3 h (40 GPU-h)", "unknown"),
     ],
 )
-def test_gpus_times_hours_are_gpu_hours(tmp_path: Path, said: str, verdict: str) -> None:
-    assert list(verified(tmp_path, f"Trained for {said}.\n").values()) == [verdict]
+def test_gpus_times_hours_are_gpu_hours(tmp_path: Path, statement: str, verdict: str) -> None:
+    assert list(verified(tmp_path, f"Trained for {statement}.\n").values()) == [verdict]
 
 
 def test_grams_of_the_metadata_are_compared_with_those_of_the_training_only(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_metadata_can_be_more_exact_than_the_table_a_fraction_or_text(tmp_path: 
 
 def test_an_average_is_judged_with_its_decimals(tmp_path: Path) -> None:
     whole = CARD.replace("**57.5**", "**58**").replace("| 55.5 |", "| 56 |").replace("| 61.0 |", "| 60 |")
-    averages = {one: said for one, said in verified(tmp_path, whole).items() if one.startswith("average of")}
+    averages = {one: judgement for one, judgement in verified(tmp_path, whole).items() if one.startswith("average of")}
     assert list(averages.values()) == ["holds"] * 3
     one_wrong = verified(tmp_path, CARD.replace("**57.5**", "**58.0**"))
     assert one_wrong["average of Made-up-base: stated 58, its 6 scores give 57.50"] == "differs"

@@ -78,7 +78,7 @@ def test_weights_in_several_files_are_judged_together(published: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("{", "is not a model's config"),
         ("[]", "is not a model's config"),
@@ -87,9 +87,9 @@ def test_weights_in_several_files_are_judged_together(published: Path, tmp_path:
         ('{"model_type": "modernbert", "hidden_size": null}', "cannot be loaded"),
     ],
 )
-def test_an_invalid_config_is_named_with_the_reason(content: str, says: str, folder: Path) -> None:
+def test_an_invalid_config_is_named_with_the_reason(content: str, message: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)
-    assert says in str(tensors_problem(folder, with_head=True))
+    assert message in str(tensors_problem(folder, with_head=True))
 
 
 def test_a_folder_without_a_config_is_reported(folder: Path) -> None:

@@ -221,13 +221,13 @@ def test_skipped_steps_are_limited() -> None:
 
 
 def test_a_person_can_accept_a_poor_checkpoint_and_never_a_wrong_one() -> None:
-    said: list[Verdict] = []
-    gatekeeper = Gatekeeper(accepted={"baseline": "a known plateau", "tokens": "close enough"}, record=said.append)
+    text: list[Verdict] = []
+    gatekeeper = Gatekeeper(accepted={"baseline": "a known plateau", "tokens": "close enough"}, record=text.append)
     gatekeeper.require([Verdict("baseline", False, "too high", 0.1)])
-    assert said[0].overridden == "a known plateau"
+    assert text[0].overridden == "a known plateau"
     with pytest.raises(PermanentFailure, match=r"not promoted: too few \(gate tokens, missed by 5\)"):
         gatekeeper.require([Verdict("tokens", False, "too few", 5)])
-    assert [verdict.passes for verdict in said] == [True, False]
+    assert [verdict.passes for verdict in text] == [True, False]
 
 
 def test_all_missed_gates_are_named_together() -> None:

@@ -57,7 +57,7 @@ class Bad:
     id: str
     line: int
     """0 if the message is about the whole file."""
-    says: str
+    message: str
     old: str = ""
     new: str = ""
     text: str | bytes = ""
@@ -67,7 +67,7 @@ class Bad:
     def content(self) -> bytes:
         if self.text:
             return self.text if isinstance(self.text, bytes) else self.text.encode()
-        assert GOOD.count(self.old) == 1, f"{self.id}: the piece to replace is there {GOOD.count(self.old)} times"
+        assert GOOD.count(self.old) == 1, f"{self.id}: the text to replace occurs {GOOD.count(self.old)} times"
         return GOOD.replace(self.old, self.new).encode()
 
 

@@ -34,7 +34,7 @@ def test_a_mistake_is_one_message_at_its_line(case: Bad, recipes: Path) -> None:
     assert caught.value.exit_code == 2
     assert len(caught.value.problems) == 1, str(caught.value)
     problem = caught.value.problems[0]
-    assert case.says in str(problem)
+    assert case.message in str(problem)
     assert problem.position.line == case.line
     assert "\n" not in str(problem)
     assert "pydantic" not in str(problem)
@@ -44,11 +44,11 @@ def test_a_mistake_is_one_message_at_its_line(case: Bad, recipes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [("nowhere.yaml", "no such file"), ("", "is a folder"), ("good.yaml/x.yaml", "cannot be read: Not a directory")],
 )
-def test_a_path_that_is_no_file_is_refused(name: str, says: str, recipes: Path) -> None:
-    with pytest.raises(RecipeError, match=says) as caught:
+def test_a_path_that_is_no_file_is_refused(name: str, message: str, recipes: Path) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
         load_recipe(recipes / name)
     assert len(caught.value.problems) == 1
 
@@ -103,7 +103,7 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("phases.mlm.tokns=2B", "phases.mlm.tokns: unknown key; did you mean `tokens`?"),
         ("phases.cml.tokens=2B", "`phases` has no item `cml`; did you mean `clm`?"),
@@ -121,12 +121,12 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
         ("model.config.num_hidden_layers=!!int x", "does not fit its tag"),
     ],
 )
-def test_a_bad_override_is_one_message(override: str, says: str, recipes: Path) -> None:
+def test_a_bad_override_is_one_message(override: str, message: str, recipes: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipes / "good.yaml", [override])
     assert len(caught.value.problems) == 1, str(caught.value)
     assert str(caught.value).startswith("<command line>: ")
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["tokens-as-words", "tab", "binary", "extends-itself", "weights-sum-to-zero"])
@@ -142,6 +142,6 @@ def test_the_command_prints_the_message_and_ends_with_2(name: str, recipes: Path
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert case.says in done.stderr
+    assert case.message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1

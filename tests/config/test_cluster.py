@@ -132,7 +132,7 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("poll_seconds: 60\n", "poll_seconds: 60 has no unit: write 20h"),
         ("qos: [{name: a}, {name: a}]\n", "qos.a: `a` appears twice"),
@@ -160,13 +160,13 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
         ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
     ],
 )
-def test_a_bad_profile_is_one_message(text: str, says: str, tmp_path: Path) -> None:
+def test_a_bad_profile_is_one_message(text: str, message: str, tmp_path: Path) -> None:
     shipped = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "jean-zay.yaml"
     own = tmp_path / "mine.yaml"
     own.write_text(f"extends: {shipped}\n{text}")
     with pytest.raises(RecipeError) as caught:
         load_cluster(own)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert len(caught.value.problems) == 1
 
 

@@ -174,7 +174,7 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "message"),
     [
         ("axes: {lr: {key: optimizer.lr, values: [fast, slow]}}", 3, 'optimizer.lr: expected a number, found "fast"'),
         ("axes: {lr: {key: optimizer.lrr, values: [1]}}", 3, "optimizer.lrr: unknown key; did you mean `lr`?"),
@@ -223,12 +223,12 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ("seeds: [true]", 3, "seeds.0: expected a number, found true"),
     ],
 )
-def test_a_bad_sweep_is_one_message(text: str, line: int, says: str, write: Write) -> None:
+def test_a_bad_sweep_is_one_message(text: str, line: int, message: str, write: Write) -> None:
     with pytest.raises(RecipeError) as caught:
         load_chains(write(HEAD + text + "\n"))
     assert caught.value.problems[0].position.line == line, str(caught.value)
     assert caught.value.problems[0].position.file == "configs/sweeps/sweep.yaml"
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.exit_code == 2
 
 

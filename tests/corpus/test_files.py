@@ -71,7 +71,7 @@ def point(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "shown"),
     [
         (dangle, "a link to .*gone.txt, which does not exist"),
         (nest, "a folder among the files of"),
@@ -83,12 +83,12 @@ def point(folder: Path) -> None:
 )
 @pytest.mark.parametrize("pattern", ["*.txt", "**/part-*"])
 def test_a_match_that_cannot_be_read_is_an_error(
-    tmp_path: Path, spoil: Callable[[Path], None], said: str, pattern: str
+    tmp_path: Path, spoil: Callable[[Path], None], shown: str, pattern: str
 ) -> None:
     for number in (0, 1):
         (tmp_path / f"part-{number}.txt").write_text("texte")
     spoil(tmp_path)
-    with pytest.raises(SourceError, match=f"part-2.txt: {said}"):
+    with pytest.raises(SourceError, match=f"part-2.txt: {shown}"):
         resolve_files(File(path=f"{tmp_path}/{pattern}"))
 
 

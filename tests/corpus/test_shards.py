@@ -208,7 +208,7 @@ def test_a_stop_keeps_finished_sources(
     last = StopsAfter(0)
     index, _ = prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
     assert last.shown[0][0] > icd10_csv().stat().st_size
-    assert 0 < last.shown[-1][3]["documents"] < len(NOTES), "of the second source, only what the stop had left"
+    assert 0 < last.shown[-1][3]["documents"] < len(NOTES), "only the rest of the second source"
     assert list(index.sources) == ["labels", "notes"]
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
 

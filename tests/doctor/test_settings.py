@@ -331,8 +331,8 @@ def test_a_partition_closed_to_the_qos_or_the_account_is_a_problem(profile: Clus
     assert site.partitions is not None
     gpu = replace(site.partitions["gpu_p6"], qos=frozenset({"qos_gpu_h100-t3"}), accounts=frozenset({"xyz@h100"}))
     findings = bad(profile, replace(site, partitions={**site.partitions, "gpu_p6": replace(gpu, state="DRAIN")}))
-    said = [(finding.subject, finding.verdict, finding.profile) for finding in findings]
-    assert said == [
+    message = [(finding.subject, finding.verdict, finding.profile) for finding in findings]
+    assert message == [
         ("partition gpu_p6", "warning", "used"),
         ("partition gpu_p6, QOS", "warning", "qos_gpu_h100-dev"),
         ("partition gpu_p6, QOS", "warning", "qos_gpu_h100-t4"),
@@ -451,9 +451,9 @@ def test_durations_are_written_as_profiles_accept_them(seconds: int) -> None:
 def test_many_names_are_cut_to_the_most_likely() -> None:
     assert listed([]) == "none"
     assert listed(["b", "a"]) == "a, b"
-    said = listed([f"partition{number}" for number in range(30)], "partition17")
-    assert said.startswith("partition17, ")
-    assert said.endswith("and 22 more")
+    message = listed([f"partition{number}" for number in range(30)], "partition17")
+    assert message.startswith("partition17, ")
+    assert message.endswith("and 22 more")
 
 
 def test_a_client_that_may_not_be_run_is_forbidden(tmp_path: Path) -> None:

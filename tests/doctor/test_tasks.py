@@ -57,5 +57,5 @@ def test_missing_files_are_named_with_place_layout_and_origin(answer: Result) ->
 def test_lines_fit_the_width_of_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOUR_TASKS", str(tmp_path / "nothing"))
     monkeypatch.setenv("COLUMNS", "80")
-    said = CliRunner().invoke(command, ["--tasks", "moderncamembert-bio-base"]).output.splitlines()
-    assert 70 < max(map(len, said)) <= 80
+    message = CliRunner().invoke(command, ["--tasks", "moderncamembert-bio-base"]).output.splitlines()
+    assert 70 < max(map(len, message)) <= 80

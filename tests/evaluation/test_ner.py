@@ -67,7 +67,7 @@ def test_entities_are_learnt_and_located(entities: str, spans_file: Path, model_
     evaluation = evaluate(make_task(entities), spans_file, model_folder, tmp_path / "work")
     test = evaluation.result["test"]
     assert test["micro_f1"] > 0.8
-    assert test["exact_micro_f1"] == test["micro_f1"], "there is no discontinuous one"
+    assert test["exact_micro_f1"] == test["micro_f1"], "no entity is discontinuous"
     assert set(evaluation.result["classes"]) == {"ANAT", "DISO", "CHEM", *(["PART"] if entities == "nested" else [])}
     true = [{(label, str(places)) for label, places in row["truth"]} for row in evaluation.predictions]
     found = [{(label, str(places)) for label, places, _ in row["decided"]} for row in evaluation.predictions]
@@ -104,7 +104,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_learns_the_same(
 
     monkeypatch.setattr(EntityRecognition, "loss", loss)
     cut = evaluate(task, spans_file, model_folder, tmp_path / "cut")
-    assert refused == [12, 6], "the size that fits is kept for the steps after"
+    assert refused == [12, 6], "later steps keep the size that fits"
     assert cut.result["notes"][-1] == "batches were split into 4 parts to fit the memory"
     assert cut.result["history"][0]["train_loss"] == pytest.approx(whole.result["history"][0]["train_loss"], rel=1e-4)
 

@@ -9,8 +9,8 @@ from detour.housekeeping.measuring import measure
 
 
 def du(path: Path, *options: str) -> int:
-    said = subprocess.run(["du", "--summarize", *options, str(path)], capture_output=True, text=True, check=True)
-    return int(said.stdout.split()[0])
+    listed = subprocess.run(["du", "--summarize", *options, str(path)], capture_output=True, text=True, check=True)
+    return int(listed.stdout.split()[0])
 
 
 def test_small_sparse_and_hard_linked_files_count_as_in_du(tmp_path: Path) -> None:

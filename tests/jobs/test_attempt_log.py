@@ -14,24 +14,24 @@ def progress(done: int, **figures: float | None) -> ProgressMade:
 
 
 def test_progress_is_logged_with_its_figures_but_not_too_often() -> None:
-    said: list[str] = []
+    message: list[str] = []
     now_s = [0.0]
-    narrator = Narrator(said.append, lambda: now_s[0])
+    narrator = Narrator(message.append, lambda: now_s[0])
     for second in range(2000):
         now_s[0] = float(second)
         narrator.heard(progress(second // 2, loss=2.5, tokens_per_s=12_345.6, validation_loss=None))
         narrator.heard(AttemptHeartbeat())
     narrator.heard(progress(1000))
     narrator.heard(progress(1000))
-    assert said[0] == "0 of 1k tokens (0%), loss 2.5, tokens per s 12,346, validation loss unknown"
-    assert said[-1] == "1k of 1k tokens (100%)"
-    assert 80 < len(said) < 120
+    assert message[0] == "0 of 1k tokens (0%), loss 2.5, tokens per s 12,346, validation loss unknown"
+    assert message[-1] == "1k of 1k tokens (100%)"
+    assert 80 < len(message) < 120
 
 
 def test_a_checkpoint_is_logged_at_once() -> None:
-    said: list[str] = []
-    Narrator(said.append).heard(CheckpointSaved(step=1200, tokens=9_000_000))
-    assert said == ["checkpoint saved at step 1,200, 9M tokens"]
+    message: list[str] = []
+    Narrator(message.append).heard(CheckpointSaved(step=1200, tokens=9_000_000))
+    assert message == ["checkpoint saved at step 1,200, 9M tokens"]
 
 
 def test_an_attempt_logs_first_where_it_runs_and_last_what_it_wrote(tmp_path: Path) -> None:

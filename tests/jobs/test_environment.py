@@ -40,7 +40,7 @@ def test_the_environment_matches_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "says"),
+    ("expected", "message"),
     [
         (planned(python="3.12.1"), [f"Python {HERE['python']} instead of 3.12.1"]),
         (planned(torch="2.4.0"), [f"torch {HERE['packages']['torch']} instead of 2.4.0"]),
@@ -53,8 +53,8 @@ def test_the_environment_matches_itself() -> None:
         ),
     ],
 )
-def test_packages_that_affect_the_result_must_be_the_same(expected: dict[str, Any], says: list[str]) -> None:
-    assert decisive(expected) == says
+def test_packages_that_affect_the_result_must_be_the_same(expected: dict[str, Any], message: list[str]) -> None:
+    assert decisive(expected) == message
 
 
 def test_builds_and_patch_releases_can_differ() -> None:
@@ -150,5 +150,5 @@ import logging
 require_environment("pretrain", {{"{VARIABLE}": json.dumps(expected_environment(cuda=True))}})
 print("torch" in sys.modules)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout == "False\n"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"

@@ -64,7 +64,7 @@ def test_fast_spending_is_shown_with_the_day_the_budget_ends(past: Workspace, tm
     text = run(file, "-w", past.root).output
     assert "1,440 spent + 30.0 reserved of 2,000 (soft 1,800)" in text
     assert "used up on " in text
-    assert "earliest" not in text, "one pace all along is one day"
+    assert "earliest" not in text, "a constant rate gives one day"
     assert "GPU-h left by day" in text
     assert "base by ada [31m: a reason [2J" in text
     assert "1 reservation in force" in text
@@ -86,7 +86,7 @@ def test_fast_spending_is_shown_with_the_day_the_budget_ends(past: Workspace, tm
     assert hours["lapses"] is None
     kg = 60 * HOURS * (4 * 0.7 + 96 * 0.0073) * 1.2 * 34 / 1000
     assert measures["co2_kg"]["spent"] == pytest.approx(kg, rel=1e-3)
-    assert measures["co2_kg"]["unknown"] == 1, "the reservation says nothing of CO2"
+    assert measures["co2_kg"]["unknown"] == 1, "the reservation has no CO2"
 
 
 def test_slow_spending_is_shown_with_what_will_expire(past: Workspace, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_an_exceeded_cap_is_shown_instead_of_a_day(past: Workspace, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("days", "says"),
+    ("days", "message"),
     [
         ((None, None, None), ""),
         ((1, None, None), "used up on 1970-01-02 at the highest rate; not in this period at the expected rate"),
@@ -132,10 +132,10 @@ def test_an_exceeded_cap_is_shown_instead_of_a_day(past: Workspace, tmp_path: Pa
     ],
 )
 def test_the_day_of_exhaustion_is_worded_for_each_known_rate(
-    days: tuple[int | None, int | None, int | None], says: str
+    days: tuple[int | None, int | None, int | None], message: str
 ) -> None:
     early_s, expected_s, late_s = (None if day is None else day * DAY_S for day in days)
-    assert exhaustion(early_s, expected_s, late_s) == says
+    assert exhaustion(early_s, expected_s, late_s) == message
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,12 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], said: st
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"),
+    ("typed", "message"),
     [
         ("statsu", "did you mean `status`"),
         ("xyzzy", "`detour --help` lists them"),
     ],
 )
-def test_a_mistyped_verb_is_answered_with_the_nearest_one(typed: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_a_mistyped_verb_is_answered_with_the_nearest_one(typed: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         run_verb([typed])

@@ -23,9 +23,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(workspace: Path) -> None:
-    said = " ".join(call("quickstart*", "-w", workspace).output.split())
-    assert "quickstart and quickstart-mlm differ by +1.80 points on icd10-chapters, alike on every seed" in said
-    assert "no test over tasks: it takes 5 of them or more, there is 1" in said
+    text = " ".join(call("quickstart*", "-w", workspace).output.split())
+    assert "quickstart and quickstart-mlm differ by +1.80 points on icd10-chapters, alike on every seed" in text
+    assert "no test over tasks: it takes 5 of them or more, there is 1" in text
 
 
 def test_a_chain_and_a_file_share_one_table(workspace: Path, tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_json_holds_every_figure(workspace: Path) -> None:
 def test_of_many_pairs_only_the_verdicts_are_shown(tmp_path: Path) -> None:
     table = tmp_path / "many.csv"
     table.write_text("model,a,b,c,d,e\n" + "".join(f"m{n},{n},{n},{n},{n},{n}\n" for n in range(6)))
-    said = " ".join(call(table).output.split())
-    assert said.count("are not distinguishable on average over 5 tasks") == 15
-    assert "sign test" not in said
-    assert "15 pairs are compared" in said
+    text = " ".join(call(table).output.split())
+    assert text.count("are not distinguishable on average over 5 tasks") == 15
+    assert "sign test" not in text
+    assert "15 pairs are compared" in text
 
 
 def test_a_table_can_be_written_to_a_file(workspace: Path, tmp_path: Path) -> None:

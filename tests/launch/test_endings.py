@@ -57,7 +57,7 @@ def test_ctrl_c_ends_with_130() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (OSError(28, "No space left on device", "/w/ledger/a.jsonl"), "/w/ledger/a.jsonl: the disk is full"),
         (OSError(122, "Disk quota exceeded", "/w/a"), "/w/a: the quota is used up"),
@@ -70,9 +70,9 @@ def test_ctrl_c_ends_with_130() -> None:
         (MemoryError(), "out of memory"),
     ],
 )
-def test_an_error_of_the_system_is_reported_with_its_file(error: BaseException, says: str) -> None:
+def test_an_error_of_the_system_is_reported_with_its_file(error: BaseException, expected: str) -> None:
     message, exit_code = ending(error)
-    assert says in message
+    assert expected in message
     assert exit_code == 2
 
 

@@ -115,7 +115,7 @@ def test_every_verb_takes_a_chain_a_sweep_a_stage_and_a_pattern(
     call(workspace, "release", name)
     assert not any(job.held for job in slurm.live())
     call(workspace, "cancel", name)
-    assert stages_of(slurm.live()) == meant["all"] - meant[cancelled], "what another chain needs stays"
+    assert stages_of(slurm.live()) == meant["all"] - meant[cancelled], "stages that another chain needs stay"
     call(workspace, "retry", name)
     chains = json.loads(call(workspace, "status", SWEEP, "--json"))["chains"]
     assert {row["status"] for chain in chains for row in chain["stages"]} == {"submitted"}

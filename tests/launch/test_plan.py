@@ -55,13 +55,13 @@ def test_the_base_recipe_has_the_published_steps_and_a_separate_price(workspace:
     row = next(line.split() for line in text.splitlines() if line.strip().startswith("pretraining"))
     assert row[:3] == ["pretraining", "2", "16.0"]
     assert "0.46" in row
-    assert "can be priced but not run" in text, "its corpora are not here"
+    assert "can be priced but not run" in text, "its corpora are not on this machine"
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_the_paper_sweep_shows_what_sharing_saves(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
-    assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "what differs is not cut off"
+    assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "the differing part is not cut off"
     assert "masked 15%, layers 0-7 frozen, 1B tokens" in text
     assert "22 chains need 1,670 stages; sharing saves 270." in text
     assert "pretrain 29 for 44" in text

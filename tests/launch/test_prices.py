@@ -151,7 +151,7 @@ def test_the_next_estimate_comes_from_the_newest_stages_and_its_range_from_their
     new = stages_of(seeds__training=99)[1]
     price = prices_of([new], cluster, history)[new.id]
     assert price.wall_s is not None
-    assert price.wall_s.expected == pytest.approx(100.0), "the one that took ten times as long is too long ago"
+    assert price.wall_s.expected == pytest.approx(100.0), "the one that took ten times as long is too old"
     assert price.wall_s.high == pytest.approx(110.0)
     assert price.source == "measured here, 5 stages"
     assert "tokens/s per device after 0 s (5 stages, +-10%)" in " ".join(run(workspace).split())

@@ -67,8 +67,8 @@ def test_only_a_lost_result_is_computed_again(quickstart: Path) -> None:
     for path in summary.iterdir():
         path.unlink()
     summary.rmdir()
-    said = detour("run", *small(), "-w", quickstart, "--quiet").stdout
-    assert [line.split()[0] for line in said.splitlines() if line.endswith("started")] == ["summarize"]
+    shown = detour("run", *small(), "-w", quickstart, "--quiet").stdout
+    assert [line.split()[0] for line in shown.splitlines() if line.endswith("started")] == ["summarize"]
 
 
 def test_the_twin_shares_the_corpus_and_the_report_compares_both(quickstart: Path, tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_the_twin_shares_the_corpus_and_the_report_compares_both(quickstart: Pat
     process.send_signal(signal.SIGINT)
     process.stdout.read()
     assert process.wait() == 130, "Ctrl-C stops cleanly"
-    said = detour("run", *twin, "-w", quickstart, "--quiet").stdout
-    assert "prepare" not in said, "the corpus is there already"
+    shown = detour("run", *twin, "-w", quickstart, "--quiet").stdout
+    assert "prepare" not in shown, "the corpus exists already"
     report = tmp_path / "report.html"
     detour("report", "-w", quickstart, "-o", report)
     page = report.read_text()
@@ -104,7 +104,7 @@ def test_a_permanently_failing_stage_ends_the_run_with_its_reason(quickstart: Pa
     assert "promote mlm failed" in result.stderr
     assert "Traceback" not in result.stderr
     again = detour("run", *small(more=impossible), "-w", quickstart, "--quiet", check=False)
-    assert again.returncode == 3, "it is not tried again by itself"
+    assert again.returncode == 3, "it is not retried automatically"
     assert status(quickstart, "impossible")["stages"][4]["status"] == "failed"
 
 

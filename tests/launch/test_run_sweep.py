@@ -37,17 +37,17 @@ def test_a_sweep_reuses_finished_chains_and_a_new_chain_adds_only_its_own_stages
     assert plan["saved"] == 3
     assert len(plan["stages"]) == 9
     assert list(plan["standing"].values()) == ["done"] * 6
-    said = detour("run", *arguments, *where, "--quiet").stdout
-    assert "tiny: all 9 stages are done" in said
-    assert "pretrain clm" not in said, "it was done already"
-    assert "pretrain mlm (tiny-4k)" in said
+    output = detour("run", *arguments, *where, "--quiet").stdout
+    assert "tiny: all 9 stages are done" in output
+    assert "pretrain clm" not in output, "it was done already"
+    assert "pretrain mlm (tiny-4k)" in output
     stages = LedgerView(Workspace(quickstart)).state.stages
     assert {stage: len(stages[stage].attempts) for stage in plan["stages"]} == dict.fromkeys(plan["stages"], 1)
     assert "nothing to do" in detour("run", *arguments, *where).stdout
 
     rows = json.loads(detour("prices", *where, "--json").stdout)["stages"]
     later = next(row for row in rows if row["kind"] == "pretrain" and row["source"].startswith("measured here"))
-    assert later["expected_s"]["expected"] > 0, "one decay prices the other"
+    assert later["expected_s"]["expected"] > 0, "one decay gives the price of the other"
 
 
 def test_a_run_over_budget_is_stopped_before_anything_starts(tmp_path: Path) -> None:

@@ -61,14 +61,14 @@ def test_standard_input_and_several_files_are_read(dump: Path) -> None:
 
 def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> None:
     dump.write_text("".join(lines_of(JOB, JOB, job(JobID="18", JobIDRaw="18", State="ODD", AllocTRES="cpu=1"))))
-    said = run(dump).stderr
-    assert "1 row of attempts that were counted already" in said
-    assert "1 row in state ODD, which is not one of Slurm's" in said
-    assert "1 job without a number of GPUs or a duration: not in GPU-h" in said
+    text = run(dump).stderr
+    assert "1 row of attempts that were counted already" in text
+    assert "1 row in state ODD, which is not one of Slurm's" in text
+    assert "1 job without a number of GPUs or a duration: not in GPU-h" in text
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         (["--by", "mounth"], "no table by 'mounth'; did you mean `month`"),
         (["--time-zone", "Paris"], "no time zone 'Paris'"),
@@ -77,8 +77,8 @@ def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> No
         (["--column", "user"], "'user': expected a field"),
     ],
 )
-def test_a_mistake_is_one_sentence(dump: Path, options: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_mistake_is_one_sentence(dump: Path, options: list[str], text: str) -> None:
+    with pytest.raises(UserError, match=text):
         run(dump, *options)
 
 

@@ -38,10 +38,10 @@ def test_a_bundle_is_judged_in_80_columns(bundle: Path) -> None:
 
 
 def test_the_json_is_the_verdict(bundle: Path) -> None:
-    said = json.loads(answer("--from", bundle, "--json"))
-    assert (said["cause"], said["retry_helps"], said["nodes"]) == ("gpu_fault", True, ["n041"])
-    assert [other["cause"] for other in said["others"]] == ["nccl_timeout", "crash"]
-    assert said["others"][0]["explained_by"] == "gpu_fault"
+    text = json.loads(answer("--from", bundle, "--json"))
+    assert (text["cause"], text["retry_helps"], text["nodes"]) == ("gpu_fault", True, ["n041"])
+    assert [other["cause"] for other in text["others"]] == ["nccl_timeout", "crash"]
+    assert text["others"][0]["explained_by"] == "gpu_fault"
 
 
 def test_terminal_escapes_in_a_log_are_removed(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_an_attempt_gets_its_part_whichever_record_comes_first() -> None:
         assert attempt.held is not None
         assert (attempt.held.start_s - START_S, attempt.held.end_s - START_S) == (0, 100)
         assert [one.held and one.held.run.state for one in stage.runs] == ["COMPLETED", "NODE_FAIL"]
-        assert stage.status == "running", "a run without a word decides nothing"
+        assert stage.status == "running", "a run without events decides nothing"
 
 
 def test_a_later_record_of_a_run_replaces_the_earlier_one() -> None:

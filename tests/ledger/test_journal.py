@@ -417,8 +417,8 @@ def steps_and_end(records: list[dict[str, Any]]) -> tuple[list[int], list[dict[s
 
 
 def test_a_file_at_its_size_limit_still_records_the_end(workspace: Workspace, node: Path) -> None:
-    said = fill(workspace.root, node, limit=RESERVE_BYTES)
-    assert said.count("\n") == 1
+    message = fill(workspace.root, node, limit=RESERVE_BYTES)
+    assert message.count("\n") == 1
     assert import_spool(workspace) == 1
     steps, ends = steps_and_end(all_records(workspace))
     assert sorted(steps) == list(range(0, 500, 50))
@@ -438,8 +438,8 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_still_records_the_end(tiny_disk: Path, node: Path) -> None:
-    said = fill(tiny_disk / "workspace", node, limit=1 << 20)
-    assert said == ""
+    message = fill(tiny_disk / "workspace", node, limit=1 << 20)
+    assert message == ""
     steps, ends = steps_and_end(all_records(Workspace(tiny_disk / "workspace")))
     assert steps == list(range(0, 500, 50))
     assert ends == [{"outcome": "done", "exit_code": 0}]

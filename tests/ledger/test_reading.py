@@ -94,7 +94,7 @@ def test_a_hole_of_nul_bytes_loses_only_the_records_it_touched(start: int, size:
     end = min(start + size, len(CONTENT))
     lost, damage = lost_and_counted(CONTENT[:start] + bytes(end - start) + CONTENT[end:])
     in_text = {n for n in touched(start, end) if start < STARTS[n] + len(LINES[n]) - 1}
-    assert in_text <= lost <= touched(start, end), "without its line end a record may still be read"
+    assert in_text <= lost <= touched(start, end), "a record without its line end may still be readable"
     assert damage > 0
 
 

@@ -230,7 +230,7 @@ def test_ended_attempts_without_accounts_count_by_the_journal(tmp_path: Path) ->
     now_s = time.time()
     end(start(workspace, TRAIN, 1, job="7"), "interrupted", reason="time limit")
     start(workspace, TRAIN, 2, job="8")
-    assert rows(workspace)[TRAIN.id].by_journal == 1, "a running one has no accounts yet"
+    assert rows(workspace)[TRAIN.id].by_journal == 1, "a running attempt has no accounts yet"
     with Journal.open(workspace, "command-1") as journal:
         accounted = JobAccounted(source="sacct", start_s=now_s - 1.0, elapsed_s=60.0, gpus=1, stages=[TRAIN.id])
         journal.append(accounted, job="7")

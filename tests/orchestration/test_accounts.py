@@ -79,7 +79,7 @@ def test_the_accounts_replace_the_hours_of_the_journal_for_good(workspace: Works
     assert record_accounts(view := LedgerView(workspace), slurm) == ()
     assert allocated_gpu_s(workspace) == allocated_gpu_s(workspace, view) == [400.0]
     record_accounts(LedgerView(workspace), slurm)
-    assert slurm.calls == {"sacct": 1}, "what is known is not asked again"
+    assert slurm.calls == {"sacct": 1}, "known jobs are not queried again"
 
 
 def test_a_run_without_events_counts_too(workspace: Workspace, tag: Tag) -> None:
@@ -95,6 +95,6 @@ def test_a_slice_is_recorded_as_its_share_of_a_board(workspace: Workspace, tag: 
 
 def test_without_sacct_the_hours_of_the_journal_are_used_and_labelled(workspace: Workspace, tag: Tag) -> None:
     del tag
-    (said,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))
-    assert "slurmdbd is down" in said
+    (output,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))
+    assert "slurmdbd is down" in output
     assert allocated_gpu_s(workspace) == [320.0]

@@ -97,7 +97,7 @@ def test_every_stage_comes_once_and_after_those_it_waits_for(plan: list[Work]) -
     seen: set[str] = set()
     for lane in laid:
         assert len({one.shape for one in lane}) == 1
-        assert all(seen.issuperset(one.waits) for one in lane), "nor does a lane wait for itself"
+        assert all(seen.issuperset(one.waits) for one in lane), "an array does not wait for itself"
         seen.update(stage for one in lane for stage in one.stages)
 
 

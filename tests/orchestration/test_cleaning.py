@@ -127,16 +127,16 @@ def said_by_user(work: Callable[[], Cleaned]) -> str:
         try:
             done = work()
             skipped = [f"{one.path.name}: {one.reason}" for one in done.skipped]
-            said = ", ".join([f"{len(done.removed)} removed", *skipped])
+            output = ", ".join([f"{len(done.removed)} removed", *skipped])
         except (OSError, DetourError) as error:
-            said = repr(error)
-        os.write(writer, said.encode())
+            output = repr(error)
+        os.write(writer, output.encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        said = file.read()
+        output = file.read()
     os.wait()
-    return said
+    return output
 
 
 @pytest.mark.parametrize("deletions", [1, 2, 3])

@@ -270,7 +270,7 @@ def test_stages_needed_by_the_rest_of_a_sweep_stay_until_its_last_chain_is_cance
     assert set(reached.kept) == shared
     assert shared <= units(fake)
     control.cancel(workspace, [f"{SWEEP}-[1-4]*"], on_wait=silent).require_done()
-    assert fake.live() == [], "the chains that were cancelled before need nothing any more"
+    assert fake.live() == [], "chains cancelled before need nothing any more"
 
 
 def test_a_single_stage_that_many_chains_need_is_not_cancelled(

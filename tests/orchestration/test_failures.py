@@ -56,9 +56,9 @@ def test_a_plan_names_the_failed_chain_the_reason_and_the_remedy(workspace: Work
     text = call(plan, SWEEP, "-w", workspace.root).stdout
     assert "1 failed" in text
     assert "failed: promote clm of quickstart-clm-decay-30k and 1 other chain: the loss fell by" in text
-    assert "14 dependents" in " ".join(text.split()), "two decays with what follows them"
+    assert "14 dependents" in " ".join(text.split()), "two decays with their dependents"
     assert f"\n    detour retry -w {workspace.root} quickstart-clm-decay-60k\n" in text, (
-        "the one that the workspace knows"
+        "the chain that the workspace knows"
     )
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines() if "detour retry" not in line) <= 100
@@ -74,7 +74,7 @@ def test_a_submission_reports_failures_first_and_leaves_out_what_cannot_run(
     assert promotion in everything
     assert promotion not in text
     assert everything.count("### export x2\n") == 2
-    assert text.count("### export x2\n") == 1, "the other arm goes on"
+    assert text.count("### export x2\n") == 1, "the other arm continues"
 
 
 def test_a_retry_submits_failed_stages_and_a_dry_run_clears_nothing(workspace: Workspace, promotion: str) -> None:
@@ -104,7 +104,7 @@ def test_if_nothing_else_can_be_submitted_it_is_no_success(workspace: Workspace,
     result = call(submit, SWEEP, "-w", workspace.root, *WHERE)
     assert isinstance(result.exception, StageFailed)
     assert "nothing to submit but what failed" in str(result.exception)
-    assert "failed: promote clm of " in result.stdout, "which stage it is, and what to do, is said first"
+    assert "failed: promote clm of " in result.stdout, "stage and remedy come first"
 
 
 def test_without_retry_a_run_starts_nothing_that_failed_before(workspace: Workspace) -> None:
@@ -122,5 +122,5 @@ def test_an_unreadable_failure_marker_still_counts(workspace: Workspace) -> None
     workspace.failure(prepare).write_text("[]")
     text = call(plan, SWEEP, "-w", workspace.root).stdout
     assert "3 other chains: unknown" in text
-    assert "detour retry" not in text, "no chain is known here yet, so there is nothing that it could be given"
+    assert "detour retry" not in text, "no chain is known here yet, so none can be named"
     assert "detour submit ... --retry" in text

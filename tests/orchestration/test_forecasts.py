@@ -202,8 +202,8 @@ def test_a_forecast_that_cannot_be_recorded_ends_no_submission(
     now_s = now_of(workspace)
     read_history(workspace, Slurm(FakeSlurm(now_s)), now_s)
     monkeypatch.setattr("detour.orchestration.forecasts.command_journal", refused)
-    said = forecast_submitted(workspace, ["base"], None, now_s)
-    assert said == ("these forecasts are not recorded, and will not be scored: no room",)
+    output = forecast_submitted(workspace, ["base"], None, now_s)
+    assert output == ("these forecasts are not recorded, and will not be scored: no room",)
 
 
 def test_rows_of_sacct_end_only_at_line_feeds(workspace: Workspace) -> None:

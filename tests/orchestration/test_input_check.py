@@ -37,7 +37,7 @@ def test_files_that_match_the_recipe_pass(labels: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "output"),
     [
         ({"data.sources.labels.column": "long"}, "source labels: .*: no column `long`; available: text, code"),
         ({"data.sources.labels.separator": ";"}, "source labels: .*: no column `text`; available: text,code"),
@@ -48,8 +48,8 @@ def test_files_that_match_the_recipe_pass(labels: Path) -> None:
         ({f"{TASK}.label_map": "icd10_chapter"}, "task chapter: .*: line 2: 'A' is in no ICD-10 chapter"),
     ],
 )
-def test_problems_in_the_first_rows_are_reported(labels: Path, changes: Mapping[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_problems_in_the_first_rows_are_reported(labels: Path, changes: Mapping[str, Any], output: str) -> None:
+    with pytest.raises(UserError, match=output):
         look(labels, changes)
 
 

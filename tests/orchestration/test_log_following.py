@@ -46,20 +46,20 @@ def cancel(workspace: Workspace) -> None:
         journal.append(StageCancelled(), stage=TRAIN.id, job="8")
 
 
-def wait_for_log(workspace: Workspace, said: list[str], sleep: Callable[[float], None]) -> LogPart:
-    return awaited(workspace, ["base"], None, 0, err=False, on_wait=said.append, sleep=sleep)
+def wait_for_log(workspace: Workspace, output: list[str], sleep: Callable[[float], None]) -> LogPart:
+    return awaited(workspace, ["base"], None, 0, err=False, on_wait=output.append, sleep=sleep)
 
 
 def test_a_log_that_does_not_exist_yet_is_awaited_with_one_message(workspace: Workspace) -> None:
-    said, looks = list[str](), list[float]()
+    output, looks = list[str](), list[float]()
 
     def sleep(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) == 3:
             log_of(workspace).write_text("loading\n")
 
-    assert list(wait_for_log(workspace, said, sleep).lines()) == ["loading"]
-    assert said == [f"pretrain clm ({TRAIN.id}): no log yet of job 8"]
+    assert list(wait_for_log(workspace, output, sleep).lines()) == ["loading"]
+    assert output == [f"pretrain clm ({TRAIN.id}): no log yet of job 8"]
 
 
 def test_a_log_of_a_stage_cancelled_before_it_wrote_is_not_awaited(workspace: Workspace) -> None:
@@ -94,16 +94,16 @@ def test_following_a_chain_awaits_the_log_of_the_next_stage_until_all_have_ended
     log.write_text("read 7 files\n")
     end(start(workspace, PREPARE, job="7"))
     mark_done(workspace, PREPARE)
-    said = list[str]()
+    output = list[str]()
 
     def begin(_: float) -> None:
         log_of(workspace).write_text("loading\n")
         start(workspace, TRAIN, job="8")
 
     first = log_part(workspace, ["base"])
-    after = next_of(workspace, ["base"], first, lambda: said.append("waiting"), begin)
+    after = next_of(workspace, ["base"], first, lambda: output.append("waiting"), begin)
     assert after is not None
-    assert (first.stage, after.stage, said) == (PREPARE.id, TRAIN.id, ["waiting"])
+    assert (first.stage, after.stage, output) == (PREPARE.id, TRAIN.id, ["waiting"])
     assert next_of(workspace, [TRAIN.id], after, lambda: None, begin) is None
     cancel(workspace)
     end(start(workspace, TRAIN, 2, job="8"), "failed")
@@ -114,7 +114,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Endings, "have_ended", lambda _, stages: workspace.is_done(*stages))
-    path, told = log_of(workspace), list[int | None]()
+    path, reported = log_of(workspace), list[int | None]()
     path.write_text(f"{begins(3)}step 4\n")
     end(start(workspace, TRAIN, 3, job="8"), "interrupted")
 
@@ -138,9 +138,9 @@ def test_following_continues_into_the_next_attempt_until_the_end(
             meanwhile.pop(0)()
 
     part = log_part(workspace, [TRAIN.id])
-    lines = list(followed(workspace, part, lambda newer: told.append(newer.attempt), sleep))
+    lines = list(followed(workspace, part, lambda newer: reported.append(newer.attempt), sleep))
     assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
-    assert told == [4]
+    assert reported == [4]
 
 
 @pytest.mark.parametrize("in_place", [True, False])

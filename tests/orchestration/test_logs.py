@@ -37,24 +37,24 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-def said(part: LogPart) -> list[str]:
+def output(part: LogPart) -> list[str]:
     return [line for line in part.lines() if "begins" not in line]
 
 
 def test_the_default_log_is_that_of_the_last_attempt(workspace: Workspace) -> None:
     part = log_part(workspace, ["pretrain clm"])
-    assert (part.job, part.attempt, said(part)) == ("8", 3, ["step 4"])
+    assert (part.job, part.attempt, output(part)) == ("8", 3, ["step 4"])
 
 
 def test_the_attempt_before_a_requeue_is_found_in_the_same_file(workspace: Workspace) -> None:
-    assert said(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
-    assert said(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
-    assert said(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
-    assert said(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
+    assert output(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
+    assert output(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
+    assert output(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
+    assert output(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
 
 
 def test_each_rank_has_its_own_log(workspace: Workspace) -> None:
-    assert said(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
+    assert output(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
 
 
 def test_the_log_of_a_chain_is_that_of_the_most_recently_active_stage(workspace: Workspace) -> None:
@@ -74,7 +74,7 @@ def test_a_job_that_ended_before_its_stage_began_is_the_most_recent_activity(wor
     for earlier in log.parent.glob("[78]*"):
         os.utime(earlier, (1.0, 1.0))
     part = log_part(workspace, ["base"])
-    assert (part.job, part.attempt, said(part)) == ("9", None, ["ModuleNotFoundError: no module"])
+    assert (part.job, part.attempt, output(part)) == ("9", None, ["ModuleNotFoundError: no module"])
     assert log_part(workspace, ["base"], 3).job == "8"
 
 
@@ -85,7 +85,7 @@ def test_of_several_segments_the_one_with_a_log_is_shown_or_else_the_first_await
     folder = workspace.root / "submissions" / PREPARE.id
     folder.mkdir()
     (folder / "10_0_log.out").write_text("loading\n")
-    assert said(log_part(workspace, [PREPARE.id])) == ["loading"]
+    assert output(log_part(workspace, [PREPARE.id])) == ["loading"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_chain_has_a_job_for_each_stage_and_one_array_of_evaluations() -> None
     ]
     evaluations = requests[6]
     assert evaluations.after_each == ()
-    assert len(evaluations.tasks) == 1 + 5 * 2 + 2 * 9, "by the seeds that the profile says one job should carry"
+    assert len(evaluations.tasks) == 1 + 5 * 2 + 2 * 9, "by the seeds of one job in the profile"
 
 
 def test_chains_of_one_shape_are_sent_as_corresponding_arrays() -> None:

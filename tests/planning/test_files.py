@@ -151,7 +151,7 @@ def test_any_content_of_a_stage_file_is_read_or_reported(workspace: Workspace, s
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "expected"),
     [
         ({"inputs": {"corpus": []}}, "an input that is not text"),
         ({"key": 5}, "an input that is not text"),
@@ -159,12 +159,12 @@ def test_any_content_of_a_stage_file_is_read_or_reported(workspace: Workspace, s
     ],
 )
 def test_an_outline_with_a_value_of_a_wrong_type_is_refused(
-    workspace: Workspace, values: dict[str, Any], says: str
+    workspace: Workspace, values: dict[str, Any], expected: str
 ) -> None:
     stage = prepare_stage()
     write_stage(workspace, stage)
     stage_file(workspace, stage.id).write_text(json.dumps(stage.to_json() | values))
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=expected):
         read_stage_outline(workspace, stage.id)
 
 

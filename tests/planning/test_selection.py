@@ -60,7 +60,7 @@ def test_several_words_are_combined_and_each_match_taken_once(workspace: Workspa
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("bsae-a", "no chain, sweep or stage 'bsae-a' in .*; did you mean `base-a`"),
         ("prepair", "did you mean `prepare`"),
@@ -71,8 +71,10 @@ def test_several_words_are_combined_and_each_match_taken_once(workspace: Workspa
         ("pretrain clm", r"3 stages are called 'pretrain clm': name one as 'base-a/pretrain clm'"),
     ],
 )
-def test_an_unknown_or_ambiguous_word_is_answered_with_candidates(workspace: Workspace, word: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_an_unknown_or_ambiguous_word_is_answered_with_candidates(
+    workspace: Workspace, word: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         select(workspace, [word])
 
 

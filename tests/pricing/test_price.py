@@ -85,13 +85,13 @@ def test_stages_without_an_estimate_are_named_and_add_nothing() -> None:
     prices = prices_of(stages, profile, NoHistory())
     whole = total(stages, prices, profile)
     assert whole.unpriced == whole.unsized == stages[:1], "the corpus"
-    assert whole.without_gpu_hours == (), "so the GPU-hours are whole"
+    assert whole.without_gpu_hours == (), "so the GPU-hours are complete"
 
     percent = {"train": 80, "validation": 10, "test": 10, "unit": "percent"}
     stages = plan(make_recipe({"benchmark.tasks.chapter.split": percent})).stages
     prices = prices_of(stages, profile, NoHistory())
     unsaid = tuple(stage for stage in stages if stage.kind == "evaluate")
-    assert total(stages, prices, profile).without_gpu_hours == unsaid, "percents do not tell how many documents"
+    assert total(stages, prices, profile).without_gpu_hours == unsaid, "percentages do not give the number of documents"
     assert "does not say how many documents" in price(of_kind(stages, "evaluate"), profile, NoHistory()).source
 
 
@@ -99,14 +99,14 @@ PUBLISHED = {"count": 1000, "source": "a paper"}
 
 
 @pytest.mark.parametrize(
-    ("split", "documents", "says"),
+    ("split", "documents", "stated"),
     [
         ({"train": 80, "validation": 10, "test": 10, "unit": "percent"}, 3 * (800 + 100 / 3) + 100 / 3, "800"),
         (None, 3 * 1000, "1,000"),
     ],
 )
 def test_published_numbers_of_documents_price_an_evaluation(
-    split: dict[str, Any] | None, documents: float, says: str
+    split: dict[str, Any] | None, documents: float, stated: str
 ) -> None:
     """A split that comes with the data has unknown parts, so all documents count as training ones."""
     changes = {"epochs": 3, "documents": PUBLISHED, "split": split, "max_length": 1024}
@@ -121,7 +121,7 @@ def test_published_numbers_of_documents_price_an_evaluation(
     flops = training_flops_per_token(shape, "masked", 0.0, 1024)
     assert row.wall_s is not None
     assert row.wall_s.high == pytest.approx(documents * 1024 * flops / 989.4e12 / 0.05 + 180)
-    assert row.source.startswith(f"upper estimate, 3 epochs of {says} documents (a paper)")
+    assert row.source.startswith(f"upper estimate, 3 epochs of {stated} documents (a paper)")
 
 
 def test_the_range_of_an_energy_includes_that_of_the_durations() -> None:
@@ -197,7 +197,7 @@ def test_a_computing_stage_without_gpu_or_history_has_no_price() -> None:
     prices = prices_of(stages, load_cluster("local"), NoHistory())
     unknown = {stage.kind for stage in stages if prices[stage.id].wall_s is None}
     assert unknown == {"prepare", "pretrain", "promote", "evaluate"}
-    assert all(row.gpu_hours == Band(0, 0, 0) for row in prices.values()), "no GPU is no GPU, however long"
+    assert all(row.gpu_hours == Band(0, 0, 0) for row in prices.values()), "without a GPU there are no GPU-hours"
 
 
 def test_history_takes_precedence_over_the_table() -> None:
@@ -219,7 +219,7 @@ def test_the_range_widens_with_the_distance_from_measured_sizes() -> None:
 def test_a_corpus_is_priced_by_its_bytes() -> None:
     history = Known({"prepare": Measured(0.0, 1e-3, 2000, 1, 0.05)})
     known, unknown = (plan(make_recipe(), size).stages[0] for size in (3000, None))
-    assert price(known, load_cluster("local"), history).wall_s == Band(1.0, 3.0, 5.0), "starts alone differ by seconds"
+    assert price(known, load_cluster("local"), history).wall_s == Band(1.0, 3.0, 5.0), "only the start-up times differ"
     assert price(unknown, load_cluster("local"), history).wall_s is None
 
 
@@ -254,7 +254,7 @@ def test_the_critical_path_follows_one_chain_of_inputs() -> None:
 
     prices = {stage.id: Price(stage.kind, 0, 1, Band(0.5, took(stage), 20.0), None, None, 0, 0, "") for stage in stages}
     path = critical_path_s(stages, prices)
-    assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "of the two evaluations the longer one"
+    assert path == Band(8 * 0.5, 7 + 7.0, 8 * 20.0), "the longer of the two evaluations"
 
 
 def test_disk_space_counts_checkpoints_promotions_and_exports() -> None:

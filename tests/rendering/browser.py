@@ -46,8 +46,8 @@ class Browser:
     def requests(self, page: Path) -> tuple[str, list[str], list[str]]:
         """Return (the document after loading, messages of the console, all requested addresses)."""
         log = self.folder / "network.json"
-        content, said = self.open(page, "--dump-dom", f"--log-net-log={log}")
-        return content, said, addresses(json.loads(log.read_text()))
+        content, console = self.open(page, "--dump-dom", f"--log-net-log={log}")
+        return content, console, addresses(json.loads(log.read_text()))
 
     def measure(self, page: Path, width: int, dark: bool) -> dict[str, Any]:
         """Return what MEASURE finds in a copy of the page, whose own policy allows no script."""

@@ -33,8 +33,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_opens_from_disk_without_requests_or_errors(browser: Browser, page: Path) -> None:
-    content, said, asked = browser.requests(page)
-    assert (said, asked) == ([], [])
+    content, console, asked = browser.requests(page)
+    assert (console, asked) == ([], [])
     figures = re.findall(r"<figure>.*?</figure>", content, re.DOTALL)
     assert sum(figure.count("<svg") for figure in figures) == content.count("<svg") > 6
     assert all(figure.count("<table>") == 1 for figure in figures if "<svg" in figure)
@@ -43,8 +43,8 @@ def test_the_page_opens_from_disk_without_requests_or_errors(browser: Browser, p
 def test_an_error_or_a_request_would_be_detected(browser: Browser, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text('<script>nothing.at.all()</script><img src="http://example.invalid/x.png">')
-    _, said, asked = browser.requests(bad)
-    assert "nothing is not defined" in said[0]
+    _, console, asked = browser.requests(bad)
+    assert "nothing is not defined" in console[0]
     assert asked == ["http://example.invalid/x.png"]
 
 

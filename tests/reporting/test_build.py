@@ -231,10 +231,10 @@ def test_overlaps_are_the_time_beyond_the_union() -> None:
 
 
 def test_coverage_is_only_stated_for_methods_that_observe_the_work(report: Report) -> None:
-    said = {row.aspect: row.consequence for row in report.quality}
-    assert "unseen time is filled in" in said["time seen by M1 measured (local), s"]
-    assert "the rest has no energy" in said["time covered by M2 estimated (local), s"]
-    assert not any("card convention" in aspect for aspect in said)
+    message = {row.aspect: row.consequence for row in report.quality}
+    assert "unseen time is filled in" in message["time seen by M1 measured (local), s"]
+    assert "the rest has no energy" in message["time covered by M2 estimated (local), s"]
+    assert not any("card convention" in aspect for aspect in message)
 
 
 def test_the_cost_of_no_attempts_is_zero() -> None:

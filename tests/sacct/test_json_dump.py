@@ -92,14 +92,14 @@ def test_pending_running_and_never_started_jobs_lack_start_or_end(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"jobs": [', "cannot be read as JSON"),
         ('{"jobs": [{"job_id": 1}]}', "is JSON, but holds no jobs with their times"),
         ('{"nodes": []}', "is JSON, but holds no jobs"),
     ],
 )
-def test_other_json_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_other_json_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "dump").write_text(text)
-    with pytest.raises(UserError, match=f"dump: {said}"):
+    with pytest.raises(UserError, match=f"dump: {message}"):
         list(read_rows(tmp_path / "dump"))

@@ -242,7 +242,7 @@ def test_a_message_between_rows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("first", "message"),
     [
         ("", "is empty"),
         ("JobID    State\n-----  ------\n", "aligned output"),
@@ -251,16 +251,16 @@ def test_a_message_between_rows_is_refused() -> None:
         ("hello\n", "expected a header"),
     ],
 )
-def test_other_text_is_refused_with_what_was_expected(tmp_path: Path, first: str, said: str) -> None:
+def test_other_text_is_refused_with_what_was_expected(tmp_path: Path, first: str, message: str) -> None:
     path = tmp_path / "dump"
     path.write_text(first)
-    with pytest.raises(UserError, match=said) as refused:
+    with pytest.raises(UserError, match=message) as refused:
         list(read_rows(path))
     assert str(refused.value).startswith(f"{path}:")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'[{"jobid": 1}]', "is JSON"),
         (b"; Version: 2.2", "Standard Workload Format"),
@@ -270,9 +270,9 @@ def test_other_text_is_refused_with_what_was_expected(tmp_path: Path, first: str
         (b"JobId=5 UserId=ada(1001) Name=a", "jobcomp/filetxt"),
     ],
 )
-def test_other_file_formats_are_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_file_formats_are_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "dump").write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         list(read_rows(tmp_path / "dump"))
 
 

@@ -159,8 +159,8 @@ class FakeSlurm:
             return CommandResult(None)
         if fault == "refused, accepted":
             return CommandResult(1, "", "sbatch: error: spank: a plugin of the site failed\n")
-        said = {"empty, accepted": "", "wrong number": str(job.id + 1000)}.get(fault, str(job.id))
-        return CommandResult(0, f"{said}\n")
+        printed = {"empty, accepted": "", "wrong number": str(job.id + 1000)}.get(fault, str(job.id))
+        return CommandResult(0, f"{printed}\n")
 
     def add(self, name: str, held: bool, dependency: str, stages: tuple[str, ...]) -> FakeJob:
         job = FakeJob(self.next_id, name, held, dependency, stages, self.user)

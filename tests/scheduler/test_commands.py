@@ -34,15 +34,15 @@ sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (
 """
 
 
-@pytest.mark.parametrize("said", [LIMIT, "sbatch: error: AssocMaxSubmitJobLimit\n"])
-def test_a_submit_limit_is_no_refusal(said: str) -> None:
-    answer = read_submission(CommandResult(1, "", said))
+@pytest.mark.parametrize("text", [LIMIT, "sbatch: error: AssocMaxSubmitJobLimit\n"])
+def test_a_submit_limit_is_no_refusal(text: str) -> None:
+    answer = read_submission(CommandResult(1, "", text))
     assert answer.limit
     assert not answer.refusal
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
         "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
@@ -51,15 +51,15 @@ def test_a_submit_limit_is_no_refusal(said: str) -> None:
         "",
     ],
 )
-def test_a_controller_that_does_not_answer_proves_nothing(said: str) -> None:
-    answer = read_submission(CommandResult(1, "", said))
+def test_a_controller_that_does_not_answer_proves_nothing(text: str) -> None:
+    answer = read_submission(CommandResult(1, "", text))
     assert answer.unknown
     assert answer == SubmitAnswer(unknown=answer.unknown)
 
 
 def test_a_refusal_keeps_the_message_of_slurm() -> None:
-    said = "sbatch: error: Batch job submission failed: Invalid qos specification\n"
-    assert read_submission(CommandResult(1, "", said)).refusal == said.strip()
+    text = "sbatch: error: Batch job submission failed: Invalid qos specification\n"
+    assert read_submission(CommandResult(1, "", text)).refusal == text.strip()
 
 
 def test_calls_are_counted_and_empty_answers_refused() -> None:
@@ -97,8 +97,8 @@ def test_a_full_queue_costs_seconds_and_is_reported_with_the_message_of_slurm(tm
 
 
 def test_the_last_lines_of_an_error_are_reported() -> None:
-    said = "banner\nslurm_suspend error: first\nslurm_suspend error: first\nslurm_suspend error: second\n"
-    assert CommandResult(1, "", said).message == "banner; slurm_suspend error: first; slurm_suspend error: second"
+    text = "banner\nslurm_suspend error: first\nslurm_suspend error: first\nslurm_suspend error: second\n"
+    assert CommandResult(1, "", text).message == "banner; slurm_suspend error: first; slurm_suspend error: second"
 
 
 def test_the_cluster_of_the_profile_is_passed_to_every_client_and_its_header_line_dropped() -> None:

@@ -174,8 +174,8 @@ def test_a_requeued_job_states_why_until_it_is_released(state: str, reason: str,
 
 
 def test_a_dependency_is_read_as_it_is_written() -> None:
-    said = "afterok:7_*(unfulfilled),afternotok:8(failed),afterok:9_3(unfulfilled)"
-    (record,), _ = read_queue(QUEUE_HEADER + queue_line(dependency=said))
+    message = "afterok:7_*(unfulfilled),afternotok:8(failed),afterok:9_3(unfulfilled)"
+    (record,), _ = read_queue(QUEUE_HEADER + queue_line(dependency=message))
     assert record.dependency == "afterok:7,afternotok:8,afterok:9_3"
     assert record.waits_for == {"7", "8", "9_3"}
 

@@ -148,7 +148,9 @@ def test_a_lone_job_without_an_answer_of_sbatch_is_sent_with_all_checks(desk: De
     free = [str(job.id) for job in desk.fake.live() if job.is_free]
     assert free == list(submission.jobs.values())
     assert desk.submitter().submit(ALONE).jobs == submission.jobs
-    assert [str(job.id) for job in desk.fake.live()] == free, "what turned up late is cancelled by the next submission"
+    assert [str(job.id) for job in desk.fake.live()] == free, (
+        "the job that appeared late is cancelled by the next submission"
+    )
 
 
 def test_after_a_wrapper_printed_a_wrong_id_the_id_of_a_lone_job_is_looked_up(desk: Desk) -> None:

@@ -180,7 +180,7 @@ class Submissions(RuleBasedStateMachine):
         known = fold(self.ledger.events(), WORKSPACE)
         for job in self._ours():
             is_committed = job.tag in known and known[job.tag].committed
-            assert not (is_committed and self.slurm.is_cut_off(job)), "dead after a submission that went well"
+            assert not (is_committed and self.slurm.is_cut_off(job)), "dead after a successful submission"
         for job in self._ours():
             assert job.tag is not None
             if job.visible and job.is_free:

@@ -61,8 +61,8 @@ def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
     runnable = script.replace(SRUN.replace("%j", "%A_%a").format(tmp_path), "")
     for index, stages in enumerate(tasks):
         environment = {"SLURM_ARRAY_TASK_ID": str(index), "PATH": "/bin:/usr/bin"}
-        said = subprocess.run(["bash", "-c", runnable], env=environment, capture_output=True, text=True, check=True)
-        assert said.stdout.split()[-len(stages) :] == list(stages)
+        message = subprocess.run(["bash", "-c", runnable], env=environment, capture_output=True, text=True, check=True)
+        assert message.stdout.split()[-len(stages) :] == list(stages)
 
 
 @pytest.mark.parametrize(

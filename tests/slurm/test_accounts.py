@@ -126,7 +126,7 @@ def test_allocated_hours_equal_those_of_sacct_to_the_second(chain: Chain, monkey
     assert counted == dict(expected)
     fates = Fates.sum(fates_s(one).times(one.gpus or 0) for of_stage in usages.values() for one in of_stage)
     assert fates.allocated == pytest.approx(sum(expected.values()))
-    assert fates.idle > 2 * GPUS, "the jobs slept before their first word"
+    assert fates.idle > 2 * GPUS, "the jobs slept before their first event"
     assert fates.redone > 0
     for name, value in chain.cluster.environment.items():
         monkeypatch.setenv(name, value)

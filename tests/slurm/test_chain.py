@@ -61,7 +61,7 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     assert submitted["deferred"] == []
     assert submitted["calls"] == {"sbatch": 10, "squeue": 3, "scontrol": 1}
     joined = json.loads(detour(*arguments, "--json", environment=environment(slurm)).stdout)
-    assert "sbatch" not in joined["calls"], "what is in flight is joined, not sent again"
+    assert "sbatch" not in joined["calls"], "jobs in flight are joined, not sent again"
     wait_until(lambda: agrees(workspace, slurm, submitted["jobs"]), "status to agree with sacct", 60, 1)
     wait_until(lambda: {row["status"] for row in stages(workspace).values()} == {"done"}, "the chain's end", 540, 1)
     rows = stages(workspace)
@@ -69,7 +69,9 @@ def test_a_chain_left_alone_ends_evaluated_and_all_accounts_agree(slurm: SlurmCl
     wait_until(lambda: "RUNNING" not in accounts(slurm, submitted["jobs"]).values(), "sacct to catch up", 30, 0.5)
     states = accounts(slurm, submitted["jobs"])
     trained = {slot: state for slot, state in states.items() if slot.startswith("pretrain")}
-    assert sorted(trained.values()) == ["CANCELLED", "CANCELLED", "COMPLETED", "COMPLETED"], "unused segments are gone"
+    assert sorted(trained.values()) == ["CANCELLED", "CANCELLED", "COMPLETED", "COMPLETED"], (
+        "unused segments were cancelled"
+    )
     assert {state for slot, state in states.items() if not slot.startswith("pretrain")} == {"COMPLETED"}
     assert "nothing to submit" in detour(*arguments, environment=environment(slurm)).stdout
 
@@ -95,7 +97,7 @@ def test_a_permanent_failure_cancels_its_dependents_and_retry_continues(slurm: S
     left = detour(
         "submit", *small(more=diverging), "-w", workspace, *WHERE, environment=environment(slurm), check=False
     )
-    assert left.returncode == 3, "what failed permanently is said, not sent"
+    assert left.returncode == 3, "a permanent failure is reported, not sent"
     assert "failed: pretrain clm of quickstart" in left.stdout
     assert f"detour retry -w {workspace} quickstart" in left.stdout
     assert "nothing to submit but what failed and its dependents; --retry submits these" in left.stderr
@@ -104,7 +106,7 @@ def test_a_permanent_failure_cancels_its_dependents_and_retry_continues(slurm: S
     assert json.loads(again.stdout)["jobs"]
     wait_until(lambda: failed(2), "the second try's end", 300, 1)
     (step,) = resumed_at(workspace)
-    assert step > 0, "the retried training went on from its last good checkpoint"
+    assert step > 0, "the retried training resumed from its last good checkpoint"
     wait_until(lambda: not any(stage_id in queued() for stage_id in ids), "the dependants to be gone again", 240)
     detour("retry", "quickstart", "-w", workspace, environment=environment(slurm))
     cancelled = json.loads(

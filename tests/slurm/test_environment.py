@@ -100,16 +100,16 @@ def test_a_variable_that_hides_or_changes_jobs_changes_nothing(slurm: SlurmClust
 
 def test_a_job_submitted_in_an_allocation_inherits_nothing_of_it(slurm: SlurmCluster, tmp_path: Path) -> None:
     asked = replace(GPU, gpus_per_node=4, gpu_option="gres=gpu:4")
-    said = logged(slurm, tmp_path / "logs", asked, ALLOCATION)
-    assert said == "task 0, mark there, array none, devices 0,1,2,3\n"
+    output = logged(slurm, tmp_path / "logs", asked, ALLOCATION)
+    assert output == "task 0, mark there, array none, devices 0,1,2,3\n"
 
 
 @pytest.mark.parametrize("variable", [{}, {"SBATCH_EXPORT": "NONE"}])
 def test_variables_exported_by_the_script_reach_the_tasks(
     slurm: SlurmCluster, tmp_path: Path, variable: Mapping[str, str]
 ) -> None:
-    said = logged(slurm, tmp_path / "logs", replace(CPU, options=("--export=NONE",)), variable)
-    assert said.startswith("task 0, mark there")
+    output = logged(slurm, tmp_path / "logs", replace(CPU, options=("--export=NONE",)), variable)
+    assert output.startswith("task 0, mark there")
 
 
 @pytest.mark.parametrize("name", ["100% %j", "back\\slash", "both\\and %t", 'it\'s "quoted"'])

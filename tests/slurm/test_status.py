@@ -94,7 +94,7 @@ class Sweep:
         found = json.loads(self.call("status", "all", "--json"))
         return {chain["name"]: chain["stages"][0] for chain in found["chains"]}
 
-    def said(self, verb: str) -> dict[str, str]:
+    def output(self, verb: str) -> dict[str, str]:
         """Chain -> what the verb prints about it on 80 columns, in one line."""
         text = self.call(verb, *EXPECTED, columns=80)
         assert verb == "show" or max(map(len, text.splitlines())) <= 80
@@ -178,9 +178,9 @@ def test_twelve_chains_in_every_state_have_the_right_state_reason_and_next_step(
 def check_texts(sweep: Sweep) -> None:
     """`status` and `show` have each chain's word, reason and next step as in JSON; ages increase in between."""
     for verb in ("status", "show"):
-        before, said, after = sweep.rows(), sweep.said(verb), sweep.rows()
-        assert said.keys() == before.keys()
-        for name, text in said.items():
+        before, output, after = sweep.rows(), sweep.output(verb), sweep.rows()
+        assert output.keys() == before.keys()
+        for name, text in output.items():
             row = before[name]
             assert row["state"] in text, f"{verb} {name}: {text}"
             job = f"job {row['reason_job']}: " if row["reason_job"] else ""

@@ -116,7 +116,7 @@ def test_if_one_of_twelve_chains_fails_the_others_finish(slurm: SlurmCluster) ->
     assert len(lost) == 1 + 1 + 4 + 1, "its export, evaluations and summary"
     assert {stage.id for stage in stages if not workspace.is_done(stage.id)} == lost
     tries = {stage.id: len(workspace.runs(stage.id)) for stage in stages}
-    assert tries.pop(interrupted.id) == 2, "the spare array took it up"
+    assert tries.pop(interrupted.id) == 2, "the spare array continued it"
     assert tries.pop(failing.id) == 1
     assert {stage_id for stage_id, count in tries.items() if count == 0} == lost - {failing.id}
     assert set(tries.values()) == {0, 1}
@@ -195,15 +195,15 @@ def test_two_users_who_submit_at_once_share_common_stages(
         )
         for user, lengths in chains.items()
     }
-    said: dict[str, dict[str, Any]] = {user: json.loads(answer(process)) for user, process in submissions.items()}
-    first, second = sorted(USERS, key=lambda user: len(said[user]["in_flight"]))
+    output: dict[str, dict[str, Any]] = {user: json.loads(answer(process)) for user, process in submissions.items()}
+    first, second = sorted(USERS, key=lambda user: len(output[user]["in_flight"]))
     stages = {
         user: {stage.id for length in lengths for stage in chain_stages(Workspace(place), f"quickstart-{length}")}
         for user, lengths in chains.items()
     }
     shared = stages["nobody"] & stages["sync"]
-    assert said[first]["in_flight"] == []
-    assert set(said[second]["in_flight"]) == shared
+    assert output[first]["in_flight"] == []
+    assert set(output[second]["in_flight"]) == shared
 
     nothing = json.loads(answer(environment.start(cluster, second, "cancel", "quickstart-60k", *options)))
     assert nothing["cancelled"]["jobs"] == []

@@ -45,8 +45,8 @@ def test_a_clear_difference_is_tested_over_seeds_and_over_tasks() -> None:
 
 def test_a_difference_within_the_noise_is_not_distinguishable() -> None:
     comparison = compared(scores(0.05))
-    said = verdict(comparison, comparison.pairs[0])
-    assert said.startswith("ours and theirs are not distinguishable on average over 6 tasks (+0.05 points): 5 seeds")
+    message = verdict(comparison, comparison.pairs[0])
+    assert message.startswith("ours and theirs are not distinguishable on average over 6 tasks (+0.05 points): 5 seeds")
 
 
 def test_the_verdict_names_the_better_model_in_any_order() -> None:
@@ -128,10 +128,12 @@ def test_an_unknown_baseline_is_refused() -> None:
 
 def test_each_sentence_about_a_pair_states_its_figure() -> None:
     comparison = compared(scores(2.0))
-    said = list(sentences(comparison, comparison.pairs[0]))
-    assert said[2].startswith("ours is better on 6 of 6 tasks: sign test p = 0.016 one-sided (ours better), 0.031 two")
+    message = list(sentences(comparison, comparison.pairs[0]))
+    assert message[2].startswith(
+        "ours is better on 6 of 6 tasks: sign test p = 0.016 one-sided (ours better), 0.031 two"
+    )
     assert any(
-        sentence.startswith("drugs: +2.00 (95 % interval +1.64 to +2.36; 5 of 5 seeds better;") for sentence in said
+        sentence.startswith("drugs: +2.00 (95 % interval +1.64 to +2.36; 5 of 5 seeds better;") for sentence in message
     )
 
 
@@ -139,8 +141,8 @@ def test_a_single_seed_and_equal_scores_are_reported_without_a_test() -> None:
     single = compared(scores(2.0, seeds=1))
     assert "drugs: +2.30 (a single seed)" in list(sentences(single, single.pairs[0]))
     equal = compared([Score(model, task, None, 60.0) for model in ("ours", "theirs") for task in TASKS])
-    said = "ours is better on 0 of 6 tasks, 6 equal: nothing to test"
-    assert said in list(sentences(equal, equal.pairs[0]))
+    message = "ours is better on 0 of 6 tasks, 6 equal: nothing to test"
+    assert message in list(sentences(equal, equal.pairs[0]))
 
 
 def test_tiny_p_values_are_bounds() -> None:

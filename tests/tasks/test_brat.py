@@ -119,11 +119,11 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
         read(tmp_path, b"la\nfi\xe8vre", "")
 
 
-@pytest.mark.parametrize(("gone", "said"), [("d.txt", "d.ann: has no text"), ("d.ann", "d.txt: has no annotations")])
-def test_a_text_file_without_annotations_or_vice_versa_is_refused(gone: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gone", "message"), [("d.txt", "d.ann: has no text"), ("d.ann", "d.txt: has no annotations")])
+def test_a_text_file_without_annotations_or_vice_versa_is_refused(gone: str, message: str, tmp_path: Path) -> None:
     write(tmp_path, "x", "")
     (tmp_path / gone).unlink()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         list(brat.read(sorted(tmp_path.iterdir()), task(), Counter()))
 
 

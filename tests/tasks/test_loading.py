@@ -125,7 +125,7 @@ def test_published_splits_are_used_and_texts_shared_between_them_counted(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (rows_of(("un", "a"), (" ", "a")), "line 2: column `text` has no text"),
         (rows_of(("un", None)), "line 1: column `label` has no label"),
@@ -133,9 +133,9 @@ def test_published_splits_are_used_and_texts_shared_between_them_counted(tmp_pat
     ],
 )
 def test_unusable_rows_and_too_few_documents_are_reported(
-    tmp_path: Path, rows: list[dict[str, Any]], said: str
+    tmp_path: Path, rows: list[dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load(tmp_path, rows)
 
 
@@ -225,14 +225,14 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "values", "said"), SHAPES)
+@pytest.mark.parametrize(("shape", "values", "message"), SHAPES)
 def test_labels_in_another_form_than_stated_are_refused(
-    tmp_path: Path, shape: str, values: list[Any], said: str
+    tmp_path: Path, shape: str, values: list[Any], message: str
 ) -> None:
     path = tmp_path / "task.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(*((f"texte {v}", v) for v in values))))
     data = TaskData.model_validate({"path": "x", "label_format": shape})
-    with pytest.raises(UserError, match=re.escape(said)):
+    with pytest.raises(UserError, match=re.escape(message)):
         list(read_documents(path, data))
 
 

@@ -44,7 +44,7 @@ def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ("a\tO\nb\tI-X\n", "line 2: the tag 'I-X' continues an entity that does not end here"),
         ("a\tB-X\nb\tI-Y\n", "line 2: the tag 'I-Y' continues"),
@@ -53,10 +53,10 @@ def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
         ("a\n", "line 1: 'a' has no tag"),
     ],
 )
-def test_tags_that_are_not_iob2_are_refused_at_their_line(lines: str, said: str, tmp_path: Path) -> None:
+def test_tags_that_are_not_iob2_are_refused_at_their_line(lines: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         read("bio", tmp_path / "a.tsv", lines)
-    assert f"{tmp_path / 'a.tsv'}: {said}" in str(refused.value)
+    assert f"{tmp_path / 'a.tsv'}: {message}" in str(refused.value)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -81,7 +81,7 @@ def test_the_three_spellings_of_spans_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entity", "said"),
+    ("entity", "message"),
     [
         ([0, 99, "A"], "ends at 99 and the text has 8 characters"),
         ([3, 1, "A"], "has no spans: expected whole numbers, the start before the end"),
@@ -92,15 +92,15 @@ def test_the_three_spellings_of_spans_are_read(tmp_path: Path) -> None:
         ({"start": 0, "end": 2, "label": "A", "text": "bb"}, "the text has 'aa' there"),
     ],
 )
-def test_invalid_spans_are_refused_at_their_line(entity: Any, said: str, tmp_path: Path) -> None:
+def test_invalid_spans_are_refused_at_their_line(entity: Any, message: str, tmp_path: Path) -> None:
     rows = [{"text": "aa bb cc", "entities": []}, {"text": "aa bb cc", "entities": [entity]}]
     with pytest.raises(UserError, match="line 2") as refused:
         read("spans", tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("reader", "type", "name", "content", "said"),
+    ("reader", "type", "name", "content", "message"),
     [
         ("diamed", "single_label", "train.json", "[{]", "line 1: not JSON"),
         ("diamed", "single_label", "train.json", "{}", "expected a list of cases"),
@@ -123,11 +123,11 @@ def test_invalid_spans_are_refused_at_their_line(entity: Any, said: str, tmp_pat
     ],
 )
 def test_tables_that_differ_from_the_published_ones_are_refused_at_their_line(
-    reader: str, type: str, name: str, content: str, said: str, tmp_path: Path
+    reader: str, type: str, name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as refused:
         read(reader, tmp_path / name, content, type)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert str(tmp_path) in str(refused.value)
 
 

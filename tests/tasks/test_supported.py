@@ -13,7 +13,7 @@ from tests.evaluation.conftest import make_task
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"type": "ner"},
@@ -26,9 +26,9 @@ from tests.evaluation.conftest import make_task
         ({"data": {"path": "x", "split_column": "split"}}, "give one of `split`"),
     ],
 )
-def test_an_unsupported_task_is_refused_with_the_supported_ones(changes: dict[str, Any], said: str) -> None:
+def test_an_unsupported_task_is_refused_with_the_supported_ones(changes: dict[str, Any], message: str) -> None:
     task = make_task(**changes)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load_task(task, [Path("x")])
 
 

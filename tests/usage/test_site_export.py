@@ -83,7 +83,7 @@ def test_plain_text_is_its_own_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("hello\n", "no table of a site's usage"),
         ("Cluster|Account|Login|Proper Name|Used\njz|abc|||1200\n", "sreport's figures without their unit"),
@@ -91,8 +91,8 @@ def test_plain_text_is_its_own_figure() -> None:
         ("Account|Used\nabc\n", "portal:2: 1 columns where the header has more"),
     ],
 )
-def test_a_file_that_is_no_export_is_refused_at_its_line(text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_file_that_is_no_export_is_refused_at_its_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         read_site_usage(text, "portal")
 
 

@@ -120,7 +120,7 @@ def test_no_text_controls_the_terminal_or_breaks_the_line(label: str, reason: st
     assert len(lines) <= 3 + 1 + 2 * DETAIL_LINES, "headings, the stage, its reason and what to do"
     lines = render_text(status._replace(chains=(chain, chain)), width, one=False).splitlines()
     assert all(line.isprintable() and cells(line) <= width for line in lines)
-    assert len(lines) == 2 + 2, "headline, headings, a line a chain"
+    assert len(lines) == 2 + 2, "headline, headings, a line for each chain"
 
 
 def test_plain_text_keeps_its_words() -> None:

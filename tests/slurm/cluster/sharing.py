@@ -73,8 +73,8 @@ def own_cluster(settings: ClusterSettings) -> Iterator[SlurmCluster]:
 def _launch(home: Path, settings: ClusterSettings) -> Path:
     """Start the supervisor and wait for its cluster; returns the file that names it."""
     command = [sys.executable, "-m", "tests.slurm.cluster", str(home), "--owner", os.environ[OWNER]]
-    said = home.with_suffix(home.suffix + ".out")
-    with said.open("w") as output:
+    log = home.with_suffix(home.suffix + ".out")
+    with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "--settings", json.dumps(asdict(settings))],
             stdin=subprocess.DEVNULL,
@@ -85,9 +85,9 @@ def _launch(home: Path, settings: ClusterSettings) -> Path:
         )
     supervisor = home.with_suffix(home.suffix + ".supervisor")
     supervisor.write_text(str(process.pid))
-    wait_until(lambda: (home / READY).exists() or process.poll() is not None, f"{home.name}: {said}", 300)
+    wait_until(lambda: (home / READY).exists() or process.poll() is not None, f"{home.name}: {log}", 300)
     if process.poll() is not None:
-        raise ClusterError(f"the Slurm {settings.version} cluster did not start:\n{said.read_text()}")
+        raise ClusterError(f"the Slurm {settings.version} cluster did not start:\n{log.read_text()}")
     return supervisor
 
 
