@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from detour.accounting.hours import AttemptUsage
+from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.accounting.nvml import NvmlCounters
 from detour.accounting.tally import GpuTally
 from detour.ledger.events import EnergyRead
@@ -52,6 +52,12 @@ def sampled(
 def by_hour(entries: Iterable[Entry[EnergyRead]]) -> list[Entry[EnergyRead]]:
     """Return the readings that the folded state keeps."""
     return list({(entry.wall_s // 3600, entry.writer): entry for entry in entries}.values())
+
+
+def usage_between(start_h: float, end_h: float, attempt: str = "1", **more: object) -> AttemptUsage:
+    """Return an attempt on four GPUs."""
+    base = AttemptUsage(attempt, "pretrain-a", start_h * HOUR_S, end_h * HOUR_S, gpus=4, cpus=96)
+    return base._replace(**more)  # type: ignore[arg-type]
 
 
 def usage(seconds: float, gpus: float | None, nodes: int = 1) -> AttemptUsage:

@@ -8,32 +8,28 @@ from hypothesis import strategies as st
 
 from detour.accounting.fates import Fates, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage
-
-
-def usage(start_h: float, end_h: float, attempt: str = "1", **more: object) -> AttemptUsage:
-    base = AttemptUsage(attempt, "pretrain-a", start_h * HOUR_S, end_h * HOUR_S, gpus=4, cpus=96)
-    return base._replace(**more)  # type: ignore[arg-type]
+from tests.accounting.samples import usage_between
 
 
 def test_a_finished_attempt_is_start_up_and_useful_work() -> None:
-    fates = fates_s(usage(0, 10, ready_s=HOUR_S, saved_s=10 * HOUR_S)).times(1 / HOUR_S)
+    fates = fates_s(usage_between(0, 10, ready_s=HOUR_S, saved_s=10 * HOUR_S)).times(1 / HOUR_S)
     assert fates == Fates(useful=9.0, startup=1.0)
 
 
 def test_a_killed_attempt_loses_the_work_since_its_last_checkpoint() -> None:
-    killed = usage(0, 10, ready_s=HOUR_S, saved_s=7 * HOUR_S, worked_until_s=9 * HOUR_S)
+    killed = usage_between(0, 10, ready_s=HOUR_S, saved_s=7 * HOUR_S, worked_until_s=9 * HOUR_S)
     assert fates_s(killed).times(1 / HOUR_S) == Fates(useful=6.0, startup=1.0, redone=2.0, idle=1.0)
     assert fates_s(killed._replace(failed=True)).failed == 2 * HOUR_S
     assert fates_s(killed._replace(saved_s=None)).redone == 8 * HOUR_S
 
 
 def test_an_attempt_that_never_began_to_work_is_start_up_or_failure() -> None:
-    assert fates_s(usage(0, 2)) == Fates(startup=2 * HOUR_S)
-    assert fates_s(usage(0, 2, failed=True)) == Fates(failed=2 * HOUR_S)
+    assert fates_s(usage_between(0, 2)) == Fates(startup=2 * HOUR_S)
+    assert fates_s(usage_between(0, 2, failed=True)) == Fates(failed=2 * HOUR_S)
 
 
 def test_unsaved_work_of_a_running_attempt_is_not_lost_yet() -> None:
-    assert fates_s(usage(0, 3, ready_s=HOUR_S, running=True)) == Fates(useful=2 * HOUR_S, startup=HOUR_S)
+    assert fates_s(usage_between(0, 3, ready_s=HOUR_S, running=True)) == Fates(useful=2 * HOUR_S, startup=HOUR_S)
 
 
 instants = st.floats(0.0, 1e9, allow_nan=False)

@@ -1,22 +1,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.checkpoints.tiny import tiny_model
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Models this small only lose time by sharing cores with the tests that run at the same time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def _every_test_on_one_thread(one_thread: None) -> None:
+    pass
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,14 @@ def crash(_context: StageContext[Any]) -> dict[str, Any]:
     raise RuntimeError("the node hiccuped")
 
 
+class Killed(BaseException):
+    """Ends an attempt without any record, as SIGKILL does."""
+
+
+def die(_context: StageContext[Any]) -> dict[str, Any]:
+    raise Killed
+
+
 def crash_with_progress(context: StageContext[Any]) -> dict[str, Any]:
     (context.work_dir / f"checkpoint-{time.monotonic_ns()}").write_text("kept")
     raise RuntimeError("the node hiccuped")
@@ -198,12 +206,6 @@ def test_a_failure_that_needs_a_change_ends_the_stage_at_once(workspace: Workspa
 def test_the_log_of_a_killed_attempt_gives_the_reason_and_node_failures_do_not_count(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        """Nothing is recorded after it."""
-
-    def die(_context: StageContext[Any]) -> dict[str, Any]:
-        raise Killed
-
     log = workspace.root / "submissions" / "u" / "7_0_log.out"
     log.parent.mkdir(parents=True)
     log.write_text("srun: error: Node failure on n3\n")
@@ -239,12 +241,6 @@ def test_a_time_limit_too_short_for_progress_ends_the_chain_and_preemption_does_
 def test_attempts_killed_in_a_row_end_the_chain_and_a_retry_counts_from_zero(
     workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        """Nothing is recorded after it."""
-
-    def die(_context: StageContext[Any]) -> dict[str, Any]:
-        raise Killed
-
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for _ in range(FRUITLESS_ATTEMPTS):
         with pytest.raises(Killed):

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ PREPARE = prepare_stage()
 PRETRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
 OTHER = pretrain_stage("clm", {"corpus": PREPARE.id}, seed=18)
 """A stage of another chain."""
-HELD = {"first": 0, "last": 0, "embeddings": True}
+FROZEN = {"first": 0, "last": 0, "embeddings": True}
 
 Saved = dict[str, Any]
 """A training state as a dict, to be damaged."""
@@ -70,15 +70,18 @@ TIED = ("model.embeddings.tok_embeddings.weight", "decoder.weight")
 
 
 Probed = tuple[EvaluateSettings, Path]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def promote_stage(held: list[dict[str, Any]], gate: dict[str, Any] | None = None, probe: Probed | None = None) -> Stage:
+def promote_stage(
+    frozen: list[dict[str, Any]], gate: dict[str, Any] | None = None, probe: Probed | None = None
+) -> Stage:
     phase = {
         "name": "clm",
         "objective": "causal",
         "tokens": 500,
         "schedule": {"kind": "warmup_constant"},
-        "freeze": held,
+        "freeze": frozen,
         "gate": gate or {"validation_loss_drop": -1.0},
     }
     settings = PromoteSettings(
@@ -95,23 +98,15 @@ def promote_stage(held: list[dict[str, Any]], gate: dict[str, Any] | None = None
     return PromoteStage(settings, {"checkpoint": PRETRAIN.id, "corpus": PREPARE.id}, runtime)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, and outputs of pretrainings: `all` trained every weight, `held` froze the embeddings and a layer."""
+    """A corpus, and outputs of pretrainings: `all` trained every weight, `frozen` froze the embeddings and a layer."""
     folder = tmp_path_factory.mktemp("originals")
     corpus = make_corpus(folder / "corpus", vocabulary=VOCABULARY)
     write_manifest(corpus, {"stage": PREPARE.to_json()})
-    for name, held in (("all", []), ("held", [Freeze.model_validate(HELD)])):
+    for name, frozen in (("all", []), ("frozen", [Freeze.model_validate(FROZEN)])):
         model = load_model(Start(Model(config=MODEL)), read_index(corpus), seed=17)
-        freeze(model, held)
+        freeze(model, frozen)
         state = trainer_state(model, trained(model))
         pretrain_output(folder / name, model, state)
         write_manifest(folder / name, {"stage": PRETRAIN.to_json()})
@@ -129,7 +124,7 @@ class Attempts:
         shutil.copytree(originals / "corpus", self.corpus)
         self.pretrained = self.workspace.output(PRETRAIN.id)
 
-    def leave(self, trained: str = "all") -> None:
+    def put_output(self, trained: str = "all") -> None:
         shutil.copytree(self.originals / trained, self.pretrained)
 
     def describe(self, stage: Stage = PRETRAIN) -> None:
@@ -156,23 +151,23 @@ class Attempts:
 
     def plan(
         self,
-        held: list[dict[str, Any]] | None = None,
+        frozen: list[dict[str, Any]] | None = None,
         gate: dict[str, Any] | None = None,
         probe: Probed | None = None,
     ) -> None:
-        self.stage = promote_stage(held or [], gate, probe)
+        self.stage = promote_stage(frozen or [], gate, probe)
         folder = self.workspace.stage(self.stage.id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stage.json").write_text(json.dumps(self.stage.to_json()))
 
     def promote(
         self,
-        held: list[dict[str, Any]] | None = None,
+        frozen: list[dict[str, Any]] | None = None,
         gate: dict[str, Any] | None = None,
         probe: Probed | None = None,
     ) -> tuple[int, str]:
         """Exit code, and the reason if it failed permanently."""
-        self.plan(held, gate, probe)
+        self.plan(frozen, gate, probe)
         code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
         failure = self.workspace.failure(self.stage.id)
         return code, json.loads(failure.read_text())["reason"] if failure.exists() else ""
@@ -314,7 +309,7 @@ BAD_STATES: dict[str, tuple[Callable[[Saved], object], str]] = {
 
 @pytest.mark.parametrize(("change", "reason"), BAD_STATES.values(), ids=BAD_STATES)
 def test_a_bad_state_is_refused_for_good(attempts: Attempts, change: Callable[[Saved], object], reason: str) -> None:
-    attempts.leave()
+    attempts.put_output()
     attempts.rewrite(change)
     code, shown = attempts.promote()
     assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
@@ -337,7 +332,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_config_other_than_that_of_the_phase_is_refused_for_good(
     attempts: Attempts, changed: dict[str, Any], reason: str
 ) -> None:
-    attempts.leave()
+    attempts.put_output()
     attempts.configure(**changed)
     code, shown = attempts.promote()
     assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
@@ -403,7 +398,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(("damage", "reason"), BAD_FILES.values(), ids=BAD_FILES)
 def test_a_bad_file_is_refused_for_good(attempts: Attempts, damage: Callable[[Path], None], reason: str) -> None:
-    attempts.leave()
+    attempts.put_output()
     damage(attempts.pretrained)
     attempts.describe()
     code, shown = attempts.promote()
@@ -433,7 +428,7 @@ BAD_MANIFESTS: dict[str, tuple[Callable[[Attempts], object], str]] = {
 def test_an_output_of_another_stage_is_refused_for_good(
     attempts: Attempts, damage: Callable[[Attempts], object], reason: str
 ) -> None:
-    attempts.leave()
+    attempts.put_output()
     damage(attempts)
     code, shown = attempts.promote()
     assert (code, reason in shown) == (PermanentFailure.exit_code, True), shown
@@ -444,7 +439,7 @@ def test_an_output_of_another_stage_is_refused_for_good(
 def test_a_file_changed_after_its_manifest_is_refused_with_the_remedy(
     attempts: Attempts, damage: Callable[[Path], None]
 ) -> None:
-    attempts.leave()
+    attempts.put_output()
     damage(attempts.pretrained)
     code, _ = attempts.promote()
     assert code == NotReady.exit_code
@@ -463,17 +458,17 @@ GOOD_STATES: dict[str, tuple[str, Callable[[Saved], object], list[dict[str, Any]
     "as trained": ("all", lambda _: None, []),
     "after a schedule that ends at zero": ("all", put(0.0, *GROUP, "lr"), []),
     "one group": ("all", one_group, []),
-    "frozen weights have no moments": ("held", lambda _: None, [HELD]),
+    "frozen weights have no moments": ("frozen", lambda _: None, [FROZEN]),
 }
 
 
-@pytest.mark.parametrize(("trained", "change", "held"), GOOD_STATES.values(), ids=GOOD_STATES)
+@pytest.mark.parametrize(("trained", "change", "frozen"), GOOD_STATES.values(), ids=GOOD_STATES)
 def test_a_good_checkpoint_is_promoted(
-    attempts: Attempts, trained: str, change: Callable[[Saved], object], held: list[dict[str, Any]]
+    attempts: Attempts, trained: str, change: Callable[[Saved], object], frozen: list[dict[str, Any]]
 ) -> None:
-    attempts.leave(trained)
+    attempts.put_output(trained)
     attempts.rewrite(change)
-    assert attempts.promote(held) == (0, "")
+    assert attempts.promote(frozen) == (0, "")
     output = attempts.workspace.output(attempts.stage.id)
     assert all(gate["passed"] for gate in read_promotion(output)["gates"])
     optimizer = read_optimizer(output)
@@ -482,13 +477,13 @@ def test_a_good_checkpoint_is_promoted(
 
 
 def test_moments_of_frozen_weights_only_are_refused_if_nothing_is_frozen(attempts: Attempts) -> None:
-    attempts.leave("held")
+    attempts.put_output("frozen")
     code, shown = attempts.promote()
     assert code == PermanentFailure.exit_code
     assert "optimizer states missing" in shown
 
 
-def asked(**gate: Any) -> dict[str, Any]:
+def gates(**gate: Any) -> dict[str, Any]:
     return {"validation_loss_drop": -1.0, **gate}
 
 
@@ -498,8 +493,8 @@ def judged(attempts: Attempts) -> dict[str, GateJudged]:
 
 
 def test_every_verdict_is_in_the_ledger_with_its_figures(attempts: Attempts) -> None:
-    attempts.leave()
-    assert attempts.promote(gate=asked(perplexity={"most": 1e9}))[0] == 0
+    attempts.put_output()
+    assert attempts.promote(gate=gates(perplexity={"most": 1e9}))[0] == 0
     verdicts = judged(attempts)
     assert list(verdicts) == ["digests", "tokens", "finite", "model", "validation_loss", "perplexity"]
     assert all(verdict.passed for verdict in verdicts.values())
@@ -507,8 +502,8 @@ def test_every_verdict_is_in_the_ledger_with_its_figures(attempts: Attempts) -> 
 
 
 def test_a_refusal_names_the_gate_and_stops_the_chain(attempts: Attempts) -> None:
-    attempts.leave()
-    code, shown = attempts.promote(gate=asked(baseline={"validation_loss": 0.5, "source": "twin"}))
+    attempts.put_output()
+    code, shown = attempts.promote(gate=gates(baseline={"validation_loss": 0.5, "source": "twin"}))
     assert code == PermanentFailure.exit_code
     assert re.search(
         r"not promoted: validation loss .* below 0.5 \(twin\) .* \(gate baseline, missed by 6\.\d+\)", shown
@@ -517,8 +512,8 @@ def test_a_refusal_names_the_gate_and_stops_the_chain(attempts: Attempts) -> Non
 
 
 def test_an_accepted_refusal_is_overridden_and_recorded_with_the_checkpoint(attempts: Attempts) -> None:
-    attempts.leave()
-    gate = asked(baseline={"validation_loss": 0.5, "source": "twin"})
+    attempts.put_output()
+    gate = gates(baseline={"validation_loss": 0.5, "source": "twin"})
     attempts.promote(gate=gate)
     accept_gate(attempts.workspace.stage(attempts.stage.id), "baseline", "the twin saw the test set", "someone")
     attempts.workspace.failure(attempts.stage.id).unlink()
@@ -542,9 +537,9 @@ def test_a_probe_fine_tunes_the_checkpoint_before_dependents_use_it(attempts: At
         "epochs": 1,
     }
     settings = EvaluateSettings(Task.model_validate(task), 3, (FileContent(table.name, fingerprint(table)),))
-    attempts.leave()
+    attempts.put_output()
     code, shown = attempts.promote(
-        gate=asked(probe={"task": "two-kinds", "least": 1.0, "metric": "macro_f1"}), probe=(settings, table)
+        gate=gates(probe={"task": "two-kinds", "least": 1.0, "metric": "macro_f1"}), probe=(settings, table)
     )
     score = judged(attempts)["probe"]
     assert re.match(r"probe two-kinds, seed 42: 0\.\d{4} on validation, at least 1 is asked", score.arithmetic)
@@ -584,7 +579,7 @@ print(json.dumps([attempt(None), workspace.is_done(stage), True, verify_manifest
 
 
 def test_a_promotion_killed_at_any_instant_is_complete_or_absent(attempts: Attempts) -> None:
-    attempts.leave()
+    attempts.put_output()
     attempts.describe()
     attempts.plan()
     command = [sys.executable, "-c", KILLED, str(attempts.workspace.root), attempts.stage.id, "6"]
