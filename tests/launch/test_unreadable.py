@@ -31,9 +31,9 @@ def call(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
 def test_nothing_is_removable_while_a_needed_stage_cannot_be_read(workspace: Workspace, folder: str) -> None:
     (workspace.root / folder).mkdir(exist_ok=True)
     with unreadable(workspace.root / folder):
-        output = call(workspace, "gc", "--dry-run")
-    assert (output.returncode, output.stdout) == (2, "")
-    assert f"{workspace.root / folder}" in output.stderr
+        ended = call(workspace, "gc", "--dry-run")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"{workspace.root / folder}" in ended.stderr
     assert workspace.is_done("pretrain-2")
 
 
@@ -41,17 +41,17 @@ def test_nothing_is_removable_while_a_journal_cannot_be_read_whose_jobs_may_run(
     with Journal.open(workspace, "command-1") as journal:
         journal.append(StageSubmitted(), stage="pretrain-2", job="7")
     with unreadable(next(workspace.ledger.glob("*/command-1*.jsonl"))):
-        output = call(workspace, "gc", "--dry-run")
-    assert (output.returncode, output.stdout) == (2, "")
-    assert "Permission denied; its jobs may be in use, so nothing is removed" in output.stderr
+        ended = call(workspace, "gc", "--dry-run")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Permission denied; its jobs may be in use, so nothing is removed" in ended.stderr
 
 
 @pytest.mark.parametrize("verb", [["status"], ["status", "mine"], ["list"], ["cancel", "mine"]])
 def test_chains_that_cannot_be_listed_are_not_taken_for_none(workspace: Workspace, verb: list[str]) -> None:
     with unreadable(workspace.root / "chains"):
-        output = call(workspace, *verb)
-    assert output.returncode == 2
-    assert output.stderr.startswith(f"detour: {workspace.root / 'chains'}: no permission")
+        ended = call(workspace, *verb)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"detour: {workspace.root / 'chains'}: no permission")
 
 
 @pytest.mark.parametrize(("folder", "others"), [("stages/pretrain-2", ""), ("stages", ", nor those of 1 other stage")])
@@ -60,20 +60,20 @@ def test_stages_with_unreadable_markers_are_unknown_and_reported_as_unreadable(
 ) -> None:
     call(workspace, "status")
     with unreadable(workspace.root / folder):
-        output = call(workspace, "status", "theirs")
-    assert output.returncode == 0
-    assert f"theirs: {0 if others else 1} of 2 stages done, {2 if others else 1} unknown" in output.stdout
-    assert "its folder cannot be read (Permission denied)" in output.stdout
-    assert f"/output/manifest.json: cannot be read (Permission denied){others}\n" in output.stdout
+        ended = call(workspace, "status", "theirs")
+    assert ended.returncode == 0
+    assert f"theirs: {0 if others else 1} of 2 stages done, {2 if others else 1} unknown" in ended.stdout
+    assert "its folder cannot be read (Permission denied)" in ended.stdout
+    assert f"/output/manifest.json: cannot be read (Permission denied){others}\n" in ended.stdout
 
 
 @pytest.mark.parametrize("verb", ["status", "list"])
 def test_readable_chains_are_shown_next_to_an_unreadable_one(workspace: Workspace, verb: str) -> None:
     with unreadable(workspace.root / "chains" / "theirs"):
-        output = call(workspace, verb)
-    assert output.returncode == 0
-    assert "mine" in output.stdout
-    assert "theirs/plan.json: cannot be read (Permission denied)" in output.stdout + output.stderr
+        ended = call(workspace, verb)
+    assert ended.returncode == 0
+    assert "mine" in ended.stdout
+    assert "theirs/plan.json: cannot be read (Permission denied)" in ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("folder", ["submissions", "submissions/pretrain-2"])
@@ -83,7 +83,7 @@ def test_a_log_in_an_unreadable_folder_is_not_taken_for_none(workspace: Workspac
     (workspace.root / "submissions" / "pretrain-2").mkdir(parents=True)
     (workspace.root / "submissions" / "pretrain-2" / "7_0_log.out").write_text("loading\n")
     with unreadable(workspace.root / folder):
-        output = call(workspace, "logs", "pretrain-2")
-    assert output.returncode == 2
-    assert f"{workspace.root / folder}: cannot be read (Permission denied)" in output.stderr
+        ended = call(workspace, "logs", "pretrain-2")
+    assert ended.returncode == 2
+    assert f"{workspace.root / folder}: cannot be read (Permission denied)" in ended.stderr
     assert "loading" in call(workspace, "logs", "pretrain-2").stdout
