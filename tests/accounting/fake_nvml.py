@@ -57,7 +57,7 @@ class FakeNvml:
     NVMLError_LibraryNotFound = NVMLError_LibraryNotFound
     NVMLError_DriverNotLoaded = NVMLError_DriverNotLoaded
 
-    def passed(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         for board in self.boards:
             board.true_j += board.power_w * seconds
             board.counter_j += board.power_w * seconds

@@ -45,7 +45,7 @@ def sampled(
         entries.append(Entry(len(entries), writer, began_s + at_s, at_s, event))
         if at_s >= seconds:
             return entries
-        nvml.passed(every_s)
+        nvml.advance(every_s)
         at_s += every_s
 
 

@@ -20,7 +20,7 @@ from tests.accounting.samples import BEGAN_S, SITE, by_hour, sampled, usage
 Readings = list[Entry[EnergyRead]]
 
 
-def truth_kwh(nvml: FakeNvml) -> float:
+def true_kwh(nvml: FakeNvml) -> float:
     return sum(board.true_j for board in nvml.boards) / 3.6e6
 
 
@@ -38,7 +38,7 @@ def test_two_hours_on_four_boards_are_counted_to_the_joule() -> None:
     nvml = four_boards()
     figure = measured(SITE, by_hour(sampled(nvml, seconds=7200.0)), usage(7200.0, 4))
     assert figure.method is Method.MEASURED
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml)) == pytest.approx(4.6)
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml)) == pytest.approx(4.6)
     assert (figure.coverage, figure.extended_s) == (1.0, 0.0)
     assert figure.detail == "4 GPU by NVML counter"
 
@@ -51,8 +51,8 @@ def test_an_interval_lost_to_a_reset_counter_is_filled_in_and_reported() -> None
             nvml.boards[2].counter_j = 600.0 * 10
 
     figure = measured(SITE, sampled(nvml, seconds=1800.0, happens=reload_driver), usage(1800.0, 4))
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml), rel=1e-3)
-    assert_holds(figure, truth_kwh(nvml))
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml), rel=1e-3)
+    assert_holds(figure, true_kwh(nvml))
     assert figure.coverage == pytest.approx(1 - 30 / 7200)
     assert "counters were reset 1 time" in figure.detail
     assert "30s of GPU time filled in at the last mean power" in figure.detail
@@ -66,8 +66,8 @@ def test_a_counter_faster_than_a_board_can_draw_is_not_believed() -> None:
             nvml.boards[0].counter_j += 1e12
 
     figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=leap), usage(3600.0, 4))
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml), rel=1e-2)
-    assert_holds(figure, truth_kwh(nvml))
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml), rel=1e-2)
+    assert_holds(figure, true_kwh(nvml))
 
 
 def test_a_missing_device_is_filled_in_and_lowers_the_coverage() -> None:
@@ -87,7 +87,7 @@ def test_a_device_lost_midway_costs_only_its_own_rest() -> None:
 
     figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=lose), usage(3600.0, 4))
     assert figure.coverage == pytest.approx(1 - 1830 / 14400)
-    assert_holds(figure, truth_kwh(nvml))
+    assert_holds(figure, true_kwh(nvml))
 
 
 def test_a_device_that_comes_back_has_kept_counting() -> None:
@@ -97,14 +97,14 @@ def test_a_device_that_comes_back_has_kept_counting() -> None:
         nvml.boards[1].lost = 600.0 <= at_s < 1200.0
 
     figure = measured(SITE, sampled(nvml, seconds=3600.0, happens=blink), usage(3600.0, 4))
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml))
     assert figure.coverage == 1.0
 
 
 def test_a_board_without_a_counter_is_sampled_and_labelled() -> None:
     nvml = FakeNvml([Board("GPU-0"), Board("GPU-1", has_counter=False)])
     figure = measured(SITE, sampled(nvml, seconds=600.0, every_s=5.0), usage(600.0, 2))
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml))
     assert figure.detail == "1 GPU by NVML counter, 1 GPU by sampled power"
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.high == pytest.approx(0.1 * 1.05 + 0.1 * 1.15)
@@ -154,7 +154,7 @@ def test_a_job_that_sees_more_gpus_than_it_holds_gets_its_share() -> None:
     nvml = four_boards()
     readings = sampled(nvml, seconds=3600.0)
     one_of_four = measured(SITE, readings, usage(3600.0, 1))
-    assert expected_kwh(one_of_four) == pytest.approx(truth_kwh(nvml) / 4)
+    assert expected_kwh(one_of_four) == pytest.approx(true_kwh(nvml) / 4)
     assert one_of_four.coverage == 1.0
     assert one_of_four.detail == "4 GPU by NVML counter, of which the job held 1 and takes its share"
     assert measured(SITE, readings, usage(3600.0, 0)).it_energy_kwh is None
@@ -169,7 +169,7 @@ def test_a_vanished_node_is_extended_at_its_last_mean_power_and_marked() -> None
     figure = measured(SITE, by_hour(kept + lost), usage(7200.0, 8, nodes=2))
     assert figure.coverage == pytest.approx(0.75)
     assert figure.extended_s == pytest.approx(1800.0)
-    assert_holds(figure, truth_kwh(first) + truth_kwh(second))
+    assert_holds(figure, true_kwh(first) + true_kwh(second))
     assert "4h00m of GPU time filled in" in figure.detail
 
 
@@ -177,7 +177,7 @@ def test_a_killed_attempt_keeps_its_last_reading_and_its_tail_is_filled_in() -> 
     nvml = four_boards()
     readings = sampled(nvml, seconds=3600.0)
     figure = measured(SITE, readings[:-2], usage(3600.0, 4))
-    assert expected_kwh(figure) == pytest.approx(truth_kwh(nvml))
+    assert expected_kwh(figure) == pytest.approx(true_kwh(nvml))
     assert figure.extended_s == pytest.approx(60.0)
 
 
@@ -232,7 +232,7 @@ def test_an_attempt_cut_in_two_has_the_energy_of_the_whole(cut: int, every_s: in
         measured(SITE, readings[: cut + 1], usage(float(cut * every_s), 1)),
         measured(SITE, second, usage(float((whole - cut) * every_s), 1)._replace(start_s=BEGAN_S + cut * every_s)),
     ]
-    assert sum(map(expected_kwh, parts)) == pytest.approx(truth_kwh(nvml))
+    assert sum(map(expected_kwh, parts)) == pytest.approx(true_kwh(nvml))
 
 
 happenings = st.tuples(
@@ -255,7 +255,7 @@ def test_whatever_happens_to_a_node_the_range_holds_the_true_energy(
             board.power_w = {"idles": 70.0, "draws": 690.0}.get(what, board.power_w)
 
     readings = sampled(nvml, seconds=600.0, every_s=30.0, happens=happens)[:written]
-    assert_holds(measured(SITE, readings, usage(600.0, 4)), truth_kwh(nvml))
+    assert_holds(measured(SITE, readings, usage(600.0, 4)), true_kwh(nvml))
 
 
 spans_s = st.tuples(st.integers(0, 100), st.integers(1, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))

@@ -45,7 +45,7 @@ def test_counters_are_read_at_the_start_at_intervals_on_signals_and_at_the_end()
     watch, nvml = Watch(), four_boards()
     with EnergySampler(watch, counters=lambda: NvmlCounters(None, nvml), host=no_host, interval_s=0.05) as sampler:
         assert watch.wait_for("start").gpus["GPU-0"]["energy_j"] == 0.0
-        nvml.passed(1.0)
+        nvml.advance(1.0)
         watch.wait_for("interval")
         sampler.ask("signal")
         watch.wait_for("signal")

@@ -45,7 +45,7 @@ def beside_s(journal: Journal, steps: int, interval_s: float | None) -> float:
     with sampler:
         for _ in range(steps):
             work(STEP_S)
-            nvml.passed(STEP_S)
+            nvml.advance(STEP_S)
         return (time.process_time() - began_s - (time.thread_time() - own_s)) / steps
 
 

@@ -40,12 +40,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = write_corpus(folder / "corpus")
-        undisturbed = {phase.name: _undisturbed(folder, corpus, phase) for phase in (CLM, MLM)}
+        uninterrupted = {phase.name: _undisturbed(folder, corpus, phase) for phase in (CLM, MLM)}
         trial = 0
         while counts["killed"] < options.kills:
             trial += 1
             phase = (CLM, MLM)[trial % 2]
-            expected, took_s = undisturbed[phase.name]
+            expected, took_s = uninterrupted[phase.name]
             made = _job(folder / f"trial{trial}", corpus, phase)
             where = _kill(made, took_s, generator, in_write=trial % IN_WRITE_EVERY == 0)
             if where is None:

@@ -281,7 +281,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
-    def hand_over(self, data: st.DataObject) -> None:
+    def send_jobs(self, data: st.DataObject) -> None:
         writer = data.draw(st.sampled_from(sorted(self.alive)))
         if self.alive[writer]:
             self.committed.add(writer)
@@ -330,7 +330,7 @@ class Histories(RuleBasedStateMachine):
         assert self.overridden or used <= 20.0 * (1 + 1e-6)
 
     @invariant()
-    def the_dead_hold_nothing_for_ever(self) -> None:
+    def dead_submissions_hold_nothing_forever(self) -> None:
         later = Evidence(
             self.now_s + 10 * EXPIRES_S,
             self.evidence.is_finished,

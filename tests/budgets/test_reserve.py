@@ -60,7 +60,7 @@ def make_budget(hard: float | None, soft: float | None = None, measure: str = "g
     return Budget.model_validate({"name": "abc-2026", measure: cap})
 
 
-def asked(hours: float, *names: str) -> Demand:
+def demand_of(hours: float, *names: str) -> Demand:
     stages = [make_stage(name) for name in names]
     return Demand(FACTS, stages, {stage.id: {"gpu_hours": hours} for stage in stages})
 
@@ -93,7 +93,7 @@ def test_of_twenty_concurrent_submissions_exactly_those_that_fit_are_accepted(wo
         with Journal.open(workspace, f"command-{number}") as journal:
             started.wait()
             try:
-                reserve(workspace, journal, [budget], asked(10.0, f"stage-{number}")).commit()
+                reserve(workspace, journal, [budget], demand_of(10.0, f"stage-{number}")).commit()
             except BudgetRefused:
                 verdicts.put(False)
             else:
@@ -112,13 +112,13 @@ def test_of_twenty_concurrent_submissions_exactly_those_that_fit_are_accepted(wo
 def test_a_submission_killed_after_its_reservation_holds_nothing(workspace: Workspace, journal: Journal) -> None:
     def die() -> None:
         with Journal.open(workspace, "dying") as dying:
-            reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
+            reserve(workspace, dying, [make_budget(10.0)], demand_of(10.0, "a"))
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_a_child(die) == -signal.SIGKILL
     assert LedgerView(workspace).commands(BudgetReserved), "its reservation stays in the ledger"
     assert reserved_hours(workspace) == 0.0
-    reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
+    reserve(workspace, journal, [make_budget(10.0)], demand_of(10.0, "b"))
     assert reserved_hours(workspace) == 10.0
 
 
@@ -136,22 +136,22 @@ def test_a_submission_killed_while_it_reserves_blocks_no_other(
                 os.kill(os.getpid(), signal.SIGKILL)
 
             monkeypatch.setattr(dying, "append", killed)
-            reserve(workspace, dying, [make_budget(10.0)], asked(10.0, "a"))
+            reserve(workspace, dying, [make_budget(10.0)], demand_of(10.0, "a"))
 
     assert in_a_child(die) == -signal.SIGKILL
     assert (workspace.claims / f"{CLAIM}.json").exists(), "the dead one still holds the claim"
-    reserve(workspace, journal, [make_budget(10.0)], asked(10.0, "b"))
+    reserve(workspace, journal, [make_budget(10.0)], demand_of(10.0, "b"))
 
 
 def test_a_reservation_with_sent_jobs_outlives_its_submission(workspace: Workspace, journal: Journal) -> None:
     def submit_and_die() -> None:
         with Journal.open(workspace, "dying") as dying:
-            reserve(workspace, dying, [make_budget(10.0)], asked(6.0, "a")).commit()
+            reserve(workspace, dying, [make_budget(10.0)], demand_of(6.0, "a")).commit()
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_a_child(submit_and_die) == -signal.SIGKILL
     with pytest.raises(BudgetRefused):
-        reserve(workspace, journal, [make_budget(10.0)], asked(6.0, "b"))
+        reserve(workspace, journal, [make_budget(10.0)], demand_of(6.0, "b"))
 
 
 def test_jobs_in_slurm_hold_their_reservation_although_the_submission_died_before_recording_them(
@@ -161,7 +161,7 @@ def test_jobs_in_slurm_hold_their_reservation_although_the_submission_died_befor
 
     def submit_and_die() -> None:
         with Journal.open(workspace, "dying") as dying:
-            reserve(workspace, dying, [], asked(6.0, "a", "b"))
+            reserve(workspace, dying, [], demand_of(6.0, "a", "b"))
             tag = str(Tag(workspace_id(workspace.root), ours.id, 1, "s1"))
             dying.append(JobIntended(tags=[tag], tasks=[[ours.id]], dependency=""))
             dying.append(JobsCommitted(tags=[tag]))
@@ -180,14 +180,14 @@ def test_a_stage_that_continues_after_its_command_was_killed_holds_its_reservati
 
 def _reserve_and_die(workspace: Workspace) -> None:
     with Journal.open(workspace, "dying") as dying:
-        reserve(workspace, dying, [], asked(6.0, "a", "b"))
+        reserve(workspace, dying, [], demand_of(6.0, "a", "b"))
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace, journal: Journal) -> None:
     first = make_stage("first")
     second = make_stage("second", {"parent": first.id})
-    reserve(workspace, journal, [], asked(70.0, "before")).commit()
+    reserve(workspace, journal, [], demand_of(70.0, "before")).commit()
     wanted = Demand(FACTS, [first, second], {first.id: {"gpu_hours": 20.0}, second.id: {"gpu_hours": 15.0}})
     with pytest.raises(BudgetRefused) as refused:
         reserve(workspace, journal, [make_budget(100.0)], wanted)
@@ -202,57 +202,57 @@ def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace,
 
 
 def test_a_refusal_states_how_much_may_not_be_needed(workspace: Workspace, journal: Journal) -> None:
-    wanted = asked(20.0, "priced", "unpriced")
+    wanted = demand_of(20.0, "priced", "unpriced")
     wanted = Demand(wanted.facts, wanted.stages, wanted.amounts, frozenset({make_stage("unpriced").id}))
     with pytest.raises(BudgetRefused, match="1 stage of unknown duration counts by default time"):
         reserve(workspace, journal, [make_budget(10.0)], wanted)
 
 
 def test_an_override_is_recorded_with_its_reason(workspace: Workspace, journal: Journal) -> None:
-    share = reserve(workspace, journal, [make_budget(10.0)], asked(12.0, "a"), "the deadline is Friday")
+    share = reserve(workspace, journal, [make_budget(10.0)], demand_of(12.0, "a"), "the deadline is Friday")
     assert [(line.budget, line.after, line.hard) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
     made = Book(LedgerView(workspace)).reservations[0]
     assert (made.over, made.why) == (("abc-2026",), "the deadline is Friday")
 
 
 def test_an_unnecessary_override_exceeds_nothing(workspace: Workspace, journal: Journal) -> None:
-    reserve(workspace, journal, [make_budget(10.0)], asked(2.0, "a"), "just in case")
+    reserve(workspace, journal, [make_budget(10.0)], demand_of(2.0, "a"), "just in case")
     assert Book(LedgerView(workspace)).reservations[0].over == ()
 
 
 def test_beyond_the_soft_cap_there_is_a_warning(workspace: Workspace, journal: Journal) -> None:
-    share = reserve(workspace, journal, [make_budget(20.0, 10.0)], asked(12.0, "a"))
+    share = reserve(workspace, journal, [make_budget(20.0, 10.0)], demand_of(12.0, "a"))
     assert [(line.budget, line.after, line.soft) for line in share.exceeded] == [("abc-2026", 12.0, 10.0)]
 
 
 def test_budgets_of_others_and_of_other_periods_do_not_apply(workspace: Workspace, journal: Journal) -> None:
     others = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 0}})
     past = Budget.model_validate({"name": "p", "period": {"end": "2020-12-31"}, "gpu_hours": {"hard": 0}})
-    assert reserve(workspace, journal, [others, past], asked(1.0, "a")).lines == ()
+    assert reserve(workspace, journal, [others, past], demand_of(1.0, "a")).lines == ()
 
 
 def test_a_reservation_is_returned_unless_its_jobs_were_sent(workspace: Workspace, journal: Journal) -> None:
-    with reserving(workspace, journal, [], asked(5.0, "a")):
+    with reserving(workspace, journal, [], demand_of(5.0, "a")):
         assert reserved_hours(workspace) == 5.0
     assert reserved_hours(workspace) == 0.0
-    with reserving(workspace, journal, [], asked(5.0, "b")) as held:
+    with reserving(workspace, journal, [], demand_of(5.0, "b")) as held:
         held.commit()
     assert reserved_hours(workspace) == 5.0
-    with pytest.raises(RuntimeError), reserving(workspace, journal, [], asked(7.0, "c")):
+    with pytest.raises(RuntimeError), reserving(workspace, journal, [], demand_of(7.0, "c")):
         raise RuntimeError
     assert reserved_hours(workspace) == 5.0
 
 
 def test_a_cancelled_stage_is_free_in_each_reservation(workspace: Workspace, journal: Journal) -> None:
-    reserve(workspace, journal, [], asked(5.0, "a", "b")).commit()
-    reserve(workspace, journal, [], asked(6.0, "b", "c")).commit()
+    reserve(workspace, journal, [], demand_of(5.0, "a", "b")).commit()
+    reserve(workspace, journal, [], demand_of(6.0, "b", "c")).commit()
     assert reserved_hours(workspace) == 17.0
     release_stages(workspace, journal, [make_stage("b").id], "cancelled")
     assert reserved_hours(workspace) == 11.0
 
 
 def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Journal) -> None:
-    reserve(workspace, journal, [], asked(5.0, "a")).commit()
+    reserve(workspace, journal, [], demand_of(5.0, "a")).commit()
     stage = make_stage("a").id
     with Journal.open(workspace, stage) as shown:
         attempt = Attempt(shown, stage=stage, number=1, job="7")
@@ -294,11 +294,11 @@ def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Wo
 
 def test_joining_submitted_stages_does_not_reserve_them_again(workspace: Workspace, journal: Journal) -> None:
     shared = make_stage("shared").id
-    reserve(workspace, journal, [], asked(8.0, "shared")).commit()
+    reserve(workspace, journal, [], demand_of(8.0, "shared")).commit()
     tag = str(Tag(workspace_id(workspace.root), shared, 1, "s1"))
     journal.append(JobIntended(tags=[tag], tasks=[[shared]], dependency=""))
     journal.append(JobsCommitted(tags=[tag]))
-    others = Demand({**FACTS, "account": "xyz@h100"}, *_of(asked(8.0, "shared", "mine")))
+    others = Demand({**FACTS, "account": "xyz@h100"}, *_of(demand_of(8.0, "shared", "mine")))
     theirs = Budget.model_validate({"name": "x", "scope": {"account": "xyz@*"}, "gpu_hours": {"hard": 10}})
     assert reserve(workspace, journal, [theirs], others).lines[0].asked == 8.0
 
@@ -312,7 +312,7 @@ def test_waiting_for_another_reservation_ends_with_the_name_of_its_owner(
 ) -> None:
     monkeypatch.setattr(reserve_module, "PATIENCE_S", 0.1)
     with claim(workspace, CLAIM, "somebody else"), pytest.raises(UserError, match="somebody else"):
-        reserve(workspace, journal, [], asked(1.0, "a"))
+        reserve(workspace, journal, [], demand_of(1.0, "a"))
 
 
 def test_a_plan_reserves_its_time_limits(workspace: Workspace, journal: Journal) -> None:

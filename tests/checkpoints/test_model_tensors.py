@@ -41,7 +41,7 @@ CONFIGS = {
 }
 
 
-def of_the_job(folder: Path, *, with_head: bool) -> str | None:
+def problem_of_the_job(folder: Path, *, with_head: bool) -> str | None:
     try:
         load_masked_lm(folder, new_head_seed=None if with_head else 1)
     except PermanentFailure as error:
@@ -53,7 +53,7 @@ def of_the_job(folder: Path, *, with_head: bool) -> str | None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_check_at_planning_agrees_with_that_of_the_job(change: str, with_head: bool, folder: Path) -> None:
     save_file(CHANGES[change](load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
-    assert tensors_problem(folder, with_head=with_head) == of_the_job(folder, with_head=with_head)
+    assert tensors_problem(folder, with_head=with_head) == problem_of_the_job(folder, with_head=with_head)
 
 
 @pytest.mark.parametrize("change", CONFIGS)

@@ -195,7 +195,7 @@ class StopsAfter(Attempt):
 def test_a_stop_keeps_finished_sources(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    prepare(spec, tokenizer, tmp_path / "uninterrupted")
     monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
     probe = StopsAfter(0)
     prepare(spec, tokenizer, tmp_path / "probe", attempt=probe)
@@ -210,13 +210,13 @@ def test_a_stop_keeps_finished_sources(
     assert last.shown[0][0] > icd10_csv().stat().st_size
     assert 0 < last.shown[-1][3]["documents"] < len(NOTES), "only the rest of the second source"
     assert list(index.sources) == ["labels", "notes"]
-    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "uninterrupted/output")
 
 
 def test_a_preparation_stopped_repeatedly_tokenizes_every_document_once(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    prepare(spec, tokenizer, tmp_path / "uninterrupted")
     monkeypatch.setattr("detour.corpus.reading.BATCH_CHARACTERS", 2000)
     monkeypatch.setattr(shards, "COMMIT_EVERY_S", 0.0)
     attempts: list[StopsAfter] = []
@@ -226,13 +226,13 @@ def test_a_preparation_stopped_repeatedly_tokenizes_every_document_once(
             prepare(spec, tokenizer, tmp_path / "stopped", attempt=attempts[-1])
     index = read_index(tmp_path / "stopped/output")
     assert sum(int(attempt.shown[-1][3]["documents"]) for attempt in attempts) == index.documents
-    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "uninterrupted/output")
 
 
 def test_a_stop_while_writing_tokenizes_nothing_again(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(spec, tokenizer, tmp_path / "undisturbed")
+    prepare(spec, tokenizer, tmp_path / "uninterrupted")
     monkeypatch.setattr(shards, "COMMIT_EVERY_S", 0.0)
     with monkeypatch.context() as patch:
 
@@ -245,7 +245,7 @@ def test_a_stop_while_writing_tokenizes_nothing_again(
     last = StopsAfter(0)
     prepare(spec, tokenizer, tmp_path / "stopped", attempt=last)
     assert last.shown[-1][3]["documents"] == len(NOTES)
-    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "undisturbed/output")
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "uninterrupted/output")
 
 
 def test_a_source_whose_files_were_lost_is_tokenized_again(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def test_a_fine_tuning_stopped_at_any_step_resumes_to_the_same_result(
     step: int, task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     task = make_multilabel_task(epochs=2, validate_every=7)
-    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    uninterrupted = evaluate(task, task_file, model_folder, tmp_path / "uninterrupted")
     with pytest.raises(Interrupted, match=f"wall-time limit: saved after {step} of 20 steps"):
         evaluate(task, task_file, model_folder, tmp_path / "stopped", attempt=StoppedAt(step))
-    assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
+    assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == uninterrupted
     assert list((tmp_path / "stopped").iterdir()) == []
 
 
@@ -96,11 +96,11 @@ def test_a_killed_fine_tuning_resumes_from_its_last_validation(
 
     monkeypatch.setattr(finetune, "SAVE_EVERY_S", 0.0)
     task = make_task(epochs=2)
-    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    uninterrupted = evaluate(task, task_file, model_folder, tmp_path / "uninterrupted")
     with pytest.raises(KeyboardInterrupt):
         evaluate(task, task_file, model_folder, tmp_path / "killed", attempt=Killed())
     assert read_state(tmp_path / "killed" / finetune.STATE).progress["step"] == 10
-    assert evaluate(task, task_file, model_folder, tmp_path / "killed") == undisturbed
+    assert evaluate(task, task_file, model_folder, tmp_path / "killed") == uninterrupted
 
 
 def test_steps_and_their_validations_can_be_given_instead_of_epochs(

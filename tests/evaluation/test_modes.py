@@ -126,7 +126,7 @@ def rerun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def graphed_and_not(shape: ShapeName, folder: Path) -> list[FineTuning]:
+def with_and_without_graphs(shape: ShapeName, folder: Path) -> list[FineTuning]:
     """Train on documents of several lengths, each cut into parts whose gradients are accumulated."""
     done = []
     for mode in (FUSED, GRAPHED):
@@ -143,7 +143,7 @@ def graphed_and_not(shape: ShapeName, folder: Path) -> list[FineTuning]:
 def test_graphs_compute_the_same_as_layers_for_documents_of_any_length(
     shape: ShapeName, tmp_path: Path, rerun: list[str]
 ) -> None:
-    plain, graphed = graphed_and_not(shape, tmp_path)
+    plain, graphed = with_and_without_graphs(shape, tmp_path)
     assert rerun.count("forward") == rerun.count("backward") >= 8
     assert graphed.progress.losses == pytest.approx(plain.progress.losses, rel=1e-6)
     torch.testing.assert_close(graphed.model.state_dict(), plain.model.state_dict(), rtol=1e-5, atol=1e-7)
@@ -170,7 +170,7 @@ def test_graphs_that_are_wrong_or_cannot_be_recorded_are_not_used(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(modes, "cuda_recorder", lambda: record)
-    plain, graphed = graphed_and_not("titles", tmp_path)
+    plain, graphed = with_and_without_graphs("titles", tmp_path)
     assert [why in message for message in caplog.messages if "one by one" in message] == [True]
     assert graphed.progress.losses == pytest.approx(plain.progress.losses, rel=1e-6)
     assert rerun == []

@@ -42,14 +42,14 @@ def test_every_entity_is_either_a_target_or_counted(
     lost = 0
     for number, document in enumerate(found):
         spans = {(entity.label, entity.start, entity.end) for entity in scored(document, is_flat=entities == "flat")}
-        lost += len(spans - put_together(encoded, number, sorted({e.label for one in found for e in one.entities})))
+        lost += len(spans - found_by(encoded, number, sorted({e.label for one in found for e in one.entities})))
     assert lost <= encoded.reach.cut + encoded.reach.unaligned
     kept = sum(len(scored(document, is_flat=entities == "flat")) for document in found)
     distinct = sum(len({(e.label, e.fragments) for e in document.entities}) for document in found)
     assert (encoded.reach.entities, encoded.reach.overlapping) == (kept, distinct - kept)
 
 
-def put_together(encoded: EncodedEntities, document: int, labels: list[str]) -> set[tuple[str, int, int]]:
+def found_by(encoded: EncodedEntities, document: int, labels: list[str]) -> set[tuple[str, int, int]]:
     """Return the entities that a model which finds every target would predict in a document."""
     return {
         (labels[label], window.places[first][0], window.places[last][1])

@@ -18,7 +18,7 @@ from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 
 INPUTS: Mapping[str, Sequence[str]] = {
     "prepare-1": (),
@@ -32,7 +32,7 @@ INPUTS: Mapping[str, Sequence[str]] = {
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1", "promote-1")})
+    return make_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1", "promote-1")})
 
 
 def removable(workspace: Workspace) -> list[Removable]:
@@ -169,7 +169,7 @@ def test_exactly_the_stages_that_no_wanted_stage_is_made_of_are_removable(
 ) -> None:
     stages = st.sets(st.sampled_from(sorted(graph)), max_size=3)
     planned, pins, running = data.draw(stages), data.draw(stages), data.draw(stages)
-    workspace = made_workspace(tmp_path_factory.mktemp("gc"), graph, {"chain": sorted(planned)} if planned else {})
+    workspace = make_workspace(tmp_path_factory.mktemp("gc"), graph, {"chain": sorted(planned)} if planned else {})
     pin(workspace, pins, "")
     claims = [claim(workspace, stage, "an attempt") for stage in running]
     gone = {one.stage for one in removable(workspace) if one.kind is Kind.STAGE}

@@ -16,7 +16,7 @@ def stage_json(stage: str, inputs: Sequence[str]) -> dict[str, object]:
     return {"kind": kind, "key": key, "label": stage, "settings": {}, "inputs": roles}
 
 
-def made_workspace(root: Path, inputs: Mapping[str, Sequence[str]], chains: Mapping[str, Sequence[str]]) -> Workspace:
+def make_workspace(root: Path, inputs: Mapping[str, Sequence[str]], chains: Mapping[str, Sequence[str]]) -> Workspace:
     """All stages are done; `inputs` are those of each stage, `chains` names the stages of each chain."""
     workspace = Workspace(root)
     workspace.create()

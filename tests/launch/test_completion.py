@@ -11,7 +11,7 @@ import pytest
 
 from detour.launch.completing import SHELLS, script
 from detour.ledger.workspace import Workspace
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 
 BIN = Path(sys.executable).parent
 INPUTS = {"prepare-1": (), "pretrain-0a1b": ("prepare-1",)}
@@ -31,7 +31,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def workspace(tmp_path: Path) -> Workspace:
     others = {"base-60k": ("prepare-1",), **dict.fromkeys(ODD, ("prepare-1",))}
     chains = {"base-30k": ("prepare-1", "pretrain-0a1b"), **others}
-    return made_workspace(tmp_path, INPUTS, chains)
+    return make_workspace(tmp_path, INPUTS, chains)
 
 
 def in_bash(workspace: Workspace, line: str) -> list[str]:

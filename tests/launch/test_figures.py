@@ -28,7 +28,7 @@ def at_s(clock: str) -> float:
     return datetime.fromisoformat(f"2026-03-01T{clock}").replace(tzinfo=UTC).timestamp()
 
 
-def live_through(past: Past, stage: str) -> None:
+def record_runs(past: Past, stage: str) -> None:
     """Record the runs of the page's table, in sacct and the journal."""
     attempts = 0
     for start, end, state, words in RUN.findall(PAGE):
@@ -55,7 +55,7 @@ def training(workspace: Workspace) -> str:
     write_chains(workspace, plans, load_cluster("slurm-local"))
     stage = next(stage.id for stage in plans[0].stages if stage.kind == "pretrain")
     past = Past(workspace)
-    live_through(past, stage)
+    record_runs(past, stage)
     past.write()
     return stage
 

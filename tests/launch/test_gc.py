@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 
 from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 
 INPUTS: dict[str, Sequence[str]] = {"prepare-1": (), "pretrain-1": ("prepare-1",), "pretrain-old": ("prepare-1",)}
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1")})
+    return make_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1")})
 
 
 def called(workspace: Workspace, *arguments: str) -> Result:

@@ -29,7 +29,7 @@ SWEEP, RECIPE = "grid", small()
 LOG = "step 1 of 8"
 
 
-def plan_of(number: int) -> Plan:
+def plans_of(number: int) -> Plan:
     """Return chains that share everything before their second phase."""
     recipe, *overrides = RECIPE
     changes = (f"name={SWEEP}-{number}", f"phases.mlm.tokens={8 * number}k")
@@ -39,7 +39,7 @@ def plan_of(number: int) -> Plan:
 
 @pytest.fixture(scope="module")
 def plans() -> list[Plan]:
-    return [plan_of(1), plan_of(2)]
+    return [plans_of(1), plans_of(2)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 from tests.support.chains import DETOUR
 from tests.support.permissions import as_a_person, unreadable
 
@@ -19,7 +19,7 @@ INPUTS = {"prepare-1": (), "pretrain-2": ("prepare-1",)}
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return made_workspace(tmp_path, INPUTS, {"mine": ("prepare-1",), "theirs": ("prepare-1", "pretrain-2")})
+    return make_workspace(tmp_path, INPUTS, {"mine": ("prepare-1",), "theirs": ("prepare-1", "pretrain-2")})
 
 
 def call(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:

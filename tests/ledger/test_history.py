@@ -32,7 +32,7 @@ def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kept(workspace: Workspace) -> Workspace:
+def cached(workspace: Workspace) -> Workspace:
     """A workspace with a cached history."""
     write(workspace, "one")
     write(workspace, "two")
@@ -76,7 +76,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 }
 
 
-def as_kept(workspace: Workspace) -> list[Entry[Any]]:
+def read_history(workspace: Workspace) -> list[Entry[Any]]:
     return cache.history(workspace, KINDS, STAGES)
 
 
@@ -94,18 +94,18 @@ def note_files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_after_a_change_the_history_equals_that_of_the_journals(kept: Workspace, change: str) -> None:
-    CHANGES[change](kept)
+def test_after_a_change_the_history_equals_that_of_the_journals(cached: Workspace, change: str) -> None:
+    CHANGES[change](cached)
     for _ in range(2):
-        assert as_kept(kept) == history(kept, KINDS, STAGES)
+        assert read_history(cached) == history(cached, KINDS, STAGES)
 
 
-def test_only_new_journals_are_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(kept, "three")
+def test_only_new_journals_are_read(cached: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(cached, "three")
     read = note_files_read(monkeypatch)
-    assert len(as_kept(kept)) == 12
+    assert len(read_history(cached)) == 12
     assert len(read) == 1
-    assert len(as_kept(kept)) == 12
+    assert len(read_history(cached)) == 12
     assert len(read) == 1
 
 
@@ -141,31 +141,31 @@ def test_what_a_view_reads_later_is_selected_too(workspace: Workspace) -> None:
     assert view.selected() == history(workspace, KINDS, STAGES)
 
 
-def test_another_question_is_answered_from_the_journals(kept: Workspace) -> None:
-    assert cache.history(kept, KINDS, STAGES[:1]) == history(kept, KINDS, STAGES[:1])
-    assert cache.history(kept, KINDS[1:], STAGES) == []
-    assert len(as_kept(kept)) == 8
+def test_another_question_is_answered_from_the_journals(cached: Workspace) -> None:
+    assert cache.history(cached, KINDS, STAGES[:1]) == history(cached, KINDS, STAGES[:1])
+    assert cache.history(cached, KINDS[1:], STAGES) == []
+    assert len(read_history(cached)) == 8
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}\n[]"])
-def test_a_damaged_cache_is_ignored(kept: Workspace, node: Path, content: bytes) -> None:
+def test_a_damaged_cache_is_ignored(cached: Workspace, node: Path, content: bytes) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     path.write_bytes(content)
-    assert len(as_kept(kept)) == 8
+    assert len(read_history(cached)) == 8
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_truncated_cache_is_ignored(kept: Workspace, node: Path, share: float) -> None:
+def test_a_truncated_cache_is_ignored(cached: Workspace, node: Path, share: float) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     os.truncate(path, int(path.stat().st_size * share))
-    assert len(as_kept(kept)) == 8
+    assert len(read_history(cached)) == 8
 
 
-def test_a_cache_of_another_user_is_ignored(kept: Workspace, node: Path) -> None:
+def test_a_cache_of_another_user_is_ignored(cached: Workspace, node: Path) -> None:
     (path,) = node.glob("detour-cache-*/*.history.json")
     path.write_bytes(path.read_bytes().replace(b'"tokens"', b'"lies"'))
     path.parent.chmod(0o770)
-    assert as_kept(kept) == history(kept, KINDS, STAGES)
+    assert read_history(cached) == history(cached, KINDS, STAGES)
 
 
 def test_a_history_that_is_too_large_is_not_cached(
@@ -173,5 +173,5 @@ def test_a_history_that_is_too_large_is_not_cached(
 ) -> None:
     monkeypatch.setattr(cache, "MOST_HISTORY", 3)
     write(workspace, "one")
-    assert len(as_kept(workspace)) == 4
+    assert len(read_history(workspace)) == 4
     assert not list(node.glob("detour-cache-*/*.history.json"))

@@ -42,7 +42,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
             attempt.event(reading("GPU-1", BEGAN_S))
         end(attempt, elapsed_s=60.0)
         mark_done(made, stage)
-    look(made)
+    status_of(made)
     monkeypatch.setattr(views, "WORTH_KEEPING", 1000)
     return made
 
@@ -60,7 +60,7 @@ def reading(uuid: str, began_s: float) -> EnergyRead:
     return EnergyRead(why="end", node="n", began_s=began_s, elapsed_s=60.0, gpus={uuid: gpu})
 
 
-def look(workspace: Workspace) -> Status:
+def status_of(workspace: Workspace) -> Status:
     return Monitor(workspace, with_segments=False).look(now_s=2e9)
 
 
@@ -82,11 +82,11 @@ def cache_file(node: Path) -> Path:
     return path
 
 
-def afresh(workspace: Workspace, node: Path) -> Status:
+def uncached(workspace: Workspace, node: Path) -> Status:
     """Return the status without any cache."""
     for path in node.glob("detour-cache-*/*"):
         path.unlink()
-    return look(workspace)
+    return status_of(workspace)
 
 
 def add_event(workspace: Workspace) -> None:
@@ -156,34 +156,34 @@ def test_while_nothing_changes_no_stage_is_read_again(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = stages_looked_at(monkeypatch)
-    again = look(workspace)
+    again = status_of(workspace)
     assert noted == []
     assert again.chains[0].is_done
-    assert again == afresh(workspace, node)
+    assert again == uncached(workspace, node)
     assert noted == [stage.id for stage in STAGES]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_after_a_change_the_status_equals_that_without_a_cache(workspace: Workspace, node: Path, change: str) -> None:
-    before = look(workspace)
+    before = status_of(workspace)
     CHANGES[change](workspace)
-    after = look(workspace)
+    after = status_of(workspace)
     assert after != before
-    assert after == afresh(workspace, node)
+    assert after == uncached(workspace, node)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'[1,"/elsewhere",null,[]]\n', b"{}\n[[1,2,3],false,[]]"])
 def test_a_damaged_or_foreign_cache_is_ignored(workspace: Workspace, node: Path, content: bytes) -> None:
-    before = look(workspace)
+    before = status_of(workspace)
     cache_file(node).write_bytes(content)
-    assert look(workspace) == before
+    assert status_of(workspace) == before
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
 def test_a_truncated_cache_is_ignored(workspace: Workspace, node: Path, share: float) -> None:
-    before, kept = look(workspace), cache_file(node)
+    before, kept = status_of(workspace), cache_file(node)
     os.truncate(kept, int(kept.stat().st_size * share))
-    assert look(workspace) == before
+    assert status_of(workspace) == before
 
 
 def test_another_state_of_the_ledger_or_other_code_invalidates_the_cache(
@@ -191,13 +191,13 @@ def test_another_state_of_the_ledger_or_other_code_invalidates_the_cache(
 ) -> None:
     noted = stages_looked_at(monkeypatch)
     monkeypatch.setattr(done_chains, "code_stamps", lambda: ["edited"])
-    look(workspace)
+    status_of(workspace)
     assert len(noted) == len(STAGES)
     kept = cache_file(node).read_bytes()
     monkeypatch.setattr(views, "WORTH_KEEPING", 1)
-    afresh(workspace, node)
+    uncached(workspace, node)
     cache_file(node).write_bytes(kept)
-    look(workspace)
+    status_of(workspace)
     assert len(noted) == 3 * len(STAGES)
 
 
@@ -205,15 +205,15 @@ def test_a_chain_whose_hours_may_still_change_is_not_cached(tmp_path: Path, node
     made = make_workspace(tmp_path, stages=(PREPARE,))
     start(made, PREPARE)
     mark_done(made, PREPARE)
-    look(made)
+    status_of(made)
     assert not list(node.glob("detour-cache-*/*.chains.json"))
 
 
 def test_it_works_without_disk_space_or_a_private_folder(workspace: Workspace, node: Path) -> None:
-    before = look(workspace)
+    before = status_of(workspace)
     cache_file(node).parent.chmod(0o777)
-    assert look(workspace) == before
+    assert status_of(workspace) == before
     cache_file(node).parent.chmod(0o700)
     unfinished = cache_file(node).with_name(f"{cache_file(node).name}.1")
     cache_file(node).replace(unfinished)
-    assert look(workspace) == before
+    assert status_of(workspace) == before

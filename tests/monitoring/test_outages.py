@@ -79,7 +79,7 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return made
 
 
-def look(workspace: Workspace, site: Site) -> Status:
+def status_of(workspace: Workspace, site: Site) -> Status:
     def ask(question: Question) -> Reading:
         return read_jobs(workspace, question._replace(every_s=0.0), Slurm(site))
 
@@ -89,9 +89,9 @@ def look(workspace: Workspace, site: Site) -> Status:
 def test_while_squeue_is_down_jobs_keep_their_last_state_with_its_age(submitted: Workspace) -> None:
     site = Site(submitted)
     site.queue = [{"job": "7", "state": "RUNNING"}, {"job": "8", "state": "PENDING", "reason": "Priority"}]
-    first = look(submitted, site)
+    first = status_of(submitted, site)
     site.down = {"squeue", "sacct"}
-    later = look(submitted, site)
+    later = status_of(submitted, site)
     assert [row.state for row in later.chains[0].stages] == [row.state for row in first.chains[0].stages]
     assert later.queue_s == first.queue_s
     assert "squeue failed" in later.warnings[0]
@@ -102,8 +102,8 @@ def test_the_end_of_a_job_is_queried_once_and_known_while_sacct_is_down(submitte
     site = Site(submitted)
     site.queue = [{"job": "8", "state": "PENDING", "reason": "Dependency"}]
     site.accounts = [{"job": "7", "state": "OUT_OF_MEMORY", "submitted": "5", "ended": str(int(time.time()))}]
-    assert look(submitted, site).chains[0].stages[0].state == "failed"
+    assert status_of(submitted, site).chains[0].stages[0].state == "failed"
     site.down = {"sacct"}
-    later = look(submitted, site)
+    later = status_of(submitted, site)
     assert later.chains[0].stages[0].state == "failed"
     assert (site.calls["sacct"], later.warnings) == (1, ())

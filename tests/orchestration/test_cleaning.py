@@ -17,7 +17,7 @@ from detour.housekeeping.finding import TRASH, Kind
 from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
 from detour.orchestration.cleaning import Cleaned, clean, removable
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 from tests.support.small_disk import mounted
 
 NOBODY, USER = 65534, 12345
@@ -40,7 +40,7 @@ clean(workspace, {one.path for one in removable(workspace)}, lambda holder: None
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    workspace = made_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1")})
+    workspace = make_workspace(tmp_path, INPUTS, {"base": ("prepare-1", "pretrain-1")})
     (workspace.stage("pretrain-1") / "work" / "step-000000000010-abc").mkdir(parents=True)
     return workspace
 
@@ -87,7 +87,7 @@ def test_an_item_that_another_process_began_to_use_is_skipped(workspace: Workspa
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_full_disk_does_not_prevent_a_removal(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", size_mib=4) as disk:
-        made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
+        made = make_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave(0)
         assert [one.path.name for one in cleaned(made).removed] == ["prepare-2"]
         assert list(made.claims.iterdir()) == []
@@ -96,7 +96,7 @@ def test_a_full_disk_does_not_prevent_a_removal(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_if_no_file_can_be_created_it_names_what_can_be_removed_by_hand(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", size_mib=4, inodes=500) as disk:
-        made = made_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
+        made = make_workspace(disk.folder / "w", {"prepare-1": (), "prepare-2": ()}, {"base": ("prepare-1",)})
         disk.leave_no_files()
         with pytest.raises(UserError, match=r"by hand, such as .*/stages/prepare-2, and run it again"):
             clean(made, {one.path for one in removable(made)}, on_wait=print)

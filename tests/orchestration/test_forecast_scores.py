@@ -17,7 +17,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.forecasts import forecast
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 
 JOBS = 150
 
@@ -27,7 +27,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Each job has several forecasts, later ones better, and starts; a few have none before they start."""
     chance = random.Random(5)
     stages = {f"pretrain-{number}": () for number in range(JOBS)}
-    workspace = made_workspace(tmp_path_factory.mktemp("scores") / "w", stages, {"base": tuple(stages)})
+    workspace = make_workspace(tmp_path_factory.mktemp("scores") / "w", stages, {"base": tuple(stages)})
     for stage in stages:
         workspace.manifest(stage).unlink()
     order = chance.sample(range(JOBS), JOBS)

@@ -28,7 +28,7 @@ from detour.monitoring.monitor import Monitor
 from detour.orchestration.forecasts import forecast, forecast_submitted
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, SEPARATOR, USAGE_FIELDS, Slurm
-from tests.housekeeping.workspaces import made_workspace
+from tests.housekeeping.workspaces import make_workspace
 
 LIMIT_S = 20 * HOUR_S
 
@@ -83,7 +83,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "node"))
     (tmp_path / "node").mkdir()
     inputs: dict[str, Sequence[str]] = {"pretrain-1": (), "promote-1": ("pretrain-1",)}
-    workspace = made_workspace(tmp_path / "w", inputs, {"base": tuple(inputs)})
+    workspace = make_workspace(tmp_path / "w", inputs, {"base": tuple(inputs)})
     for stage in inputs:
         workspace.manifest(stage).unlink()
     with command_journal(workspace) as journal:

@@ -27,13 +27,13 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def look(labels: Path, changes: Mapping[str, Any] | None = None) -> None:
+def check(labels: Path, changes: Mapping[str, Any] | None = None) -> None:
     named = {"data.sources.labels.path": str(labels), f"{TASK}.path": str(labels)}
     check_files(Planner(inspect_entry).plan(make_recipe({**named, **(changes or {})})).stages)
 
 
 def test_files_that_match_the_recipe_pass(labels: Path) -> None:
-    look(labels)
+    check(labels)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_files_that_match_the_recipe_pass(labels: Path) -> None:
 )
 def test_problems_in_the_first_rows_are_reported(labels: Path, changes: Mapping[str, Any], output: str) -> None:
     with pytest.raises(UserError, match=output):
-        look(labels, changes)
+        check(labels, changes)
 
 
 def test_every_problem_is_reported_once_for_any_number_of_stages(labels: Path) -> None:
     with pytest.raises(UserError) as caught:
-        look(labels, {"data.sources.labels.column": "long", f"{TASK}.label": "label"})
+        check(labels, {"data.sources.labels.column": "long", f"{TASK}.label": "label"})
     assert len(str(caught.value).splitlines()) == 2
 
 
@@ -63,7 +63,7 @@ def test_a_missing_text_column_is_answered_with_the_available_ones(labels: Path,
     table = pyarrow.table({"body": ["un"], "title": ["deux"]})
     pyarrow.parquet.write_table(table, tmp_path / "notes.parquet")
     with pytest.raises(UserError, match=r"notes\.parquet: no column `text`; available: body, title"):
-        look(labels, {"data.sources.labels.path": str(tmp_path / "notes.parquet")})
+        check(labels, {"data.sources.labels.path": str(tmp_path / "notes.parquet")})
 
 
 def test_files_in_the_middle_are_checked_too(labels: Path, tmp_path: Path) -> None:
@@ -71,32 +71,32 @@ def test_files_in_the_middle_are_checked_too(labels: Path, tmp_path: Path) -> No
         name = "content" if number == 3 else "text"
         (tmp_path / f"part-{number}.jsonl").write_text(json.dumps({name: "texte"}) + "\n")
     with pytest.raises(UserError, match=r"part-3\.jsonl: line 1: no column `text`"):
-        look(labels, {"data.sources.labels.path": str(tmp_path / "part-*.jsonl")})
+        check(labels, {"data.sources.labels.path": str(tmp_path / "part-*.jsonl")})
 
 
 def test_only_the_first_rows_are_read(labels: Path) -> None:
     with labels.open("a") as file:
         file.write('"unfinished\n')
-    look(labels)
+    check(labels)
 
 
 def test_missing_files_are_left_to_the_plan(labels: Path) -> None:
-    look(labels, {"data.sources.labels.path": "absent.csv"})
+    check(labels, {"data.sources.labels.path": "absent.csv"})
 
 
 def test_truncated_weights_are_reported(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().save_pretrained(folder)
     shutil.copy(folder / "model.safetensors", tmp_path)
-    look(labels, {"model": {"pretrained": str(folder)}})
+    check(labels, {"model": {"pretrained": str(folder)}})
     (folder / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-10])
     with pytest.raises(UserError, match=r"model .*model\.safetensors: cut short"):
-        look(labels, {"model": {"pretrained": str(folder)}})
+        check(labels, {"model": {"pretrained": str(folder)}})
 
 
 def test_weights_that_do_not_fit_are_reported_before_submission(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().model.save_pretrained(folder)
     with pytest.raises(UserError, match=r"missing: decoder\.bias, .* `model\.head: new` draws a new head"):
-        look(labels, {"model": {"pretrained": str(folder)}})
-    look(labels, {"model": {"pretrained": str(folder), "head": "new"}})
+        check(labels, {"model": {"pretrained": str(folder)}})
+    check(labels, {"model": {"pretrained": str(folder), "head": "new"}})

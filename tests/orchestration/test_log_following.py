@@ -37,7 +37,7 @@ def log_of(workspace: Workspace) -> Path:
     return path
 
 
-def begins(number: int) -> str:
+def begin_marker(number: int) -> str:
     return f"detour: {begin_line(TRAIN.id, 'pretrain clm', Rank(0, 1, 0, 1, 0, 'n1', 1), '8', number)}\n"
 
 
@@ -115,7 +115,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
 ) -> None:
     monkeypatch.setattr(Endings, "have_ended", lambda _, stages: workspace.is_done(*stages))
     path, reported = log_of(workspace), list[int | None]()
-    path.write_text(f"{begins(3)}step 4\n")
+    path.write_text(f"{begin_marker(3)}step 4\n")
     end(start(workspace, TRAIN, 3, job="8"), "interrupted")
 
     def write(text: str) -> None:
@@ -123,7 +123,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
             file.write(text)
 
     def requeue() -> None:
-        write(f"{begins(4)}step 5\n")
+        write(f"{begin_marker(4)}step 5\n")
         end(start(workspace, TRAIN, 4, job="8"))
 
     meanwhile: list[Callable[[], None]] = [
@@ -139,7 +139,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
 
     part = log_part(workspace, [TRAIN.id])
     lines = list(followed(workspace, part, lambda newer: reported.append(newer.attempt), sleep))
-    assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
+    assert [line for line in lines if "begin_marker" not in line] == ["step 4", "more", "and more", "step 5"]
     assert reported == [4]
 
 

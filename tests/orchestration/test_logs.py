@@ -18,7 +18,7 @@ from detour.planning.stage import Stage
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, start
 
 
-def begins(number: int, rank: int = 0) -> str:
+def begin_marker(number: int, rank: int = 0) -> str:
     place = Rank(rank, 2, rank, 2, 0, "n1", 1)
     return f"detour: {begin_line(TRAIN.id, 'pretrain clm', place, '7', number)}\n"
 
@@ -29,32 +29,32 @@ def workspace(tmp_path: Path) -> Workspace:
     made = make_workspace(tmp_path)
     folder = made.root / "submissions" / TRAIN.id
     folder.mkdir(parents=True)
-    (folder / "7_0_log.out").write_text(f"modules\n{begins(1)}step 1\n{begins(2)}step 2\x1b[2J\nstep 3\n")
-    (folder / "7_1_log.out").write_text(f"{begins(1, 1)}rank one\n{begins(2, 1)}rank one again\n")
-    (folder / "8_0_log.out").write_text(f"{begins(3)}step 4\n")
+    (folder / "7_0_log.out").write_text(f"modules\n{begin_marker(1)}step 1\n{begin_marker(2)}step 2\x1b[2J\nstep 3\n")
+    (folder / "7_1_log.out").write_text(f"{begin_marker(1, 1)}rank one\n{begin_marker(2, 1)}rank one again\n")
+    (folder / "8_0_log.out").write_text(f"{begin_marker(3)}step 4\n")
     for number, job in ((1, "7"), (2, "7"), (3, "8")):
         end(start(made, TRAIN, number, job=job), "interrupted")
     return made
 
 
-def output(part: LogPart) -> list[str]:
-    return [line for line in part.lines() if "begins" not in line]
+def text(part: LogPart) -> list[str]:
+    return [line for line in part.lines() if "begin_marker" not in line]
 
 
 def test_the_default_log_is_that_of_the_last_attempt(workspace: Workspace) -> None:
     part = log_part(workspace, ["pretrain clm"])
-    assert (part.job, part.attempt, output(part)) == ("8", 3, ["step 4"])
+    assert (part.job, part.attempt, text(part)) == ("8", 3, ["step 4"])
 
 
 def test_the_attempt_before_a_requeue_is_found_in_the_same_file(workspace: Workspace) -> None:
-    assert output(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
-    assert output(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
-    assert output(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
-    assert output(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
+    assert text(log_part(workspace, [TRAIN.id], 1)) == ["modules", "step 1"]
+    assert text(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
+    assert text(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
+    assert text(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
 
 
 def test_each_rank_has_its_own_log(workspace: Workspace) -> None:
-    assert output(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
+    assert text(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
 
 
 def test_the_log_of_a_chain_is_that_of_the_most_recently_active_stage(workspace: Workspace) -> None:
@@ -74,7 +74,7 @@ def test_a_job_that_ended_before_its_stage_began_is_the_most_recent_activity(wor
     for earlier in log.parent.glob("[78]*"):
         os.utime(earlier, (1.0, 1.0))
     part = log_part(workspace, ["base"])
-    assert (part.job, part.attempt, output(part)) == ("9", None, ["ModuleNotFoundError: no module"])
+    assert (part.job, part.attempt, text(part)) == ("9", None, ["ModuleNotFoundError: no module"])
     assert log_part(workspace, ["base"], 3).job == "8"
 
 
@@ -85,7 +85,7 @@ def test_of_several_segments_the_one_with_a_log_is_shown_or_else_the_first_await
     folder = workspace.root / "submissions" / PREPARE.id
     folder.mkdir()
     (folder / "10_0_log.out").write_text("loading\n")
-    assert output(log_part(workspace, [PREPARE.id])) == ["loading"]
+    assert text(log_part(workspace, [PREPARE.id])) == ["loading"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ LABELS = {"prepare-0": "prepare", "pretrain-1": "pretrain clm"}
 THEIRS = Sent(Tag("w", "prepare-0", 1, "s"), (("prepare-0",),), job_id="7", committed=True, owner="alice")
 
 
-def wrote(workspace: Workspace, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_as(workspace: Workspace, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(process, "user_name", lambda: user)
         command_journal(workspace).close()
@@ -37,7 +37,7 @@ def test_jobs_can_belong_to_every_user_with_an_account_who_wrote_to_the_ledger(
         ledger = WorkspaceLedger(workspace, journal)
         assert ledger.users() == [user_name()] != ["daemon"]
         for user in ("nobody", "nobody", "of-another-machine", "root,nobody", "", "\0"):
-            wrote(workspace, user, monkeypatch)
+            write_as(workspace, user, monkeypatch)
         assert ledger.users() == [user_name(), "nobody"]
 
 

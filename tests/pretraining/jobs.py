@@ -46,7 +46,11 @@ def _document(generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int
 
 
 CLM = Phase(
-    name="clm", objective="causal", tokens=1, schedule=WarmupConstant(kind="warmup_constant"), carry="weights+optimizer"
+    name="clm",
+    objective="causal",
+    tokens=1,
+    schedule=WarmupConstant(kind="warmup_constant"),
+    carry="weights+optimizer",
 )
 MLM = Phase(name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt"))
 

@@ -48,7 +48,7 @@ def raises(*_: object) -> Tensor:
     raise RuntimeError("no kernel image is available for execution on the device\nand a second line")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, **kernels: Kernel) -> None:
+def use_kernels(monkeypatch: pytest.MonkeyPatch, **kernels: Kernel) -> None:
     """Make these the only kernels, all of them installed."""
     for name in list(KERNELS):
         monkeypatch.delitem(KERNELS, name)
@@ -58,7 +58,7 @@ def play(monkeypatch: pytest.MonkeyPatch, **kernels: Kernel) -> None:
 
 
 def why_not(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> str | None:
-    play(monkeypatch, flash_attention_3=kernel)
+    use_kernels(monkeypatch, flash_attention_3=kernel)
     return problem("flash_attention_3", CPU, torch.bfloat16, HEADS)
 
 
@@ -81,7 +81,7 @@ def test_a_kernel_that_raises_is_refused_with_the_first_line_of_its_error(monkey
 
 
 def test_a_kernel_that_breaks_the_device_ends_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, flash_attention_3=raises)
+    use_kernels(monkeypatch, flash_attention_3=raises)
     monkeypatch.setattr(kernel_choice, "_error", raises)
     monkeypatch.setattr(torch.cuda, "synchronize", raises)
     with pytest.raises(
@@ -108,7 +108,7 @@ def test_flash_attn_4_does_not_count_as_flash_attn(tmp_path: Path, monkeypatch: 
 
 
 def test_auto_takes_the_fastest_correct_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, varlen=right, flash_attention_2=one_token_short, flash_attention_3=right)
+    use_kernels(monkeypatch, varlen=right, flash_attention_2=one_token_short, flash_attention_3=right)
     speeds = iter([3.0, 2.0])
     monkeypatch.setattr(kernel_choice, "problem", lambda name, *_: problem(name, CPU, torch.bfloat16, HEADS))
     monkeypatch.setattr(kernel_choice, "_layer_ms", lambda *_: next(speeds))
@@ -119,13 +119,13 @@ def test_auto_takes_the_fastest_correct_kernel(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_auto_falls_back_to_masks_if_no_kernel_is_correct(monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, varlen=raises)
+    use_kernels(monkeypatch, varlen=raises)
     monkeypatch.setattr(kernel_choice, "problem", lambda *_: "broken")
     assert choose("auto", CUDA, HEADS, CU_SEQLENS, torch.bfloat16) == Choice("sdpa", {}, {"varlen": "broken"})
 
 
 def test_a_named_kernel_that_is_wrong_on_this_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, flash_attention_3=raises)
+    use_kernels(monkeypatch, flash_attention_3=raises)
     monkeypatch.setattr(kernel_choice, "problem", lambda *_: "broken")
     with pytest.raises(ValueError, match="broken"):
         choose("flash_attention_3", CUDA, HEADS, CU_SEQLENS, torch.bfloat16)

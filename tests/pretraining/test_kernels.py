@@ -27,7 +27,7 @@ def random_heads(requires_grad: bool = False) -> list[Tensor]:
     return [torch.randn(138, 2, 16, generator=generator, requires_grad=requires_grad) for _ in range(3)]
 
 
-def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, returns_sums: bool) -> list[Window]:
+def replace(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, returns_sums: bool) -> list[Window]:
     """Replace the package's function by its documented meaning; return the windows that it was given."""
     windows: list[Window] = []
 
@@ -57,7 +57,7 @@ def play(monkeypatch: pytest.MonkeyPatch, package: str, unbounded: int | None, r
     return windows
 
 
-def play_flash_4(monkeypatch: pytest.MonkeyPatch) -> None:
+def replace_flash_4(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace its two halves, which expect None for a side without limit."""
 
     def window(causal: bool, left: int | None, right: int | None) -> Window:
@@ -119,7 +119,7 @@ def exact(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, _longest: int, scale: flo
     return reference(q, k, v, cu, scale, window)
 
 
-def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Tensor:
+def by_definition(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Tensor:
     """Compute attention pair by pair, from the definition."""
     document = torch.bucketize(torch.arange(138), CU_SEQLENS[1:], right=True)
     distance = torch.arange(138)[:, None] - torch.arange(138)[None, :]
@@ -132,14 +132,14 @@ def by_hand(q: Tensor, k: Tensor, v: Tensor, scale: float, window: Window) -> Te
 @pytest.mark.parametrize("window", [*WINDOWS, (100, 5), (5, 100), (UNBOUNDED, 5)])
 def test_the_reference_kernel_equals_the_definition_of_attention(window: Window) -> None:
     q, k, v = random_heads()
-    torch.testing.assert_close(reference(q, k, v, CU_SEQLENS, 0.3, window), by_hand(q, k, v, 0.3, window))
+    torch.testing.assert_close(reference(q, k, v, CU_SEQLENS, 0.3, window), by_definition(q, k, v, 0.3, window))
 
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("name", WORDS)
 def test_each_package_is_called_as_it_documents(monkeypatch: pytest.MonkeyPatch, name: str, window: Window) -> None:
     package, unbounded = WORDS[name]
-    given = play(monkeypatch, package, unbounded, returns_sums=False)
+    given = replace(monkeypatch, package, unbounded, returns_sums=False)
     q, k, v = random_heads()
     actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, 0.3, window)
     torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, 0.3, window))
@@ -148,7 +148,7 @@ def test_each_package_is_called_as_it_documents(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("name", WORDS)
 def test_log_sums_returned_with_the_output_are_dropped(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    play(monkeypatch, *WORDS[name], returns_sums=True)
+    replace(monkeypatch, *WORDS[name], returns_sums=True)
     q, k, v = random_heads()
     actual = KERNELS[name](q, k, v, CU_SEQLENS, 90, None, (8, 0))
     torch.testing.assert_close(actual, reference(q, k, v, CU_SEQLENS, None, (8, 0)))
@@ -159,7 +159,7 @@ def test_log_sums_returned_with_the_output_are_dropped(monkeypatch: pytest.Monke
 def test_flash_attention_4_is_one_graph_node_with_its_own_gradients(
     monkeypatch: pytest.MonkeyPatch, window: Window, compiled: bool
 ) -> None:
-    play_flash_4(monkeypatch)
+    replace_flash_4(monkeypatch)
     kernel = KERNELS["flash_attention_4"]
     if compiled:
         kernel = torch.compile(kernel, backend="aot_eager", fullgraph=True)

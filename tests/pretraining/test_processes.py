@@ -36,7 +36,7 @@ def wait_for_checkpoint(made: PretrainJob, process: BaseProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
+def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
     ends = {}
     for phase in (CLM, MLM):
         made = job(tmp_path_factory.mktemp(phase.name), corpus, phase)
@@ -57,7 +57,7 @@ def assert_bit_identical(actual: TrainerState, expected: TrainerState) -> None:
 
 @both_phases
 def test_a_training_killed_repeatedly_ends_with_the_same_weights(
-    tmp_path: Path, corpus: Path, phase: Phase, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, phase: Phase, uninterrupted: dict[str, TrainerState]
 ) -> None:
     """Killed halfway through the second checkpoint, then at a random instant, then left alone."""
     made = job(tmp_path, corpus, phase)
@@ -68,12 +68,12 @@ def test_a_training_killed_repeatedly_ends_with_the_same_weights(
     process.kill()
     assert finish(process, TIMEOUT_S) in (-signal.SIGKILL, 0)
     assert finish(start(made), TIMEOUT_S) == 0
-    assert_bit_identical(final(made), undisturbed[phase.name])
+    assert_bit_identical(final(made), uninterrupted[phase.name])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2], ids=lambda number: number.name)
 def test_a_signal_saves_a_checkpoint_and_ends_with_its_exit_code(
-    tmp_path: Path, corpus: Path, number: signal.Signals, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, number: signal.Signals, uninterrupted: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"checkpoint_every": 1})
     process = start(made)
@@ -82,7 +82,7 @@ def test_a_signal_saves_a_checkpoint_and_ends_with_its_exit_code(
     assert finish(process, TIMEOUT_S) == 85
     assert not (made.output_dir / "checkpoint.safetensors").exists()
     assert finish(start(made), TIMEOUT_S) == 0
-    assert_bit_identical(final(made), undisturbed["clm"])
+    assert_bit_identical(final(made), uninterrupted["clm"])
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def used_rates() -> Iterator[list[float]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
+def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainerState]:
     """The final states of both phases without interruption."""
     torch.set_num_threads(1)
     ends = {}
@@ -128,12 +128,12 @@ def test_the_microbatch_size_does_not_change_what_is_learnt(tmp_path: Path, corp
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
 def test_attention_backends_learn_the_same(
-    tmp_path: Path, corpus: Path, backend: str, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, backend: str, uninterrupted: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"attention": backend, "cross_entropy": "full"})
     train(made, Recorder())
     for name, tensor in final(made).model.items():
-        torch.testing.assert_close(tensor, undisturbed["clm"].model[name], atol=1e-5, rtol=0)
+        torch.testing.assert_close(tensor, uninterrupted["clm"].model[name], atol=1e-5, rtol=0)
 
 
 def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
@@ -210,7 +210,7 @@ def test_dropout_depends_only_on_the_step(tmp_path: Path, corpus: Path) -> None:
 @both_phases
 @pytest.mark.parametrize("stop_step", [1, 7])
 def test_a_stopped_training_resumes_and_ends_with_the_same_weights(
-    tmp_path: Path, corpus: Path, phase: Phase, stop_step: int, undisturbed: dict[str, TrainerState],
+    tmp_path: Path, corpus: Path, phase: Phase, stop_step: int, uninterrupted: dict[str, TrainerState],
     used_rates: list[float],
 ) -> None:  # fmt: skip
     made = job(tmp_path, corpus, phase)
@@ -225,7 +225,7 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_weights(
         made.optimizer.lr * lr_factor(phase.schedule, step, made.steps, made.warmup_steps) for step in range(made.steps)
     ]
     assert used_rates == expected
-    assert_same(final(made), undisturbed[phase.name])
+    assert_same(final(made), uninterrupted[phase.name])
 
 
 def test_a_stop_during_the_last_step_completes_the_phase(tmp_path: Path, corpus: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_reported(
     tmp_path: Path,
     corpus: Path,
     kind: str,
-    undisturbed: dict[str, TrainerState],
+    uninterrupted: dict[str, TrainerState],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = job(tmp_path, corpus)
@@ -274,11 +274,11 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_reported(
     log = caplog.text
     assert f"the checkpoint of step 9 is left out: {skipped.reason}" in log
     assert "resuming from the checkpoint of step 6" in log
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 def test_a_checkpoint_with_nan_is_skipped_and_reported(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus)
 
@@ -294,7 +294,7 @@ def test_a_checkpoint_with_nan_is_skipped_and_reported(
     recorder = Recorder()
     train(made, recorder)
     assert "NaN" in recorder.of(CheckpointSkipped)[0].reason
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 class Poisoned(run_module.LossOf):
@@ -316,7 +316,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> type[Poisoned]:
 
 
 def test_a_temporarily_full_disk_costs_no_step(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, TrainerState]
 ) -> None:
     refusals = [errno.ENOSPC] * 3
 
@@ -331,11 +331,11 @@ def test_a_temporarily_full_disk_costs_no_step(
     made = job(tmp_path, corpus)
     train(made, Recorder())
     assert refusals == []
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 def test_a_slow_disk_does_not_delay_the_steps(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, TrainerState]
 ) -> None:
     """The first checkpoint is written only after two further steps, and contains the state of its own step."""
     recorder, go_on = Recorder(), threading.Event()
@@ -355,7 +355,7 @@ def test_a_slow_disk_does_not_delay_the_steps(
     monkeypatch.setattr(run_module, "write_trainer_state", slow)
     train(made, recorder)
     assert recorder.of(CheckpointSaved)[0].step == made.training.checkpoint_every
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 def test_an_error_of_a_background_write_ends_the_training(
@@ -370,7 +370,7 @@ def test_an_error_of_a_background_write_ends_the_training(
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_stays(
-    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, TrainerState]
 ) -> None:
     def busy(*_: Any) -> None:
         raise OSError(errno.EBUSY, "Device or resource busy")
@@ -378,7 +378,7 @@ def test_an_old_checkpoint_that_cannot_be_removed_stays(
     monkeypatch.setattr(CheckpointStore, "prune", busy)
     made = job(tmp_path, corpus)
     train(made, Recorder())
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(
@@ -405,9 +405,9 @@ def test_three_gradients_in_a_row_that_are_not_finite_end_the_phase_for_good(
 
 
 def test_the_second_phase_inherits_weights_and_moments_but_not_the_schedule(
-    tmp_path: Path, corpus: Path, used_rates: list[float], undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, used_rates: list[float], uninterrupted: dict[str, TrainerState]
 ) -> None:
-    parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"])
+    parent = promoted(tmp_path / "parent", corpus, uninterrupted["clm"])
     carried = job(tmp_path / "carried", corpus, MLM, start=Start(None, parent, with_optimizer=True), first_row=192)
     fresh = job(tmp_path / "fresh", corpus, MLM, start=Start(None, parent), first_row=192)
     first = Recorder(stop_at=4 * carried.step_tokens)
@@ -428,9 +428,9 @@ def test_the_second_phase_inherits_weights_and_moments_but_not_the_schedule(
 
 
 def test_a_parent_without_optimizer_state_cannot_provide_one(
-    tmp_path: Path, corpus: Path, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, uninterrupted: dict[str, TrainerState]
 ) -> None:
-    parent = promoted(tmp_path / "parent", corpus, undisturbed["clm"], with_optimizer=False)
+    parent = promoted(tmp_path / "parent", corpus, uninterrupted["clm"], with_optimizer=False)
     made = job(tmp_path, corpus, MLM, start=Start(None, parent, with_optimizer=True))
     with pytest.raises(PermanentFailure, match="no optimizer state"):
         train(made, Recorder())
@@ -488,14 +488,14 @@ LEFT_BY = {
 
 @pytest.mark.parametrize("name", LEFT_BY)
 def test_user_loggers_write_into_the_folder_of_the_stage(
-    tmp_path: Path, corpus: Path, name: str, undisturbed: dict[str, TrainerState]
+    tmp_path: Path, corpus: Path, name: str, uninterrupted: dict[str, TrainerState]
 ) -> None:
     made = job(tmp_path, corpus, training={"loggers": (name,)})
     with pytest.raises(Interrupted):
         train(made, Recorder(stop_at=5 * made.step_tokens))
     train(made, Recorder())
     assert list((made.work_dir / "logs").glob(LEFT_BY[name]))
-    assert_same(final(made), undisturbed["clm"])
+    assert_same(final(made), uninterrupted["clm"])
 
 
 def promoted(folder: Path, corpus: Path, state: TrainerState, with_optimizer: bool = True) -> Path:

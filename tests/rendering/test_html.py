@@ -30,7 +30,7 @@ from detour.reporting.data import Curve, TaskScores
 from detour.reporting.grid import Axis, Grid, Point
 from detour.reporting.outputs import task_scores
 from detour.reporting.period import Period
-from tests.reporting.fabricate import HELD, PROVENANCE, Made, carry, make_twins, stages_of, write_chain
+from tests.reporting.fabricate import HELD, PROVENANCE, Made, make_twins, record_chain, stages_of, write_chain
 from tests.reporting.test_build import site_of
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -138,7 +138,7 @@ def test_hostile_names_reasons_and_versions_are_text(tmp_path: Path, monkeypatch
     made.workspace.create()
     name = "<script>alert(2)<" + "\u2215script>"  # a folder's name holds no slash
     stages = stages_of("causal")
-    carry(made, name, stages, 0.7)
+    record_chain(made, name, stages, 0.7)
     with made.attempt(stages[-1], 2, {**HELD, "node": HOSTILE, "cluster": HOSTILE}) as attempt:
         attempt.event(AttemptEnded(outcome="failed", exit_code=1, reason=HOSTILE))
     (made.workspace.output(stages[-1].id) / "manifest.json").unlink()
@@ -255,7 +255,7 @@ def test_a_flat_loss_can_be_drawn(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")
-    carry(made, "flat", stages[:1], 0.5)
+    record_chain(made, "flat", stages[:1], 0.5)
     write_chain(made.workspace, "flat", stages)
     with made.attempt(stages[1], 1, HELD) as attempt:
         attempt.progress(0, 300_000, "tokens", loss=0.0)

@@ -159,7 +159,7 @@ def train(made: Made, stage: Stage, tokens: int, first: bool, killed_at: int | N
         made.clock.now_s += 30.0
 
 
-def carry(made: Made, name: str, stages: Sequence[Stage], level: float, killed_at: int | None = None) -> None:
+def record_chain(made: Made, name: str, stages: Sequence[Stage], level: float, killed_at: int | None = None) -> None:
     """Record a whole chain; stages that are done already are skipped."""
     write_chain(made.workspace, name, stages)
     trained = 0
@@ -188,6 +188,6 @@ def make_twins(workspace: Workspace) -> Made:
     """Make `quickstart` (killed once) and its masked twin, which shares `prepare` with it."""
     workspace.create()
     made = Made(workspace)
-    carry(made, "quickstart", stages_of("causal"), 0.719, killed_at=200_704)
-    carry(made, "quickstart-mlm", stages_of("masked"), 0.701)
+    record_chain(made, "quickstart", stages_of("causal"), 0.719, killed_at=200_704)
+    record_chain(made, "quickstart-mlm", stages_of("masked"), 0.701)
     return made

@@ -19,7 +19,7 @@ from detour.reporting.costs import cost_of, overlap_s
 from detour.reporting.data import Curve
 from detour.reporting.report import Report
 from detour.site import Site, Sourced
-from tests.reporting.fabricate import EPOCH_S, HELD, Made, carry, make_twins, stages_of, write_chain
+from tests.reporting.fabricate import EPOCH_S, HELD, Made, make_twins, record_chain, stages_of, write_chain
 
 SITE = Site(
     "local",
@@ -159,7 +159,7 @@ def test_a_running_chain_shows_what_is_known_so_far(tmp_path: Path, monkeypatch:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")
-    carry(made, "half", stages[:3], 0.7)
+    record_chain(made, "half", stages[:3], 0.7)
     write_chain(made.workspace, "half", stages)
     with made.attempt(stages[3], 1, HELD) as attempt:
         made.clock.now_s += 3.0
@@ -188,7 +188,7 @@ def test_sites_are_not_mixed_and_an_unknown_site_has_no_co2(tmp_path: Path) -> N
     made = Made(Workspace(tmp_path))
     made.workspace.create()
     stages = stages_of("causal")[:1]
-    carry(made, "moved", stages, 0.7)
+    record_chain(made, "moved", stages, 0.7)
     with made.attempt(stages[0], 2, {**HELD, "cluster": "elsewhere"}) as attempt:
         made.clock.now_s += 10.0
         attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0))

@@ -28,7 +28,7 @@ def node(node_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kept(workspace: Workspace) -> Workspace:
+def cached(workspace: Workspace) -> Workspace:
     """A workspace with two outputs in the cache; the third stage has none yet."""
     for stage, sha256, score in (("evaluate-1", "a" * 64, 0.5), ("evaluate-2", "b" * 64, 0.7)):
         write(workspace, stage, {"sha256": sha256, "provenance": PROVENANCE}, score)
@@ -53,7 +53,7 @@ def found(workspace: Workspace) -> list[tuple[Manifest | None, Mapping[str, Any]
     return read
 
 
-def afresh(workspace: Workspace, node: Path) -> list[tuple[Manifest | None, Mapping[str, Any]]]:
+def uncached(workspace: Workspace, node: Path) -> list[tuple[Manifest | None, Mapping[str, Any]]]:
     for path in node.glob("detour-cache-*/*"):
         path.unlink()
     return found(workspace)
@@ -86,8 +86,8 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
 }
 
 
-def test_the_cache_holds_what_a_report_takes_from_the_files(kept: Workspace) -> None:
-    outputs = OutputCache(kept)
+def test_the_cache_holds_what_a_report_takes_from_the_files(cached: Workspace) -> None:
+    outputs = OutputCache(cached)
     provenance = {"code": None, "python": "3.11", "packages": {"torch": "2.13.0"}, "machine": None}
     assert outputs.manifest("evaluate-1") == Manifest("a" * 64, provenance)
     assert outputs.result("evaluate-1") == {"primary_metric": "f1", "test": {"f1": 0.5}}
@@ -95,16 +95,16 @@ def test_the_cache_holds_what_a_report_takes_from_the_files(kept: Workspace) -> 
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_after_a_change_the_cache_agrees_with_the_files(kept: Workspace, node: Path, change: str) -> None:
-    before = found(kept)
-    CHANGES[change](kept)
-    after = found(kept)
+def test_after_a_change_the_cache_agrees_with_the_files(cached: Workspace, node: Path, change: str) -> None:
+    before = found(cached)
+    CHANGES[change](cached)
+    after = found(cached)
     assert after != before
-    assert after == afresh(kept, node)
+    assert after == uncached(cached, node)
 
 
-def test_unchanged_files_are_not_read(kept: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, read = found(kept), list[str]()
+def test_unchanged_files_are_not_read(cached: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = found(cached), list[str]()
 
     def note(path: str) -> tuple[FileStamp | None, dict[str, Any]]:
         stamp, content = read_stamped(path)
@@ -112,37 +112,37 @@ def test_unchanged_files_are_not_read(kept: Workspace, monkeypatch: pytest.Monke
         return stamp, content
 
     monkeypatch.setattr(output_cache, "read_stamped", note)
-    assert found(kept) == before
+    assert found(cached) == before
     assert read == []
-    write(kept, "evaluate-3", {"sha256": "e"}, 0.1)
-    found(kept)
-    assert read == [str(kept.manifest("evaluate-3")), str(result(kept, "evaluate-3"))]
+    write(cached, "evaluate-3", {"sha256": "e"}, 0.1)
+    found(cached)
+    assert read == [str(cached.manifest("evaluate-3")), str(result(cached, "evaluate-3"))]
 
 
-def test_outputs_of_one_run_share_their_provenance(kept: Workspace) -> None:
-    first, second, _ = (manifest for manifest, _ in found(kept))
+def test_outputs_of_one_run_share_their_provenance(cached: Workspace) -> None:
+    first, second, _ = (manifest for manifest, _ in found(cached))
     assert first is not None
     assert second is not None
     assert first.provenance is second.provenance
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{}", b'{"format": 1, "workspace": "/elsewhere"}'])
-def test_a_damaged_or_foreign_cache_is_ignored(kept: Workspace, node: Path, content: bytes) -> None:
-    before = found(kept)
+def test_a_damaged_or_foreign_cache_is_ignored(cached: Workspace, node: Path, content: bytes) -> None:
+    before = found(cached)
     cache_file(node).write_bytes(content)
-    assert found(kept) == before
+    assert found(cached) == before
 
 
 @pytest.mark.parametrize("part", ["provenances", "manifests", "results"])
-def test_a_malformed_cache_is_ignored(kept: Workspace, node: Path, part: str) -> None:
-    before = found(kept)
+def test_a_malformed_cache_is_ignored(cached: Workspace, node: Path, part: str) -> None:
+    before = found(cached)
     data = json.loads(cache_file(node).read_bytes())
     cache_file(node).write_text(json.dumps({**data, part: {"evaluate-1": 1} if part != "provenances" else []}))
-    assert found(kept) == before
+    assert found(cached) == before
 
 
-def test_a_cache_that_others_can_write_is_not_read(kept: Workspace, node: Path) -> None:
-    before = found(kept)
+def test_a_cache_that_others_can_write_is_not_read(cached: Workspace, node: Path) -> None:
+    before = found(cached)
     cache_file(node).write_bytes(cache_file(node).read_bytes().replace(b"0.5", b"0.9"))
     cache_file(node).parent.chmod(0o770)
-    assert found(kept) == before
+    assert found(cached) == before

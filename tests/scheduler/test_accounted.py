@@ -45,24 +45,24 @@ STARTED = (AttemptStarted(gpus=4, cluster="jean-zay"), NOW_S - 395)
 ENDED = (AttemptEnded(outcome="done", exit_code=0), NOW_S - 105)
 
 
-def asked(state: State, *sent: Sent) -> list[str]:
+def queried(state: State, *sent: Sent) -> list[str]:
     return to_ask(state, sent or [SENT])
 
 
 def test_an_ended_attempt_is_queried_until_it_is_accounted() -> None:
-    assert asked(state_of(STARTED, ENDED)) == ["7"]
+    assert queried(state_of(STARTED, ENDED)) == ["7"]
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
-    assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == []
+    assert queried(state_of(STARTED, ENDED, accounts=(found.event,))) == []
 
 
 def test_a_job_without_events_is_queried_and_one_that_was_not_sent_is_not() -> None:
-    assert asked(State()) == ["7"]
-    assert asked(State(), Sent(TAG, (("pretrain-1",),), job_id="7", committed=True, dropped=True)) == []
+    assert queried(State()) == ["7"]
+    assert queried(State(), Sent(TAG, (("pretrain-1",),), job_id="7", committed=True, dropped=True)) == []
 
 
 def test_a_preempted_job_is_queried_again() -> None:
     (found,) = accounted([ROW._replace(state="PREEMPTED")], state_of(STARTED, ENDED), {TAG: SENT}, 0.0)
-    assert asked(state_of(STARTED, ENDED, accounts=(found.event,))) == ["7"]
+    assert queried(state_of(STARTED, ENDED, accounts=(found.event,))) == ["7"]
 
 
 def test_a_run_is_recorded_with_the_stages_of_its_tag() -> None:

@@ -91,7 +91,7 @@ def race(
     return first, [end for end in ends if end is not None]
 
 
-def carried_through(fake: FakeSlurm) -> list[str]:
+def run_to_the_end(fake: FakeSlurm) -> list[str]:
     """Return units that ran to their end, in order, once no submission is running."""
     ran = []
     while fake.schedule():
@@ -119,5 +119,5 @@ def test_two_concurrent_submitters_leave_each_job_once_and_chains_that_end(
         slots = Counter(job.tag.slot for job in desk.fake.live() if job.tag)
         assert set(slots.values()) == {1}, seed
         assert [job.name for job in desk.fake.live() if not job.is_free] == [], seed
-        assert set(carried_through(desk.fake)) == {request.unit for chain in chains for request in chain}, seed
+        assert set(run_to_the_end(desk.fake)) == {request.unit for chain in chains for request in chain}, seed
         assert desk.fake.denials == [], seed

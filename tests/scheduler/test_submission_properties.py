@@ -65,7 +65,7 @@ class Submissions(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
-            self.everything_ends_well_once_nothing_breaks()
+            self.everything_completes_once_nothing_fails()
             self.folder.cleanup()
 
     def _client(self, user: str) -> Slurm:
@@ -210,11 +210,11 @@ class Submissions(RuleBasedStateMachine):
         self.slurm.purge()
 
     @rule()
-    def the_site_rewrites_names_and_comments_or_stops_to(self) -> None:
+    def the_site_starts_or_stops_rewriting_names(self) -> None:
         self.slurm.rewrites = not self.slurm.rewrites
 
     @rule(choice=st.integers(0, 50), reason=st.sampled_from(sorted(BY_SLURM)))
-    def slurm_takes_a_job_back_and_holds_it(self, choice: int, reason: str) -> None:
+    def slurm_requeues_a_job_and_holds_it(self, choice: int, reason: str) -> None:
         running = [job for job in self.slurm.live() if job.state == "RUNNING"]
         if running:
             job = running[choice % len(running)]
@@ -279,7 +279,7 @@ class Submissions(RuleBasedStateMachine):
         assert not getattr(self, "wasted", [])
 
     @invariant()
-    def no_user_touches_anothers_job(self) -> None:
+    def no_user_changes_a_job_of_another(self) -> None:
         assert not hasattr(self, "slurm") or not self.slurm.denials
 
     @invariant()
@@ -295,7 +295,7 @@ class Submissions(RuleBasedStateMachine):
             if snapshot.queue is None:
                 assert snapshot.state(tag).standing is Standing.UNKNOWN
 
-    def everything_ends_well_once_nothing_breaks(self) -> None:
+    def everything_completes_once_nothing_fails(self) -> None:
         self.slurm.down, self.slurm.limit, self.slurm.faults, self.slurm.rewrites = False, None, [], False
         self.failed.clear()
         for _ in range(60):

@@ -30,7 +30,7 @@ def yours(mine: Desk) -> Desk:
 
 
 @pytest.fixture(autouse=True)
-def no_user_touches_anothers_job(mine: Desk) -> object:
+def no_user_changes_a_job_of_another(mine: Desk) -> object:
     yield
     assert mine.fake.denials == []
 
@@ -128,7 +128,7 @@ def test_two_commits_for_one_slot_are_resolved_by_the_later_user(mine: Desk, you
     assert [job.user for job in mine.fake.live()] == ["me"]
 
 
-class Rivalled(MemoryLedger):
+class LedgerWithRival(MemoryLedger):
     """Another user, whose claim failed too, commits between the last look and the commit, and releases nothing."""
 
     def __init__(self, desk: Desk, job_id: int) -> None:
@@ -147,7 +147,7 @@ class Rivalled(MemoryLedger):
 
 
 def test_of_two_concurrent_commits_the_one_with_the_older_job_wins(mine: Desk) -> None:
-    mine.ledger = Rivalled(mine, 0)
+    mine.ledger = LedgerWithRival(mine, 0)
     submission = mine.submitter().submit(REQUESTS[:2])
     assert submission.jobs[Slot("prepare-0")] == "0"
     assert submission.in_flight == ("prepare-0",)
@@ -157,7 +157,7 @@ def test_of_two_concurrent_commits_the_one_with_the_older_job_wins(mine: Desk) -
 
 
 def test_a_submission_killed_between_commit_and_release_blocks_others_only_for_a_while(mine: Desk) -> None:
-    mine.ledger = Rivalled(mine, 99)
+    mine.ledger = LedgerWithRival(mine, 99)
     submission = mine.submitter().submit(REQUESTS[:2])
     assert submission.jobs[Slot("prepare-0")] == "1"
     assert not mine.fake.jobs[1].held

@@ -41,7 +41,7 @@ preamble: |
 """
 
 
-def persons_folder(folder: Path) -> Path:
+def user_folder(folder: Path) -> Path:
     profile = folder / "configs" / "clusters" / "waves.yaml"
     profile.parent.mkdir(parents=True)
     profile.write_text(PROFILE.format(shipped=ROOT / "configs" / "clusters" / "slurm-local.yaml"))
@@ -55,7 +55,7 @@ def in_queue(cluster: SlurmCluster) -> list[str]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_thirty_jobs_pass_through_a_qos_of_ten_unattended(own_slurm: Starter, version: Version, tmp_path: Path) -> None:
     cluster = own_slurm(ClusterSettings(version))
-    workspace, home = tmp_path / "workspace", persons_folder(tmp_path / "home")
+    workspace, home = tmp_path / "workspace", user_folder(tmp_path / "home")
     seeds = f"benchmark.seeds={list(range(1, 22))}"
     command = ["submit", *small(more=[seeds]), "-w", str(workspace), "--cluster", "waves", "--gpus", "1", "--json"]
     sent = json.loads(detour(*command, environment=environment(cluster), cwd=home).stdout)
@@ -82,7 +82,7 @@ def test_thirty_jobs_pass_through_a_qos_of_ten_unattended(own_slurm: Starter, ve
 
 def test_cancelled_jobs_are_not_sent_by_the_next_wave(own_slurm: Starter, tmp_path: Path) -> None:
     cluster = own_slurm(ClusterSettings("24.11", gpu_nodes=1))
-    workspace, home = tmp_path / "workspace", persons_folder(tmp_path / "home")
+    workspace, home = tmp_path / "workspace", user_folder(tmp_path / "home")
     seeds, where = f"benchmark.seeds={list(range(1, 22))}", ("-w", str(workspace))
     profile = home / "configs" / "clusters" / "waves.yaml"
     profile.write_text(f"{profile.read_text()}header: [--begin=now+1hour]\n")
