@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from detour.housekeeping.finding import Kind, Removable, Survey, UnreadablePlan, find
 from detour.housekeeping.pins import pin, pinned, unpin
-from detour.housekeeping.reach import needed
 from detour.ledger.claims import claim
 from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import command_journal
@@ -152,14 +151,6 @@ def graphs(draw: st.DrawFn) -> dict[str, tuple[str, ...]]:
 def ancestors(graph: Mapping[str, Sequence[str]], stage: str) -> set[str]:
     """By definition, step by step: an input, or an input of one."""
     return {stage}.union(*(ancestors(graph, one) for one in graph[stage]))
-
-
-@given(graphs(), st.data())
-def test_the_needed_stages_are_the_wanted_ones_with_their_inputs(
-    graph: dict[str, tuple[str, ...]], data: st.DataObject
-) -> None:
-    wanted = data.draw(st.sets(st.sampled_from(sorted(graph))))
-    assert needed(wanted, graph.__getitem__) == set[str]().union(*(ancestors(graph, stage) for stage in wanted))
 
 
 @settings(max_examples=30, deadline=None)

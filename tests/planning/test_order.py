@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.planning.order import downstream, nearest_inputs, startable
+from detour.planning.order import downstream, nearest_inputs, startable, upstream
 from detour.planning.stage import Stage
 from tests.planning.test_keys import plan
 
@@ -43,3 +43,10 @@ def test_a_stage_waits_only_for_its_direct_inputs() -> None:
     assert nearest["pretrain mlm"] == ["promote clm"]
     assert nearest["export"] == ["promote mlm"]
     assert len(nearest["summarize"]) == 2
+
+
+def test_a_stage_is_upstream_of_exactly_the_stages_that_are_downstream_of_it() -> None:
+    inputs = {stage.id: tuple(stage.inputs.values()) for stage in STAGES}
+    for root in STAGES:
+        below = {stage.id for stage in downstream(STAGES, [root.id])}
+        assert below == {stage.id for stage in STAGES if root.id in upstream([stage.id], inputs.__getitem__)}

@@ -15,11 +15,11 @@ from pathlib import Path
 from detour.errors import UserError
 from detour.housekeeping.measuring import Extent, measure
 from detour.housekeeping.pins import pinned
-from detour.housekeeping.reach import needed
 from detour.ledger.claims import holder
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, read_plan_outline, read_stage_outline
+from detour.planning.order import upstream
 
 TRASH = ".trash"
 KEPT_CODE = 1
@@ -59,7 +59,7 @@ class Survey:
     def kept(self) -> set[str]:
         """Ids of stages that must be kept whole. Raises UnreadablePlan."""
         busy = {stage for stage in self.present if self.is_busy(stage)}
-        return needed(self._planned_inputs.keys() | pinned(self.workspace) | self._linked | busy, self._inputs)
+        return upstream(self._planned_inputs.keys() | pinned(self.workspace) | self._linked | busy, self._inputs)
 
     @cached_property
     def _planned_inputs(self) -> dict[str, tuple[str, ...]]:

@@ -1,8 +1,11 @@
-"""Which stages can start. The local executor has no dependencies, so the command that runs it applies the plan's."""
+"""Which stages can start, and which depend on which.
+
+The local executor has no dependencies, so the command that runs it applies the plan's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 
@@ -35,6 +38,18 @@ def downstream(stages: Sequence[AnyNode], roots: Collection[str]) -> list[AnyNod
         if reached.intersection(stage.inputs.values()):
             reached.add(stage.id)
     return [stage for stage in stages if stage.id in reached]
+
+
+def upstream(roots: Iterable[str], inputs_of: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return the ids of `roots` and of all stages that they depend on, directly or indirectly."""
+    reached: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        stage = waiting.pop()
+        if stage not in reached:
+            reached.add(stage)
+            waiting += inputs_of(stage)
+    return reached
 
 
 def nearest_inputs(stages: Sequence[Node]) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detour.accounting.fates import Known
+from detour.planning.order import upstream
 from detour.reporting.costs import Counted
 
 Purpose = Literal["final", "development", "open", "failed"]
@@ -37,13 +38,7 @@ def lineage(released: Iterable[str], inputs: Mapping[str, Mapping[str, str]]) ->
     `inputs` maps a stage's id to the ids of its inputs, by role.
     """
     exports = set(released)
-    found: set[str] = set()
-    waiting = list(exports)
-    while waiting:
-        stage = waiting.pop()
-        if stage not in found:
-            found.add(stage)
-            waiting += inputs.get(stage, {}).values()
+    found = upstream(exports, lambda stage: inputs.get(stage, {}).values())
     measured = {stage for stage, read in inputs.items() if exports.intersection(read.values())}
     return found | measured | {stage for stage, read in inputs.items() if measured.intersection(read.values())}
 
