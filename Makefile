@@ -18,6 +18,7 @@ quickstart: $(ENVIRONMENT)
 	@$(BIN)/detour report
 	@$(BIN)/detour compare quickstart quickstart-mlm-baseline
 	@$(BIN)/detour card quickstart
+	@echo "Next: source $(BIN)/activate, then detour status quickstart, or open report.html."
 
 env: $(ENVIRONMENT)
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.loading import RecipeError, load_benchmark, load_recipe, load_recipe_document, recipe_path
+from detour.config.loading import (
+    RecipeError,
+    load_benchmark,
+    load_cluster,
+    load_recipe,
+    load_recipe_document,
+    recipe_path,
+)
 from detour.config.models import Model, Seeds, WarmupConstant
 from detour.config.roots import config_roots
 from tests.config.bad_recipes import BENCHMARK, GOOD
@@ -53,6 +60,16 @@ phases:
         ("more", 20_000),
     ]
     assert recipe.phases[1].masking_rate == 0.15
+
+
+def test_a_users_file_extends_a_shipped_one_by_name_unless_it_has_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "clusters"
+    folder.mkdir(parents=True)
+    mine = folder / "mine.yaml"
+    mine.write_text("extends: jean-zay\nname: mine\n")
+    assert load_cluster(mine).gpu_partition == load_cluster("jean-zay").gpu_partition
+    (folder / "jean-zay.yaml").write_text("extends: jean-zay-a100.yaml\n")
+    assert load_cluster(mine).gpu_partition == load_cluster("jean-zay-a100").gpu_partition
 
 
 def test_extends_can_edit_rename_and_remove_items_by_name(recipes: Path) -> None:

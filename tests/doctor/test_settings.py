@@ -149,7 +149,7 @@ def test_the_profile_of_the_test_cluster_matches_it(site: LiveCluster, profile: 
         "clock",
         "MinJobAge",
         "accounting",
-        "GPUs a node",
+        "GPUs per node",
         "account of CPU jobs",
         "MaxArraySize",
     } <= subjects
@@ -250,7 +250,7 @@ PLANTED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
     ),
     ({"max_array_size": 30_000}, "MaxArraySize", "problem", {"max_array_size": 20_001}),
     ({"max_array_size": None}, "MaxArraySize", "warning", {"max_array_size": 20_001}),
-    ({"cores_per_node": 128}, "cores a node", "problem", {"cores_per_node": 96}),
+    ({"cores_per_node": 128}, "cores per node", "problem", {"cores_per_node": 96}),
     ({"account": "nobody"}, "account of GPU jobs", "problem", {"account": "abc"}),
     (
         {"cpu_partition": {"account": "no@cpu"}},
@@ -356,11 +356,11 @@ def test_the_qos_of_a_partition_limits_it_too(
 @pytest.mark.parametrize(
     ("gres", "verdicts"),
     [
-        ("gpu:h100:8", [("GPUs a node", "problem", {"gpu": {"per_node": 8}})]),
+        ("gpu:h100:8", [("GPUs per node", "problem", {"gpu": {"per_node": 8}})]),
         ("gpu:a100:4", [("GPU type", "warning", {"gpu": {"type": "a100"}})]),
         ("gpu:nvidia_h100_80gb_hbm3:4", []),
         ("gpu:4", [("GPU type", "unknown", {})]),
-        ("(null)", [("GPUs a node", "problem", {}), ("GPU type", "unknown", {})]),
+        ("(null)", [("GPUs per node", "problem", {}), ("GPU type", "unknown", {})]),
     ],
 )
 def test_other_gpus_are_reported(gres: str, verdicts: list[Any], profile: Cluster, site: LiveCluster) -> None:

@@ -55,7 +55,7 @@ def test_the_shipped_profile_of_the_test_cluster_is_right(slurm: SlurmCluster, t
     assert shown["silences"] == []
     site = {one["subject"]: one["site"] for one in shown["findings"]}
     assert site["Slurm"].startswith(slurm.settings.version)
-    assert site["GPUs a node"] == "4"
+    assert site["GPUs per node"] == "4"
     assert site["QOS qos_gpu_h100-dev, GPUs at once"] == "32"
     assert site["QOS qos_gpu_h100-dev, jobs submitted"] == "10"
     assert site["account of CPU jobs"] == "yours"
@@ -97,7 +97,7 @@ def test_planted_differences_are_found_and_the_correction_resolves_them(slurm: S
     # with its nodes known by now, the last planted error shows: there are 96 cores, not 128
     once = write(tmp_path / "once.yaml", own, shown["change"])
     _, left = examined(slurm, once, tmp_path)
-    assert bad(left) == {("cores a node", "problem")}
+    assert bad(left) == {("cores per node", "problem")}
     twice = write(tmp_path / "twice.yaml", once, left["change"])
     assert examined(slurm, twice, tmp_path)[0] == 0
 
@@ -121,7 +121,7 @@ def test_a_site_that_differs_from_its_profile_is_reported(own_slurm: Starter, ve
     assert code == 2
     assert bad(shown) == {
         ("accounting", "warning"),
-        ("GPUs a node", "problem"),
+        ("GPUs per node", "problem"),
         ("MinJobAge", "warning"),
         ("MaxArraySize", "problem"),
     }

@@ -2,9 +2,9 @@
 
 Every value keeps its position in the file that it comes from.
 
-- `extends: other.yaml` is relative to the file. Mappings merge deeply, lists of named items (phases, sources, tasks)
-  merge by `name`, other lists are replaced, and null removes. An extending file may also write a list of named items as
-  a mapping from name to changes: `phases: {clm: {tokens: 2B}, decay: null}`.
+- `extends: other.yaml` is relative to the file, or else a shipped file. Mappings merge deeply, lists of named items
+  (phases, sources, tasks) merge by `name`, other lists are replaced, and null removes. An extending file may also write
+  a list of named items as a mapping from name to changes: `phases: {clm: {tokens: 2B}, decay: null}`.
 - `${VAR}` and `${VAR:-default}` are substituted in any string; `$${` stands for a literal `${`.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detour.config.problems import Position, Problem, RecipeError, shown
+from detour.config.roots import SHIPPED
 from detour.config.yaml_source import Node, describe, read_yaml, resolve_scalar
 from detour.files import written_path
 
@@ -65,11 +66,15 @@ def _read_layer(
 
 
 def parent_path(path: Path, written: str) -> Path:
-    """Return the path of `other.yaml` next to the file; a bare name stands for `name.yaml`."""
+    """Return the path of `other.yaml` next to the file, or else as shipped; a bare name stands for `name.yaml`."""
     expanded = written_path(written)
-    if expanded.name and not expanded.suffix and "/" not in written:
+    if not expanded.name or "/" in written:
+        return path.parent / expanded
+    if not expanded.suffix:
         expanded = expanded.with_suffix(".yaml")
-    return path.parent / expanded
+    beside = path.parent / expanded
+    shipped = () if beside.exists() else (SHIPPED / kind / expanded for kind in ("recipes", "sweeps", "clusters"))
+    return next((file for file in shipped if file.is_file()), beside)
 
 
 def _refuse_bad_chain(target: Path, chain: Sequence[Path], position: Position) -> None:

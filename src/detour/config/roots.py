@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SHIPPED = (Path(__file__).resolve().parents[1] / "configs").resolve()
+
 
 def find_named(folder: str, name: str, beside: Path | None = None) -> tuple[Path | None, list[str]]:
     """Find `configs/<folder>/<name>.yaml` in the nearest `configs` above `beside`, in `./configs`, then as shipped.
@@ -26,5 +28,5 @@ def config_roots(beside: Path | None = None) -> list[Path]:
     if beside is not None:
         above = Path(os.path.abspath(beside)).parents  # noqa: PTH100 - symbolic links stay as written
         roots += [parent for parent in above if parent.name == "configs"][:1]
-    roots += [Path.cwd() / "configs", (Path(__file__).resolve().parents[1] / "configs").resolve()]
+    roots += [Path.cwd() / "configs", SHIPPED]
     return [root for index, root in enumerate(roots) if root.is_dir() and root not in roots[:index]]

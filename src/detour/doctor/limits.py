@@ -114,7 +114,7 @@ def node_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
     there = [kind for kind in there if kind.gpus] or there
     yield from _gpus(cluster, there)
     cpus = max(kind.cpus for kind in there)
-    yield limit_finding("cores a node", cluster.cores_per_node, cpus, str, lambda most: {"cores_per_node": most})
+    yield limit_finding("cores per node", cluster.cores_per_node, cpus, str, lambda most: {"cores_per_node": most})
 
 
 def _gpus(cluster: Cluster, there: Sequence[NodeKind]) -> Iterator[Finding]:
@@ -124,11 +124,11 @@ def _gpus(cluster: Cluster, there: Sequence[NodeKind]) -> Iterator[Finding]:
     counts = sorted({kind.gpus for kind in there}, reverse=True)
     actual = " or ".join(map(str, counts))
     if gpu.per_node in counts:
-        yield Finding("GPUs a node", "ok", str(gpu.per_node), actual)
+        yield Finding("GPUs per node", "ok", str(gpu.per_node), actual)
     else:
         advice = "whole nodes are requested with this number"
         change = {"gpu": {"per_node": counts[0]}} if counts[0] else {}
-        yield Finding("GPUs a node", "problem", str(gpu.per_node), actual, advice, change)
+        yield Finding("GPUs per node", "problem", str(gpu.per_node), actual, advice, change)
     types = sorted({kind.gpu_type for kind in there if kind.gpu_type})
     if types and not any(gpu.type.lower() in kind.lower() for kind in types):
         verdict: Verdict = "problem" if gpu.type_in_request else "warning"
