@@ -208,6 +208,12 @@ def test_a_malformed_reservation_is_foreign(data: dict[str, Any]) -> None:
     assert isinstance(event_of(BudgetReserved.kind, data), Foreign)
 
 
+def test_an_unknown_amount_outside_the_period_leaves_nothing_unknown_in_it() -> None:
+    spent = [spending("pretrain-1", None), spending("pretrain-2", 3.0, 2 * HOUR_S, 4 * HOUR_S)]
+    present = balance(make_budget(), [], spent, Evidence(0.0), (2 * HOUR_S, 3 * HOUR_S))
+    assert (present.spent, present.unknown) == ({"gpu_hours": 1.5}, {"gpu_hours": 0})
+
+
 def test_impossible_amounts_are_unknown() -> None:
     stages: list[ReservedStages] = [{"ids": ["a"], "amounts": {"gpu_hours": -5.0, "co2_kg": None}}]
     made = made_at(0.0, BudgetReserved(submission="x", facts={}, stages=stages, over=[]), "w")

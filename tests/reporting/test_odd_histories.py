@@ -15,6 +15,8 @@ from detour.ledger.workspace import Workspace
 from detour.planning.files import Target, write_plan
 from detour.planning.plan import Plan
 from detour.rendering.cost_tables import ByName, by_stage
+from detour.rendering.statements import methods_sentence
+from detour.rendering.words import cost_in_words
 from detour.reporting.build import Question, build_report
 from detour.reporting.period import Period, period_of
 from detour.reporting.report import Report
@@ -42,6 +44,7 @@ class Run:
     ahead_s: float = 0.0
     outcome: str = "done"
     chain: str = "first"
+    cluster: str = CLUSTER
     is_accounted: bool = True
     is_begun: bool = True
     """Whether an attempt recorded anything."""
@@ -64,7 +67,7 @@ RUNS = (
     Run("evaluate", 0, "3_0", at(2026, 10, 31, 22), 3.0, 1, suspended=0.5),
     Run("evaluate", 1, "3_1", at(2026, 10, 31, 22), 1.5, 3 / 7),
     Run("pretrain", 1, "4", at(2026, 11, 1, 10), 2.5, 8),
-    Run("pretrain", 1, "4", at(2026, 11, 1, 11), 3.0, 2, chain="second", is_accounted=False),
+    Run("pretrain", 1, "4", at(2026, 11, 1, 11), 3.0, 2, chain="second", cluster="adastra", is_accounted=False),
     Run("evaluate", 0, "5", at(2026, 11, 2, 10), 0.25, 1, ahead_s=-30.0, chain="second"),
     Run("export", 0, "8", at(2026, 11, 2, 12), 0.5, None, is_accounted=False),
     Run("evaluate", 1, "6", at(2026, 11, 2, 10), 0.25, 1, ahead_s=45.0, chain="second", outcome="failed"),
@@ -98,10 +101,25 @@ def _write(past: Past, run: Run, stage: str) -> None:
         if run.is_accounted:
             start_s, lasted_s = start_s + 2, held_s - 4
         past.attempt(
-            stage, start_s, lasted_s, number=run.number, outcome=run.outcome, job=run.job, cpus=8, **gpus, **slices
+            stage,
+            start_s,
+            lasted_s,
+            number=run.number,
+            outcome=run.outcome,
+            job=run.job,
+            cpus=8,
+            cluster=run.cluster,
+            **gpus,
+            **slices,
         )
     if run.is_accounted:
-        account = {"source": "sacct", "start_s": run.start_s, "elapsed_s": held_s * (1 - run.suspended), "cpus": 8}
+        account: dict[str, Any] = {
+            "source": "sacct",
+            "profile": run.cluster,
+            "start_s": run.start_s,
+            "elapsed_s": held_s * (1 - run.suspended),
+            "cpus": 8,
+        }
         end = {"end_s": run.start_s + held_s} if run.suspended else {}
         past.add("job.accounted", at(2026, 11, 3), {**account, **gpus, **end, "stages": [stage]}, job=run.job)
 
@@ -137,6 +155,13 @@ def test_a_stage_with_an_unknown_number_of_gpus_has_unknown_hours_rather_than_0(
     assert report.total.gpu_hours.unknown == 1
     (row,) = (row for row in by_stage(report).rows if isinstance(row, ByName) and row.name == "export")
     assert row.gpu_hours == Known(None, 1)
+
+
+def test_the_energy_of_two_sites_is_said_to_be_given_by_site(workspace: Workspace) -> None:
+    report = report_of(workspace, Period())
+    assert {row.site.name for row in report.total.energy} == {CLUSTER, "adastra"}
+    assert "energy by site" in cost_in_words(report.total, None)
+    assert "Its energy is given by site in the report." in methods_sentence(report)
 
 
 def days() -> Iterator[date]:

@@ -113,10 +113,11 @@ def balance(
         spent_by_stage.setdefault(spending.stage, []).append(spending)
     unknown: dict[Measure, int] = dict.fromkeys(budget.caps(), 0)
     spent: dict[Measure, float] = {}
+    within = [(one.amounts, share) for one in ours if (share := share_within(one, window_s))]
     for measure in budget.caps():
-        known = [value * share_within(one, window_s) for one in ours if (value := one.amounts.get(measure)) is not None]
+        known = [value * share for amounts, share in within if (value := amounts.get(measure)) is not None]
         spent[measure] = fsum(known)
-        unknown[measure] += len(ours) - len(known)
+        unknown[measure] += len(within) - len(known)
     held: dict[str, Amounts] = {}
     for reservation in made:
         if budget.scope.matches(reservation.facts):

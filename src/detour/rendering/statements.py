@@ -84,7 +84,7 @@ def methods_sentence(report: Report) -> str:
     all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
     used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
     if row is None or row.facility_energy_kwh is None:
-        known = "given by site in the report" if row is None and report.total.energy else words.UNKNOWN
+        known = "given by site in the report" if row is None and words.is_by_site(report.total) else words.UNKNOWN
         return f"{used} Its energy is {known}{f': {row.missing}' if row else ''}."
     is_seen = row.method.is_measured and row.coverage is not None
     seen = f", {words.percent(row.coverage, 0)} % of the time seen" if is_seen else words.partly(row)

@@ -65,10 +65,8 @@ def tiles(report: Report) -> list[Tile]:
     billed = "bill unknown" if total.billed_hours.value is None else f"{words.hours(total.billed_hours)} billed"
     energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
     method = words.obtained(row) if row else ""
-    several = words.why_unquoted(total) != words.UNKNOWN
-    unknown = (row.missing if row else None) or (
-        "several sites: see below" if several else "no method covers all of it"
-    )
+    uncovered = "several sites: see below" if words.is_by_site(total) else "no method covers all of it"
+    unknown = (row.missing if row else None) or uncovered
     return [
         Tile(
             unit,

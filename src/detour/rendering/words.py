@@ -123,7 +123,7 @@ def cost_in_words(cost: Cost, method: str | None) -> str:
         parts.append(hours_of(cost.cpu_hours, "CPU-hours"))
     row = next((row for row in cost.energy if row.method == method), None)
     if row is None or row.facility_energy_kwh is None:
-        return ", ".join([*parts, f"energy {why_unquoted(cost)}"])
+        return ", ".join([*parts, "energy by site" if is_by_site(cost) else "energy unknown"])
     parts.append(energy(row.facility_energy_kwh.expected))
     carbon = "CO2eq unknown" if row.co2_g is None else f"{co2(row.co2_g.expected)} CO2eq"
     return f"{', '.join(parts)} and {carbon} ({obtained(row)})"
@@ -140,9 +140,10 @@ def partly(*rows: EnergyFigure) -> str:
     return f", {percent(1 - uncounted_s / allocated_s, 0)} % of the time" if uncounted_s else ""
 
 
-def why_unquoted(cost: Cost) -> str:
-    """Return why there is no single energy figure to quote."""
-    return "by site" if len({row.site.name for row in cost.energy}) > 1 else UNKNOWN
+def is_by_site(cost: Cost) -> bool:
+    """Whether there is no single energy figure to quote because those of several sites are not added."""
+    known = any(row.it_energy_kwh is not None for row in cost.energy)
+    return known and len({row.site.name for row in cost.energy}) > 1
 
 
 def what_was_trained(chain: Chain) -> str:
