@@ -18,7 +18,8 @@ from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.accounts import record_accounts
-from detour.planning.files import chain_names, read_plan_outline, unknown_chain
+from detour.planning.files import chain_names, read_plan_outline
+from detour.planning.selection import select_chains
 
 
 @click.command()
@@ -34,9 +35,8 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     """
     files = [name for name in names if is_file_or_pipe(Path(name)) or name.endswith((".csv", ".json"))]
     read = [read_energy_file(Path(name), pue) for name in files]
-    chains = [name for name in names if name not in files] if names else chain_names(workspace)
-    if absent := set(chains) - set(chain_names(workspace)):
-        raise unknown_chain(workspace, min(absent))
+    words = [name for name in names if name not in files]
+    chains = select_chains(workspace, words) if names else chain_names(workspace)
     view, sites = LedgerView(workspace), profile_sites()
     if chains:
         warn(record_accounts(view))
@@ -46,6 +46,8 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     if as_json:
         show_json({"chains": list(map(energy_json, energies)), "files": [file_json(file, energies) for file in read]})
         return
+    if not energies and not read:
+        show(f"No chain in {workspace.root}, so no energy.")
     for energy in energies:
         show(*chain_energy_lines(energy))
     for file in read:

@@ -53,7 +53,7 @@ def _with_workspace_umask(context: click.Context, _parameter: click.Parameter, g
 
 
 _workspace: dict[str, Any] = {
-    "type": click.Path(file_okay=False, path_type=Path),
+    "type": click.Path(readable=False, path_type=Path),
     "help": "Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
 }
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)

@@ -49,7 +49,8 @@ def command(
     while True:
         status: Status = watched.look(names)
         if not status.chains:
-            raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
+            empty = f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one"
+            raise UserError(next(iter(status.warnings), empty))
         said = verdict(status.chains, fail_fast=fail_fast)
         say_changes(last, status)
         if last is None:

@@ -21,7 +21,7 @@ def show_versions(versions: Sequence[Version], scores: Mapping[str, float | None
         show_json([asdict(one) | {"version": one.name, "average": scores.get(one.name)} for one in versions])
         return
     if not versions:
-        show("no finished export yet: `detour run RECIPE` makes one")
+        show("No finished export yet. `detour run RECIPE` makes one.")
         return
     rows = [("version", "made", "average", "aliases"), *(_row(one, scores.get(one.name)) for one in versions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

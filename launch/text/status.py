@@ -81,7 +81,11 @@ def render_text(
         lines += [*overview_lines(status, width, most=most, colour=colour)]
     if not status.chains:
         where = plain(status.workspace)
-        lines.append(f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one.")
+        lines.append(
+            f"No chain in {where} can be read."
+            if status.warnings
+            else f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one."
+        )
     while lines and not lines[-1]:
         lines.pop()
     if status.forecasts is not None:

@@ -85,8 +85,16 @@ def test_a_file_is_shown_alone_and_cleaned(tmp_path: Path) -> None:
 
 
 def test_an_unknown_chain_is_answered_with_the_nearest_name(workspace: Workspace) -> None:
-    with pytest.raises(UserError, match="no chain named 'bas'"):
+    with pytest.raises(UserError, match="no chain, sweep or stage 'bas'"):
         call("bas", "-w", workspace.root)
+
+
+def test_an_empty_workspace_says_so(tmp_path: Path) -> None:
+    assert call("-w", tmp_path / "none") == f"No chain in {tmp_path / 'none'}, so no energy.\n"
+
+
+def test_a_sweep_means_its_chains(tmp_path: Path) -> None:
+    assert call("group", "-w", make_workspace(tmp_path, sweep="group").root) == "base: no attempt yet, so no energy\n"
 
 
 def test_a_chain_without_attempts_says_so(tmp_path: Path) -> None:

@@ -54,6 +54,23 @@ def test_chains_that_cannot_be_listed_are_not_taken_for_none(workspace: Workspac
     assert ended.stderr.startswith(f"detour: {workspace.root / 'chains'}: no permission")
 
 
+@pytest.mark.parametrize("verb", ["status", "show", "logs", "why", "wait", "cancel", "retry"])
+def test_a_named_chain_that_cannot_be_read_is_not_taken_for_none(workspace: Workspace, verb: str) -> None:
+    with unreadable(workspace.chain("theirs")):
+        ended = call(workspace, verb, "theirs")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"detour: {workspace.chain('theirs') / 'plan.json'}: cannot be read")
+
+
+@pytest.mark.parametrize("verb", ["status", "list", "wait", "energy"])
+def test_a_private_workspace_is_said_to_be_private(workspace: Workspace, verb: str) -> None:
+    with unreadable(workspace.root):
+        ended = call(workspace, verb)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"detour: {workspace.root}")
+    assert "no permission; a workspace is private until it is shared" in ended.stderr
+
+
 @pytest.mark.parametrize(("folder", "others"), [("stages/pretrain-2", ""), ("stages", ", nor those of 1 other stage")])
 def test_stages_with_unreadable_markers_are_unknown_and_reported_as_unreadable(
     workspace: Workspace, folder: str, others: str

@@ -38,7 +38,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def text(part: LogPart) -> list[str]:
-    return [line for line in part.lines() if "begin_marker" not in line]
+    return [line for line in part.lines() if "detour: begins: " not in line]
 
 
 def test_the_default_log_is_that_of_the_last_attempt(workspace: Workspace) -> None:
@@ -91,7 +91,7 @@ def test_of_several_segments_the_one_with_a_log_is_shown_or_else_the_first_await
 @pytest.mark.parametrize(
     ("names", "attempt", "rank", "message"),
     [
-        (["pretrain clm"], 9, 0, "no attempt 9; there are 1, 2, 3"),
+        (["pretrain clm"], 9, 0, "no attempt 9; there are attempts 1, 2, 3"),
         (["pretrain clm"], -3, 0, "no attempt -3"),
         (["pretrain clm"], 2, 5, "no log of rank 5; there are ranks 0, 1"),
         ([PREPARE.id], None, 0, "nothing of it has run"),

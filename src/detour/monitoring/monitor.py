@@ -33,7 +33,7 @@ from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, Status
-from detour.planning.files import ChainOutline, StageOutline, Target
+from detour.planning.files import ChainOutline, StageOutline, Target, read_plan_outline
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
 from detour.site import Site
@@ -80,7 +80,7 @@ class Monitor:
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`); without names, of all chains.
 
-        Raises UserError for an unknown name.
+        Raises UserError for an unknown name, and if no plan of these chains can be read.
         """
         at_s = time.time() if now_s is None else now_s
         is_full = self._memory.is_due(at_s)
@@ -89,6 +89,8 @@ class Monitor:
         warnings = [*view.warnings, *known.unreadable]
         shown = select_chains(self.workspace, tuple(names), known) if names else tuple(known.chains)
         plans = [known.chains[name] for name in shown if name in known.chains]
+        if names and not plans:
+            read_plan_outline(self.workspace, shown[0])  # raises what is wrong with it
         if is_full:
             self._unread.clear()
         self._memory.look(at_s, known, view.touched, is_full=is_full)

@@ -17,6 +17,7 @@ from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import log_files
+from detour.planning.files import read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.text import natural_key
 
@@ -81,7 +82,7 @@ def log_part(
     if not paths:
         raise NoLogYet(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}", [stage])
     if rank not in paths:
-        raise UserError(f"{label}: no log of rank {rank}; there are ranks {_listed(sorted(paths))}")
+        raise UserError(f"{label}: no log of rank {rank}; {_there_are('rank', sorted(paths))}")
     path = paths[rank]
     if err and (apart := path.with_name(path.name.replace("_log.out", "_log.err"))).exists():
         path = apart
@@ -100,10 +101,11 @@ def _written_s(workspace: Workspace) -> dict[str, float]:
 
 
 def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
-    """Id -> label of the stages that the names mean. Raises UserError for an unknown name."""
+    """Id -> label of the stages that the names mean. Raises UserError for an unknown name or an unreadable plan."""
     known = known_chains(workspace)
     meant = select(workspace, names, known)
-    stages = {stage.id: stage.label for chain in meant.chains for stage in known.chains[chain].stages}
+    plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
+    stages = {stage.id: stage.label for plan in plans for stage in plan.stages}
     return stages | {stage: known.stages[stage].label for stage in meant.stages}
 
 
@@ -134,7 +136,7 @@ def _attempt(known: StageState | None, label: str, wanted: int | None) -> Attemp
         return attempts[wanted - 1]
     if found := [attempt for attempt in attempts if attempt.number == wanted]:
         return found[-1]
-    there = f"there are {_listed([attempt.number for attempt in attempts])}" if attempts else "it has not begun"
+    there = _there_are("attempt", [attempt.number for attempt in attempts]) if attempts else "it has not begun"
     raise UserError(f"{label}: no attempt {wanted}; {there}")
 
 
@@ -170,5 +172,8 @@ def _begins(path: Path, stage: str) -> Iterator[int]:
             position += len(line)
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) if len(numbers) <= 8 else f"{numbers[0]} to {numbers[-1]}"
+def _there_are(what: str, numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"there is only {what} {numbers[0]}"
+    listed = ", ".join(map(str, numbers)) if len(numbers) <= 8 else f"{numbers[0]} to {numbers[-1]}"
+    return f"there are {what}s {listed}"
