@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     keep_freed_memory()
     forget_leftovers(os.environ)
     rank = read_rank()
-    rank.export(os.environ)  # type: ignore[arg-type]
+    rank.export(os.environ)
     workspace = Workspace(options.workspace)
     try:
         with workspace_umask(workspace.root):

@@ -32,7 +32,7 @@ class Rank:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def export(self, environment: dict[str, str]) -> None:
+    def export(self, environment: MutableMapping[str, str]) -> None:
         """Set what torch.distributed and Composer read; only NODE_RANK is set by nothing else."""
         environment.update(
             RANK=str(self.rank),

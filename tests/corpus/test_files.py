@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from detour.config.models import File, Source
-from detour.corpus.files import SourceError, file_format, look_into, resolve_files
+from detour.corpus.files import GivenFormat, SourceError, file_format, look_into, resolve_files
 from detour.errors import UserError
 
 
@@ -172,7 +172,7 @@ def test_fingerprints_depend_on_content_and_not_on_names(tmp_path: Path) -> None
         ("a.data", "jsonl", "jsonl"),
     ],
 )
-def test_formats_are_recognized_by_name(name: str, given: str, expected: str) -> None:
+def test_formats_are_recognized_by_name(name: str, given: GivenFormat, expected: str) -> None:
     assert file_format(Path(name), given) == expected
 
 

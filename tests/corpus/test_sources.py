@@ -12,7 +12,7 @@ import zstandard
 from pyarrow import parquet
 
 from detour.corpus import sources, streams
-from detour.corpus.files import SourceError
+from detour.corpus.files import Quoting, SourceError
 from detour.corpus.sources import Table, read_texts
 from tests.support.corpora import icd10_csv, icd10_labels
 
@@ -93,7 +93,7 @@ def test_quotation_marks_in_a_tsv_are_text(tmp_path: Path, name: str) -> None:
     ("name", "quoting", "text"),
     [("a.tsv", "double", 'un "mot"\nsuite'), ("a.csv", "auto", 'un "mot"\nsuite'), ("b.csv", "none", '"un"')],
 )
-def test_quoting_follows_the_recipe(tmp_path: Path, name: str, quoting: str, text: str) -> None:
+def test_quoting_follows_the_recipe(tmp_path: Path, name: str, quoting: Quoting, text: str) -> None:
     quoted = text if quoting == "none" else f'"{text.replace(chr(34), chr(34) * 2)}"'
     (tmp_path / name).write_text(f"id\ttext\n1\t{quoted}\n")
     assert list(read_texts(Table(tmp_path / name, ["text"], separator="\t", quoting=quoting))) == [text]

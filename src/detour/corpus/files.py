@@ -20,6 +20,9 @@ from detour.errors import UserError
 from detour.files import is_lfs_pointer, written_path
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
+GivenFormat = Format | Literal["auto"]
+Quoting = Literal["auto", "double", "none"]
+"""How a CSV file quotes values; `auto` depends on its name."""
 
 FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -96,10 +99,10 @@ def check_folder_unchanged(folder: Path, planned: Sequence[tuple[str, str]]) -> 
     check_unchanged(paths, [fingerprint for _, fingerprint in planned])
 
 
-def file_format(path: Path, given: str) -> Format:
+def file_format(path: Path, given: GivenFormat) -> Format:
     """Return the format given, or for `auto` the one by the file name, ignoring a compression suffix."""
     if given != "auto":
-        return given  # type: ignore[return-value]  # the recipe's models allow no other
+        return given
     found = FORMAT_OF_SUFFIX.get(_suffix(path))
     if found is None:
         known = ", ".join(FORMAT_OF_SUFFIX)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detour.corpus.encoding import BATCH_CHARACTERS, Batch
+from detour.corpus.files import GivenFormat, Quoting
 from detour.corpus.order import order_key, scattered
 from detour.corpus.sources import Table, read_texts
 
@@ -25,10 +26,10 @@ class TextSource:
     name: str
     paths: Sequence[Path]
     weight: float = 1.0
-    format: str = "auto"
+    format: GivenFormat = "auto"
     column: str = "text"
     separator: str = ","
-    quoting: str = "auto"
+    quoting: Quoting = "auto"
     exclude: Mapping[str, str] = field(default_factory=dict)
 
     @property

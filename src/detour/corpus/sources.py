@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from detour.corpus.files import Format, SourceError, file_format, importing_for, is_tsv
+from detour.corpus.files import Format, GivenFormat, Quoting, SourceError, file_format, importing_for, is_tsv
 from detour.corpus.streams import MAX_LINE_BYTES, TextFile, open_text
 
 PARQUET_BATCH_ROWS = 1024
@@ -31,9 +31,9 @@ class Table:
         path: Path,
         columns: Sequence[str],
         *,
-        format: str = "auto",
+        format: GivenFormat = "auto",
         separator: str = ",",
-        quoting: str = "auto",
+        quoting: Quoting = "auto",
         exclude: Mapping[str, str] | None = None,
     ) -> None:
         """`exclude` maps a column to a regular expression: rows whose value matches at its start are left out.
