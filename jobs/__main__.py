@@ -7,11 +7,11 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from detour.errors import DetourError, PermanentFailure
-from detour.jobs.concurrent_seeds import THREADS, processes_for, run_at_once, shares, this_command
+from detour.errors import DetourError, Interrupted, PermanentFailure
+from detour.jobs.concurrent_seeds import THREADS, joint_exit_code, processes_for, run_at_once, shares, this_command
 from detour.jobs.environment import sees_gpu
 from detour.jobs.forked_seeds import run_forked
 from detour.jobs.freed_memory import keep_freed_memory
@@ -30,9 +30,10 @@ from detour.scheduler.in_flight import jobs_sent
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the stages in turn; the first failure ends the job with its exit code.
+    """Run the stages in turn and return the job's exit code.
 
-    Seeds of one task share a GPU, or the cores of a job without one, if several fit: see `concurrent_seeds`.
+    After a permanent failure the other stages still run, since no later attempt would run them. Seeds of one task share
+    a GPU, or the cores of a job without one, if several fit: see `concurrent_seeds`.
     """
     parser = argparse.ArgumentParser(prog="python -m detour.jobs", description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
@@ -48,14 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
     rank = read_rank()
     rank.export(os.environ)
     workspace = Workspace(options.workspace)
+    return _exit_code(lambda: _run(workspace, options, rank), workspace.root)
+
+
+def _exit_code(run: Callable[[], int], root: Path) -> int:
+    """The exit code that `run` returns, or that of the error it raises, which is logged in one line."""
     try:
-        with workspace_umask(workspace.root):
-            return _run(workspace, options, rank)
+        with workspace_umask(root):
+            return run()
     except DetourError as error:
         LOGGER.error(error)
         return error.exit_code
     except OSError as error:
-        LOGGER.error("%s: %s", error.filename or workspace.root, error.strerror or error)
+        LOGGER.error("%s: %s", error.filename or root, error.strerror or error)
         return DetourError.exit_code
 
 
@@ -101,7 +107,7 @@ def _read_ahead(workspace: Workspace, stage_id: str) -> None:
 
 def _run_part(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None) -> int:
     log_to_stderr(of_several=True)
-    return _run_stages(workspace, stages, rank, wall_limit_s, is_part=True)
+    return _exit_code(lambda: _run_stages(workspace, stages, rank, wall_limit_s, is_part=True), workspace.root)
 
 
 def _run_stages(
@@ -109,12 +115,24 @@ def _run_stages(
 ) -> int:
     job, began_s = job_id(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
     held_since_s = float(began_s) if began_s.isdecimal() and not is_part else None
+    codes, stops = list[int](), list[str]()
     for stage_id in stages:
-        code = run_stage(workspace, stage_id, rank, job=job, wall_limit_s=wall_limit_s, held_since_s=held_since_s)
+        if stops:
+            return Interrupted.exit_code
+        code = run_stage(
+            workspace,
+            stage_id,
+            rank,
+            job=job,
+            wall_limit_s=wall_limit_s,
+            held_since_s=held_since_s,
+            on_stop=stops.append,
+        )
         held_since_s = None if held_since_s is None else time.time()
-        if code:
+        if code not in (0, PermanentFailure.exit_code):
             return code
-    return 0
+        codes.append(code)
+    return joint_exit_code(codes)
 
 
 def job_id(environment: Mapping[str, str]) -> str | None:

@@ -73,12 +73,11 @@ def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
 
 
 def joint_exit_code(codes: Sequence[int]) -> int:
-    """The exit code that tells Slurm what to do next: resume what was interrupted, before failing for good."""
+    """The exit code that tells Slurm what to do next: it fails for good only if another attempt would help none."""
     bad = [128 - code if code < 0 else code for code in codes if code]
-    for decisive in (Interrupted.exit_code, PermanentFailure.exit_code):
-        if decisive in bad:
-            return decisive
-    return bad[0] if bad else 0
+    if Interrupted.exit_code in bad:
+        return Interrupted.exit_code
+    return next((code for code in bad if code != PermanentFailure.exit_code), bad[0] if bad else 0)
 
 
 def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> list[str]:

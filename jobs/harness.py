@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,14 @@ def run_stage(
     job: str | None,
     wall_limit_s: float | None,
     held_since_s: float | None = None,
+    on_stop: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Run one attempt and return the job's exit code.
 
     It is 0 if done, 85 if stopped after saving, 86 if failed permanently, 87 if not ready, 1 otherwise. `job` is the
     scheduler's id. `wall_limit_s` requests a stop after that time, for schedulers that send no signal. `held_since_s`
-    is when the job began or its previous stage ended, if known.
+    is when the job began or its previous stage ended, if known. `on_stop` is called with the reason of each request to
+    stop, which may come too late for this stage but concerns those after it.
     """
     if workspace.is_done(stage_id):
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
@@ -80,7 +83,7 @@ def run_stage(
     with held:
         if workspace.is_done(stage_id):
             return 0
-        return _run_main(workspace, stage, rank, held, job, wall_limit_s, held_since_s)
+        return _run_main(workspace, stage, rank, held, job, wall_limit_s, held_since_s, on_stop)
 
 
 def _refuse_links(workspace: Workspace, folder: Path) -> None:
@@ -114,11 +117,13 @@ def _run_main(
     job: str | None,
     wall_limit_s: float | None,
     held_since_s: float | None,
+    on_stop: Callable[[str], None],
 ) -> int:
     number = with_room(lambda: _next_attempt(workspace, stage.id, job), log)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=job)
     meter, sampler = EnergyMeter(attempt), EnergySampler(attempt.event)
+    attempt.stop_listeners.append(on_stop)
     attempt.listeners += [sampler.heard, Narrator(log).heard]
     log(begin_line(stage.id, stage.label, rank, job, number))
     started_s = time.monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.provenance import provenance
 from detour.config.models import File
+from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.evaluation import evaluators
 from detour.evaluation.finetune import FineTuning
 from detour.jobs import __main__ as job
@@ -124,3 +127,51 @@ def test_concurrent_seeds_give_the_same_results_as_sequential_ones(
         json.loads((at_once.stage(stage.id) / "attempts" / "0001.json").read_text())["pid"] for stage in (first, second)
     }
     assert len(pids) == 2
+
+
+def test_a_seed_that_fails_for_good_leaves_the_seeds_after_it_to_run(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, stages = prepared(tmp_path, model_folder)
+    as_it_is = FineTuning.run
+
+    def run(self: FineTuning) -> Any:
+        if self.seed == SEEDS[0]:
+            raise PermanentFailure("the loss is nan at step 0")
+        return as_it_is(self)
+
+    monkeypatch.setattr(FineTuning, "run", run)
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
+    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
+    assert job.main(arguments) == PermanentFailure.exit_code
+    assert [workspace.is_done(stage.id) for stage in stages] == [False, True, True]
+
+
+def test_a_request_to_stop_that_comes_too_late_for_a_seed_stops_the_job_before_the_next(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, stages = prepared(tmp_path, model_folder)
+    as_it_is = FineTuning.run
+
+    def run(self: FineTuning) -> Any:
+        outcome = as_it_is(self)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return outcome
+
+    monkeypatch.setattr(FineTuning, "run", run)
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
+    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
+    assert job.main(arguments) == Interrupted.exit_code
+    assert [workspace.is_done(stage.id) for stage in stages] == [True, False, False]
+
+
+def test_an_error_of_a_forked_seed_is_one_line_and_its_own_exit_code(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace, stages = prepared(tmp_path, model_folder)
+    for stage in stages:
+        (workspace.stage(stage.id) / "work").symlink_to(tmp_path)
+    monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "3")
+    code = job.main(["--workspace", str(workspace.root), *(stage.id for stage in stages)])
+    shown = capfd.readouterr().err
+    assert (code, shown.count("a link instead of"), "Traceback" in shown) == (UserError.exit_code, 3, False)

@@ -36,6 +36,8 @@ class Attempt:
         self._names: frozenset[str] = frozenset()
         self.listeners: list[Callable[[Event], None]] = []
         """Called with every event right after it was journalled, in the same thread."""
+        self.stop_listeners: list[Callable[[str], None]] = []
+        """Called with the reason of every request to stop, in a signal handler or a timer's thread."""
 
     def event(self, event: Event) -> None:
         """Journal an event of this attempt, after any progress that was held back."""
@@ -72,6 +74,8 @@ class Attempt:
         """Request a stop; the first reason is kept. May be called from a signal handler and returns at once."""
         if self._stop_reason is None:
             self._stop_reason = reason
+        for listener in self.stop_listeners:
+            listener(reason)
 
     def _record_latest(self) -> None:
         latest, self._latest = self._latest, None
