@@ -148,6 +148,21 @@ def test_the_compile_cache_is_private_to_its_user(tmp_path: Path, monkeypatch: p
     assert kept.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("in_the_way", ["a folder that others can write to", "a file"])
+def test_without_a_private_folder_the_stage_runs_and_nothing_compiled_is_kept(
+    in_the_way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in CACHES:
+        monkeypatch.delenv(name, raising=False)
+    if in_the_way == "a file":
+        (tmp_path / "compiled").touch()
+    else:
+        (tmp_path / "compiled" / str(os.getuid())).mkdir(parents=True)
+        (tmp_path / "compiled" / str(os.getuid())).chmod(0o777)
+    keep_compiled(tmp_path)
+    assert not [name for name in CACHES if name in os.environ]
+
+
 def test_a_cache_set_in_the_environment_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CACHES:
         monkeypatch.setenv(name, "/elsewhere")
