@@ -181,6 +181,22 @@ def test_prune_never_removes_the_last_good_checkpoint(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path).newest_good(loads)[0] == older
 
 
+def test_a_checkpoint_renamed_to_another_step_is_set_aside(tmp_path: Path) -> None:
+    older, newer = save(CheckpointStore(tmp_path), 1, 2)
+    folder = older.path.parent
+    folder.rename(tmp_path / folder.name.replace("step-000000000001", "step-000000000009"))
+    checkpoint, skipped = CheckpointStore(tmp_path).newest_good(loads)
+    assert checkpoint == newer
+    assert only_skipped(skipped).reason == "it is named for step 9 and is of step 1"
+
+
+def test_files_and_folders_that_are_not_named_like_checkpoints_are_ignored(tmp_path: Path) -> None:
+    (kept,) = save(CheckpointStore(tmp_path), 1)
+    (tmp_path / "step-2-copy of mine").mkdir()
+    (tmp_path / "step-000000000003-0123456789ab").write_text("a note")
+    assert CheckpointStore(tmp_path).newest_good(loads) == (kept, [])
+
+
 def test_prune_detects_a_file_that_changed_after_it_was_verified(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     _, newest = save(store, 1, 2)

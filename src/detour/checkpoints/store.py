@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -30,7 +31,7 @@ from detour.files import fsync_directory, sha256_file, write_atomic
 
 STATE, EARLIER_STATE = "state.safetensors", "state.pt"
 MANIFEST = "manifest.json"
-COMPLETE = "step-[0-9]*-*"
+COMPLETE = re.compile(r"step-\d{12,}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class CheckpointStore:
         return removed
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob(COMPLETE), key=_age_order, reverse=True)
+        complete = (path for path in self.folder.glob("step-*") if COMPLETE.fullmatch(path.name) and path.is_dir())
+        return sorted(complete, key=_age_order, reverse=True)
 
     def _verify(self, folder: Path) -> Checkpoint:
         """Verify a checkpoint, rereading its file only if it changed since the last digest. Raises Damaged."""
@@ -191,7 +193,10 @@ def _read(folder: Path) -> Checkpoint:
     if _short_digest(manifest) != folder.name.rpartition("-")[2]:
         raise Damaged(f"{MANIFEST} does not have the digest that the folder is named for")
     state = folder / EARLIER_STATE if (folder / EARLIER_STATE).exists() else folder / STATE
-    return Checkpoint(path=state, **orjson.loads(manifest))
+    checkpoint = Checkpoint(path=state, **orjson.loads(manifest))
+    if checkpoint.step != _step(folder):
+        raise Damaged(f"it is named for step {_step(folder):,} and is of step {checkpoint.step:,}")
+    return checkpoint
 
 
 def _make_as_above(folder: Path) -> None:
