@@ -404,6 +404,17 @@ def test_three_gradients_in_a_row_that_are_not_finite_end_the_phase_for_good(
     assert [saved.step for saved in recorder.of(CheckpointSaved)] == [3, 6]
 
 
+def test_gradients_that_are_not_finite_are_counted_across_an_interruption(
+    tmp_path: Path, corpus: Path, poisoned: type[Poisoned]
+) -> None:
+    poisoned.bad = frozenset({2, 3, 4})
+    made = job(tmp_path, corpus)
+    with pytest.raises(Interrupted):
+        train(made, Recorder(stop_at=3 * made.step_tokens))
+    with pytest.raises(PermanentFailure, match="not finite in 3 steps in a row, up to step 3"):
+        train(made, Recorder())
+
+
 def test_the_second_phase_inherits_weights_and_moments_but_not_the_schedule(
     tmp_path: Path, corpus: Path, used_rates: list[float], uninterrupted: dict[str, TrainerState]
 ) -> None:

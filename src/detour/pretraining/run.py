@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from math import isfinite
 
 import torch
@@ -80,7 +81,7 @@ class Run:
         self.validation: float | None = None
         self.gradient_norms: list[float | None] = list(figures.get("gradient_norms", []))
         self.lr, self.gradient_norm = 0.0, 0.0
-        self.non_finite = 0
+        self.non_finite = len(list(takewhile(lambda norm: norm is None, reversed(self.gradient_norms))))
         self.clock_s = 0.0
         self.shape = Shape.from_config(model.config.to_dict())
         self.peak_flops = peak_flops(ranks.device) if self.bf16 else None
