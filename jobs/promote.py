@@ -77,7 +77,8 @@ def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) ->
     assert settings is not None
     assert runtime is not None
     assert probe is not None
-    folder = context.work_dir / "probe"
+    digest = read_manifest(context.inputs["checkpoint"])["sha256"]
+    folder = context.work_dir / f"probe-{digest[:12]}"  # an interrupted probe of another training is not resumed
     model.save_pretrained(folder / "model")
     load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(folder / "model")
     result = fine_tuned(settings, runtime.paths, folder / "model", folder, context.attempt).result

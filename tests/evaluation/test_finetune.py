@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_a_killed_fine_tuning_resumes_from_its_last_validation(
     assert evaluate(task, task_file, model_folder, tmp_path / "killed") == uninterrupted
 
 
+@pytest.mark.parametrize("size", [0, 3000])
+def test_a_fine_tuning_whose_saved_state_was_cut_short_starts_over(
+    size: int, task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    task = make_task(epochs=1)
+    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    with pytest.raises(Interrupted):
+        evaluate(task, task_file, model_folder, tmp_path / "stopped", attempt=StoppedAt(5))
+    os.truncate(tmp_path / "stopped" / finetune.STATE, size)
+    assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
+
+
 def test_steps_and_their_validations_can_be_given_instead_of_epochs(
     task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +134,11 @@ def test_weights_that_produce_nan_end_the_stage_for_good(task_file: Path, model_
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(PermanentFailure, match="task organs, seed 42: the loss is nan at step 0"):
         evaluate(make_task(), task_file, broken, tmp_path / "work")
+
+
+def test_weights_that_the_last_step_breaks_are_not_scored(task_file: Path, model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PermanentFailure, match="task organs, seed 42: the last step gave weights with NaN"):
+        evaluate(make_task(epochs=None, steps=1, lr=1e308), task_file, model_folder, tmp_path / "work")
 
 
 def test_the_learning_rate_rises_during_warmup_and_then_falls_to_the_end() -> None:

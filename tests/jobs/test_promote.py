@@ -31,7 +31,7 @@ from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, w
 from detour.config.models import Freeze, Model, Phase, Seeds, Task
 from detour.corpus.fingerprints import fingerprint
 from detour.corpus.layout import read_index
-from detour.errors import NotReady, PermanentFailure
+from detour.errors import Interrupted, NotReady, PermanentFailure
 from detour.jobs import promote as promote_job
 from detour.jobs.harness import run_stage
 from detour.jobs.rank import read_rank
@@ -524,8 +524,9 @@ def test_an_accepted_refusal_is_overridden_and_recorded_with_the_checkpoint(atte
     assert judged(attempts)["baseline"].overridden == "the twin saw the test set"
 
 
-def test_a_probe_fine_tunes_the_checkpoint_before_dependents_use_it(attempts: Attempts, tmp_path: Path) -> None:
-    table = tmp_path / "labels.csv"
+def two_kinds(folder: Path) -> Probed:
+    """A task of two labels that follow from single words, and its table."""
+    table = folder / "labels.csv"
     rows = [f"{'fracture du bras' if n % 2 else 'tumeur du foie'} {n},{n % 2}" for n in range(60)]
     table.write_text("\n".join(["text,label", *rows]))
     task = {
@@ -536,15 +537,37 @@ def test_a_probe_fine_tunes_the_checkpoint_before_dependents_use_it(attempts: At
         "max_length": 16,
         "epochs": 1,
     }
-    settings = EvaluateSettings(Task.model_validate(task), 3, (FileContent(table.name, fingerprint(table)),))
+    return EvaluateSettings(Task.model_validate(task), 3, (FileContent(table.name, fingerprint(table)),)), table
+
+
+def test_a_probe_fine_tunes_the_checkpoint_before_dependents_use_it(attempts: Attempts, tmp_path: Path) -> None:
     attempts.put_output()
     code, shown = attempts.promote(
-        gate=gates(probe={"task": "two-kinds", "least": 1.0, "metric": "macro_f1"}), probe=(settings, table)
+        gate=gates(probe={"task": "two-kinds", "least": 1.0, "metric": "macro_f1"}), probe=two_kinds(tmp_path)
     )
     score = judged(attempts)["probe"]
     assert re.match(r"probe two-kinds, seed 42: 0\.\d{4} on validation, at least 1 is asked", score.arithmetic)
     assert (code, "(gate probe" in shown) == (PermanentFailure.exit_code, True)
     assert "macro_f1" not in shown
+
+
+def test_a_probe_of_a_training_made_again_does_not_resume_that_of_the_earlier_one(
+    attempts: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def interrupted(_settings: object, _paths: object, _model: object, work_dir: Path, _attempt: object) -> None:
+        folders.append(work_dir)
+        raise Interrupted("signal SIGTERM")
+
+    monkeypatch.setattr(promote_job, "fine_tuned", interrupted)
+    gate, probe = gates(probe={"task": "two-kinds", "least": 1.0}), two_kinds(tmp_path)
+    attempts.put_output()
+    for _ in range(2):
+        assert attempts.promote(gate=gate, probe=probe)[0] == Interrupted.exit_code
+    attempts.rewrite(weight(lambda tensor: tensor * 1.001))
+    assert attempts.promote(gate=gate, probe=probe)[0] == Interrupted.exit_code
+    assert folders[0] == folders[1] != folders[2]
 
 
 KILLED = """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from detour.config.models import Task
 from detour.errors import Interrupted, PermanentFailure
 from detour.evaluation.batches import Indices, shuffled_batches
-from detour.evaluation.finetune_state import FineTuningState, read_state, write_state
+from detour.evaluation.finetune_state import FineTuningState, UnusableState, read_state, write_state
 from detour.evaluation.mode import mode_for, predicting, use
 from detour.evaluation.sequences import Mode
 from detour.evaluation.workload import Held, Workload, build_optimizer, lr_factor
@@ -115,6 +115,7 @@ class FineTuning:
             self.update(batch)
             if self.progress.step % validate_every == 0 or self.progress.step == self.steps:
                 self._validate()
+        self._require_finite(self.best_weights)
         self.model.load_state_dict(self.best_weights)
         decided = self.decide("test")
         self.state_path.unlink(missing_ok=True)
@@ -206,6 +207,11 @@ class FineTuning:
         metric = self.workload.primary_metric
         return max(self.progress.history, key=lambda entry: float(entry["validation"][metric]))
 
+    def _require_finite(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Raises PermanentFailure for weights that the last step broke; otherwise the next loss would have shown it."""
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+            raise PermanentFailure(f"task {self.task.name}, seed {self.seed}: the last step gave weights with NaN")
+
     @torch.no_grad()
     def decide(self, split: Held) -> Any:
         """Decisions of the current weights for the documents of a split."""
@@ -232,7 +238,11 @@ class FineTuning:
     def _resume(self) -> None:
         if not self.state_path.is_file():
             return
-        state = read_state(self.state_path)
+        try:
+            state = read_state(self.state_path)
+        except UnusableState as error:
+            LOGGER.warning("the saved state is damaged, so the fine-tuning starts over: %s", error)
+            return
         self.progress = Progress(**state.progress)
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer})

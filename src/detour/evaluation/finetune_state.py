@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from detour.files import atomic_writer
 
 MODEL, BEST, OPTIMIZER = "model/", "best/", "optimizer/"
+
+
+class UnusableState(Exception):
+    """A file does not hold the state of a fine-tuning; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,13 @@ def write_state(path: Path, state: FineTuningState) -> None:
 
 
 def read_state(path: Path) -> FineTuningState:
-    with safe_open(path, framework="pt") as file:
-        progress = json.loads(file.metadata()["progress"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    """Read a state. Raises UnusableState if the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads((file.metadata() or {})["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UnusableState(f"{type(error).__name__}: {error}") from error
     optimizer: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _under(OPTIMIZER, tensors).items():
         number, _, moment = name.partition("/")
