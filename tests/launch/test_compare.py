@@ -51,6 +51,14 @@ def test_of_many_pairs_only_the_verdicts_are_shown(tmp_path: Path) -> None:
     assert "15 pairs are compared" in text
 
 
+def test_models_can_be_compared_with_one_of_them_on_the_tasks_that_all_have(tmp_path: Path) -> None:
+    table = tmp_path / "three.csv"
+    table.write_text("model,a,b\nbase,50,60\nlonger,52,61\nwider,51,\n")
+    found = json.loads(call(table, "--against", "base", "--common", "--json").stdout)
+    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [("longer", "base"), ("wider", "base")]
+    assert [list(cells) for cells in found["cells"].values()] == [["a"]] * 3
+
+
 def test_a_table_can_be_written_to_a_file(workspace: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.tex"
     assert call("quickstart*", "-w", workspace, "--format", "latex", "-o", table).output == ""

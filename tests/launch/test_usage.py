@@ -51,6 +51,32 @@ def test_every_line_fits_80_columns(dump: Path, monkeypatch: pytest.MonkeyPatch)
     assert max(map(len, run(dump).stdout.splitlines())) <= 80
 
 
+def test_broken_rows_can_be_skipped_and_are_counted(dump: Path) -> None:
+    with dump.open("a") as file:
+        file.writelines(lines_of(job(JobID="19", JobIDRaw="19", ElapsedRaw="soon"))[1:])
+    with pytest.raises(UserError, match=r"jobs\.txt:4"):
+        run(dump)
+    ended = run(dump, "--skip-broken", "--json")
+    assert json.loads(ended.stdout)["total"]["jobs"] == 2
+    assert "jobs.txt:4" in ended.stderr
+
+
+def test_the_zone_and_the_format_of_times_can_be_given(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("JobID,Submit,Start,End,AllocCPUS\n1,28.02.2026 23:30,28.02.2026 23:30,01.03.2026 00:30,2\n")
+    arguments = (table, "--by", "month", "--time-format", "%d.%m.%Y %H:%M", "--json")
+    for zone, hours in (("UTC", {"2026-02": 1.0, "2026-03": 1.0}), ("Europe/Paris", {"2026-02": 2.0})):
+        rows = json.loads(run(*arguments, "--times-in", zone).stdout)["tables"][0]["rows"]
+        assert {row["month"]: row["cpu_h"] for row in rows} == hours
+
+
+def test_all_lines_of_a_table_can_be_shown(tmp_path: Path) -> None:
+    dump = tmp_path / "users.txt"
+    dump.write_text("".join(lines_of(*(job(JobID=str(n), JobIDRaw=str(n), User=f"user{n}") for n in range(1, 61)))))
+    assert "user60" not in run(dump, "--by", "user").stdout
+    assert all(f"user{n}" in run(dump, "--by", "user", "--all").stdout for n in (1, 60))
+
+
 def test_standard_input_and_several_files_are_read(dump: Path) -> None:
     packed = dump.with_suffix(".gz")
     packed.write_bytes(gzip.compress("".join(lines_of(job(JobID="19", JobIDRaw="19"))).encode()))

@@ -105,6 +105,20 @@ def test_waiting_ends_with_0_when_all_is_done_and_with_124_at_the_timeout(tmp_pa
     assert call(workspace, "wait").exit_code == 0
 
 
+def test_waiting_with_fail_fast_ends_at_the_first_failed_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detour.launch.wait.SURE_S", 0.0)
+    workspace = make_workspace(tmp_path, stages=(PREPARE, TRAIN))
+    start(workspace, PREPARE)
+    mark_failed(workspace, TRAIN, "the loss is NaN")
+    assert call(workspace, "wait", "--timeout", "0s").exit_code == 124
+    assert call(workspace, "wait", "--fail-fast").exit_code == 3
+
+
+def test_once_shows_the_status_once_even_with_watch(workspace: Workspace) -> None:
+    shown = call(workspace, "status", "--watch", "--once", "--offline").output
+    assert shown.count("base: 1 of 3 stages done") == 1
+
+
 def test_waiting_without_any_chain_is_a_mistake(tmp_path: Path) -> None:
     error = call(Workspace(tmp_path), "wait").exception
     assert isinstance(error, UserError)

@@ -43,10 +43,7 @@ def job(**cells: str) -> dict[str, str]:
 
 
 def lines_of(*rows: Mapping[str, str], header: Sequence[str] = HEADER, end: str = "\n") -> list[str]:
-    """Return lines as `sacct --parsable2` prints them; with `end` `|
-
-    `, those of `--parsable`.
-    """
+    """Return lines as `sacct --parsable2` prints them, or with a trailing delimiter in `end` as `--parsable` does."""
     texts = ["|".join(header), *("|".join(row[column] for column in header) for row in rows)]
     return [line for text in texts for line in f"{text}{end}".splitlines(keepends=True)]
 
