@@ -139,7 +139,7 @@ def test_following_continues_into_the_next_attempt_until_the_end(
 
     part = log_part(workspace, [TRAIN.id])
     lines = list(followed(workspace, part, lambda newer: reported.append(newer.attempt), sleep))
-    assert [line for line in lines if "begin_marker" not in line] == ["step 4", "more", "and more", "step 5"]
+    assert [line for line in lines if "begins" not in line] == ["step 4", "more", "and more", "step 5"]
     assert reported == [4]
 
 
