@@ -16,8 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,13 +31,13 @@ from detour.scheduler.reconciliation import LATER, SPENT, Decision, decide
 from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
 from detour.scheduler.requests import JobRequest, in_order
-from detour.scheduler.sending import LATE_S, Look, ScriptWriter, Sender
+from detour.scheduler.sending import Look, ScriptWriter, Sender
 from detour.scheduler.sent_jobs import SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.tags import Slot
+from detour.scheduler.withdrawing import Withdrawer
 
 ROUNDS = 8
-MAX_CANCELS_PER_JOB = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +79,13 @@ class Submitter:
     wait: Callable[[float], None] = time.sleep
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
     _remarks: list[str] = field(default_factory=list)
-    _cancels: Counter[str] = field(default_factory=Counter)
     _seen: Look = field(default_factory=Look)
     """The last look."""
     _known: Knowledge = field(init=False)
     _sender: Sender = field(init=False)
     _relinker: Relinker = field(init=False)
     _releaser: Releaser = field(init=False)
+    _withdrawer: Withdrawer = field(init=False)
 
     def __post_init__(self) -> None:
         self._known = Knowledge(self.ledger, self.workspace)
@@ -111,6 +110,7 @@ class Submitter:
             self._snapshot,
             self._remark,
         )
+        self._withdrawer = Withdrawer(self.slurm, self._known, self.wait, self._snapshot, self._remark)
 
     def submit(self, requests: Sequence[JobRequest]) -> Submission:
         """Send every request to the queue once, and release it.
@@ -143,7 +143,7 @@ class Submitter:
                     continue
                 return self._result([*ordered, *wave], in_flight, deferred, left)
             if not is_changed:
-                self._discard(decision)
+                self._withdrawer.discard(decision.cancel)
             decision = self._look(wave)
         raise SchedulerUnavailable(
             "jobs keep vanishing from Slurm's queue; nothing was released. Look at the queue, then run it again"
@@ -164,9 +164,9 @@ class Submitter:
         decision = self._look([])  # adopts jobs whose ids were not recorded
         if self._relinker.relink([], set(), decision.successors, self._seen):
             decision = self._look([])
-        self._discard(decision)
-        ids = self._withdraw(set(units))
-        self._check_gone(ids)
+        self._withdrawer.discard(decision.cancel)
+        ids = self._withdrawer.withdraw(set(units), self._seen.filled)
+        self._withdrawer.check_gone(ids)
         return ids
 
     def _send_alone(self, requests: Sequence[JobRequest]) -> Submission | None:
@@ -269,16 +269,6 @@ class Submitter:
         if text not in self._remarks:
             self._remarks.append(text)
 
-    def _discard(self, decision: Decision) -> None:
-        """Cancel what is not wanted and no longer waited for, last first."""
-        ids = decision.cancel
-        if stubborn := [job for job in ids if self._cancels[job] >= MAX_CANCELS_PER_JOB]:
-            raise SchedulerUnavailable(_still_there(stubborn))
-        if ids:
-            self._remark(f"cancelled, no longer wanted: {', '.join(ids)}")
-            self._cancels.update(ids)
-            self._cancel(ids[::-1])
-
     def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
         if self.limit is None:
             return None
@@ -291,7 +281,8 @@ class Submitter:
         try:
             return self._sender.send(decision, self._seen)
         except SubmissionRefused:
-            self._check_gone(self._withdraw({request.unit for request in wave}))
+            units = {request.unit for request in wave}
+            self._withdrawer.check_gone(self._withdrawer.withdraw(units, self._seen.filled))
             raise
 
     def _cut(self, wave: Sequence[JobRequest], *, is_all: bool) -> tuple[list[JobRequest], list[JobRequest]]:
@@ -313,42 +304,10 @@ class Submitter:
                 put_off.update(request.stages)
             if present < request.segments:  # followers must be able to wait for its last segment
                 put_off.update(request.stages)
-        self._withdraw({request.unit for request in later})
+        self._withdrawer.withdraw({request.unit for request in later}, self._seen.filled)
         if not kept and is_all:
             raise SchedulerUnavailable(f"nothing was submitted: {self._sender.full}")
         return kept, later
-
-    def _withdraw(self, units: set[str]) -> list[str]:
-        doomed = [sent for sent in self._seen.filled if sent.tag.unit in units and not sent.committed]
-        ids = [sent.job_id for sent in doomed if sent.job_id][::-1]
-        if ids:
-            self._cancel(ids)
-        open_tags = [
-            tag for tag, sent in self._known.sent.items() if tag.unit in units and not (sent.committed or sent.dropped)
-        ]
-        if open_tags:
-            self._known.record(JobsDropped(why="withdrawn", tags=list(map(str, open_tags))))
-        return ids
-
-    def _cancel(self, ids: Sequence[str]) -> None:
-        result = self.slurm.cancel(ids)
-        if result.returncode != 0:
-            raise SchedulerUnavailable(f"Slurm did not cancel {', '.join(ids)}: {result.message}. Run it again later")
-
-    def _check_gone(self, ids: Collection[str]) -> None:
-        """Raises SchedulerUnavailable while any of these cancelled jobs is still in the queue."""
-        left = set(ids)
-        for pause_s in (0.0, LATE_S) if ids else ():
-            self.wait(pause_s)
-            left = {r.ids.id for r in self._snapshot().queue or () if r.ids.id in ids and not r.is_ending}
-            if not left:
-                return
-        if left:
-            raise SchedulerUnavailable(_still_there(sorted(left, key=int)))
-
-
-def _still_there(ids: Sequence[str]) -> str:
-    return f"Slurm did not cancel {', '.join(ids)}: run it again, or `scancel {' '.join(ids)}`"
 
 
 def _lists(tasks: Iterable[Sequence[str]]) -> list[list[str]]:
