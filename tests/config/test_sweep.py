@@ -134,6 +134,12 @@ axes:
     assert recipes["tiny-with"].benchmark is not None
 
 
+@pytest.mark.parametrize("recipe", ["tiny", "quickstart"])
+def test_a_sweep_can_start_from_the_name_of_its_own_or_a_shipped_recipe(write: Write, recipe: str) -> None:
+    path = write(f"name: s\nrecipe: {recipe}\naxes: {{decay: {{key: phases.mlm.tokens, values: [60k]}}}}\n")
+    assert [chain.name for chain in load_chains(path)] == ["s-60k"]
+
+
 def test_paths_in_a_sweep_are_relative_to_it(write: Write) -> None:
     path = write(f"{HEAD}axes:\n  d: {{cases: {{own: {{data.sources.labels.path: ../own.csv}}}}}}\n")
     (recipe,) = load_chains(path)

@@ -20,10 +20,12 @@ from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError, similar_file
+from detour.config.roots import find_named
 from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
 from detour.files import written_path
+from detour.text import suggestion
 
 MAX_CHAINS = 100_000
 MAX_PROBLEMS = 20
@@ -171,10 +173,14 @@ class _Builder:
         if not isinstance(written, str):
             raise RecipeError([Problem(where, "recipe", "expected the name of a recipe file")])
         path = Path(where.file).parent / written_path(written)
+        hint = similar_file(path)
+        if "/" not in written and not path.is_file():
+            named, names = find_named("recipes", written, path)
+            path, hint = named or path, hint or suggestion(written, names)
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():
-                raise RecipeError([Problem(where, "recipe", f"no such file: {written}{similar_file(path)}")])
+                raise RecipeError([Problem(where, "recipe", f"no such file: {written}{hint}")])
             tree, problems = recipe_tree(path, sweep.overrides)
             self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)
         return self.bases[key]
