@@ -83,7 +83,7 @@ def test_the_start_of_every_command_imports_nothing_heavy(module: str) -> None:
     assert not HEAVY & set(loaded)
 
 
-def test_nothing_stray_lies_at_the_top_level() -> None:
+def test_the_top_level_has_no_stray_files() -> None:
     ignored = {line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().splitlines()}
     assert {path.name for path in REPOSITORY.iterdir()} - ignored - {".git"} == TOP_LEVEL
 

@@ -112,14 +112,14 @@ def test_a_column_has_its_width_on_the_terminal_for_any_letters(text: str, width
 WORDS = ["base", "-b", "my chain", "it's", "a  b", " c ", "$HOME", "`id`", "a\\x41", "é", "\x1b[2J", "1\n2", ""]
 
 
-def test_what_a_command_is_made_of_reaches_the_shell_unchanged() -> None:
+def test_the_words_of_a_command_reach_the_shell_unchanged() -> None:
     command = plain(pasted("printf", "%s\\0", *WORDS))
     printed = subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
     assert printed.decode().split("\0")[:-1] == WORDS
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
-def test_a_command_is_never_broken_so_that_it_can_be_copied(width: int) -> None:
+def test_a_command_stays_on_one_line_so_that_it_can_be_copied(width: int) -> None:
     command = f"`detour retry -w /{'long/' * 18} 'my chain'`"
     lines = wrapped(f"{command} submits it again; once the cause is fixed: {command}, then look", "  ", width)
     assert sum(command in line for line in lines) == 2

@@ -58,7 +58,7 @@ def test_suspended_time_is_not_counted_and_spread_evenly_over_the_run() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [-30.0, 30.0])
-def test_the_work_on_a_node_whose_clock_differs_is_moved_into_its_run(ahead_s: float) -> None:
+def test_the_work_on_a_node_with_a_differing_clock_is_moved_into_its_run(ahead_s: float) -> None:
     events = ((event, at_s + ahead_s) for event, at_s in (STARTED, READY, SAVED, KILLED))
     usage = usage_of("pretrain-1", attempt_of(*events, run=RUN), START_S + 900)
     assert usage is not None

@@ -129,7 +129,7 @@ def test_concurrent_seeds_give_the_same_results_as_sequential_ones(
     assert len(pids) == 2
 
 
-def test_a_seed_that_fails_for_good_leaves_the_seeds_after_it_to_run(
+def test_a_permanently_failing_seed_leaves_later_seeds_to_run(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, stages = prepared(tmp_path, model_folder)
@@ -147,7 +147,7 @@ def test_a_seed_that_fails_for_good_leaves_the_seeds_after_it_to_run(
     assert [workspace.is_done(stage.id) for stage in stages] == [False, True, True]
 
 
-def test_a_request_to_stop_that_comes_too_late_for_a_seed_stops_the_job_before_the_next(
+def test_a_request_to_stop_too_late_for_one_seed_stops_the_job_before_the_next(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, stages = prepared(tmp_path, model_folder)

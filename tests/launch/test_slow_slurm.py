@@ -31,7 +31,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [str(DETOUR), "status", "-w", str(workspace.root)]
 
 
-def test_a_terminal_says_what_is_awaited_and_until_when_and_erases_it(command: list[str]) -> None:
+def test_a_terminal_shows_which_client_is_awaited_until_when_and_erases_the_line(command: list[str]) -> None:
     waiting, erased, shown = on_terminal(command).partition("\r\x1b[K")
     assert SAID.fullmatch(waiting)
     assert erased
@@ -40,7 +40,7 @@ def test_a_terminal_says_what_is_awaited_and_until_when_and_erases_it(command: l
 
 
 @pytest.mark.parametrize("way", ["--json", "dumb", "pipe"])
-def test_nothing_of_it_is_in_json_in_pipes_and_where_it_cannot_be_erased(command: list[str], way: str) -> None:
+def test_the_line_is_absent_in_json_in_pipes_and_where_it_cannot_be_erased(command: list[str], way: str) -> None:
     if way == "pipe":
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         shown = done.stdout + done.stderr

@@ -55,7 +55,7 @@ def test_chains_that_cannot_be_listed_are_not_taken_for_none(workspace: Workspac
 
 
 @pytest.mark.parametrize("verb", ["status", "show", "logs", "why", "wait", "cancel", "retry"])
-def test_a_named_chain_that_cannot_be_read_is_not_taken_for_none(workspace: Workspace, verb: str) -> None:
+def test_a_named_chain_that_cannot_be_read_is_reported(workspace: Workspace, verb: str) -> None:
     with unreadable(workspace.chain("theirs")):
         ended = call(workspace, verb, "theirs")
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -63,7 +63,7 @@ def test_a_named_chain_that_cannot_be_read_is_not_taken_for_none(workspace: Work
 
 
 @pytest.mark.parametrize("verb", ["status", "list", "wait", "energy"])
-def test_a_private_workspace_is_said_to_be_private(workspace: Workspace, verb: str) -> None:
+def test_a_private_workspace_is_reported_as_private(workspace: Workspace, verb: str) -> None:
     with unreadable(workspace.root):
         ended = call(workspace, verb)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -133,7 +133,7 @@ def test_a_view_restored_from_its_cache_selects_the_same_history(
     assert read == []
 
 
-def test_what_a_view_reads_later_is_selected_too(workspace: Workspace) -> None:
+def test_records_that_a_view_reads_later_are_selected_too(workspace: Workspace) -> None:
     write(workspace, "one")
     view = LedgerView(workspace, Selection(KINDS, STAGES))
     write(workspace, "two")

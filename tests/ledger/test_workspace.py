@@ -36,7 +36,7 @@ def test_an_unreadable_marker_does_not_count_as_absent(workspace: Workspace) -> 
         workspace.is_done("x" * 5000)
 
 
-def test_a_command_about_the_workspace_that_is_found_anyway_does_not_name_it(
+def test_a_command_names_the_workspace_only_if_it_is_not_the_default(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DETOUR_WORKSPACE", str(workspace.root))
@@ -44,7 +44,9 @@ def test_a_command_about_the_workspace_that_is_found_anyway_does_not_name_it(
     assert Workspace(Path("/my data")).command("why", "base") == "detour why -w '/my data' base"
 
 
-def test_a_name_like_an_option_is_a_name_in_a_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_looks_like_an_option_is_separated_in_a_command(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DETOUR_WORKSPACE", str(workspace.root))
     assert workspace.command("hold", "-x", "it's", options=("--stage", "mlm")) == (
         "detour hold --stage mlm -- -x 'it'\"'\"'s'"

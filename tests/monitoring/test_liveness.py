@@ -104,7 +104,7 @@ def test_markers_outrank_events_and_events_outrank_slurm(
 
 
 @pytest.mark.parametrize("job", ["PENDING", "RUNNING"])
-def test_what_slurm_reported_before_an_attempt_ended_does_not_hold_after_it(job: str) -> None:
+def test_a_report_of_slurm_from_before_the_end_of_an_attempt_is_outdated(job: str) -> None:
     """A job that was held or running when the queue was last read, and has started and saved since."""
     ended: list[Event] = [StageSubmitted(), AttemptStarted(), AttemptEnded(outcome="interrupted", exit_code=85)]
     assert status(ELSEWHERE, ended, LATELY_S, {"7": job}, reported_s=LATELY_S - 1) == "interrupted"

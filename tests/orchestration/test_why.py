@@ -178,7 +178,7 @@ def test_an_empty_workspace_has_nothing_to_explain(tmp_path: Path) -> None:
         why(Workspace(tmp_path), None, Slurm(Site()))
 
 
-def test_each_answer_about_a_sweep_names_a_chain_that_was_asked_about(tmp_path: Path) -> None:
+def test_each_answer_about_a_sweep_names_one_of_its_chains(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     workspace.create()
     planned = detour.plan("quickstart-sweep")

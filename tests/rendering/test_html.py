@@ -223,7 +223,7 @@ def test_a_plot_that_omits_rows_says_so() -> None:
     assert "the table has all" not in score_chart(WIDE, "task", [(f"c{n}", n, scores) for n in range(12)])
 
 
-def test_of_many_chains_those_that_lost_most_are_drawn_below_all() -> None:
+def test_a_chart_of_many_chains_shows_those_with_most_hours_lost_below_the_total() -> None:
     chains = [(f"c{number:02d}", Fates(useful=1.0, redone=float(number))) for number in range(30)]
     chart = fates_chart(WIDE, [("all", Fates.sum(fates for _, fates in chains)), *chains])
     assert "most hours lost: 11 of 30; the table has all" in chart

@@ -133,7 +133,9 @@ def used(runs: Sequence[Run], period: Period) -> float:
 
 
 @pytest.mark.parametrize("written", [None, *PERIODS])
-def test_hours_of_all_chains_and_of_each_are_those_by_hand(workspace: Workspace, written: str | None) -> None:
+def test_hours_of_all_chains_and_of_each_equal_those_worked_out_by_hand(
+    workspace: Workspace, written: str | None
+) -> None:
     period = period_of(written, None, None, 0.0, ZONE.key)
     report = report_of(workspace, period)
     assert report.total.gpu_hours.value == pytest.approx(used(RUNS, period))
@@ -157,7 +159,7 @@ def test_a_stage_with_an_unknown_number_of_gpus_has_unknown_hours_rather_than_0(
     assert row.gpu_hours == Known(None, 1)
 
 
-def test_the_energy_of_two_sites_is_said_to_be_given_by_site(workspace: Workspace) -> None:
+def test_the_energy_of_two_sites_is_given_by_site(workspace: Workspace) -> None:
     report = report_of(workspace, Period())
     assert {row.site.name for row in report.total.energy} == {CLUSTER, "adastra"}
     assert "energy by site" in cost_in_words(report.total, None)
@@ -168,7 +170,7 @@ def days() -> Iterator[date]:
     yield from (date(2026, 10, 1) + timedelta(days=number) for number in range(35))
 
 
-def test_days_with_their_clock_change_sum_to_all(workspace: Workspace) -> None:
+def test_days_around_a_clock_change_add_up_to_the_whole(workspace: Workspace) -> None:
     period = period_of(None, "2026-10-20", None, 0.0, ZONE.key)
     rows = {row.period: row.gpu_hours.value for row in report_of(workspace, period).by_period}
     for day in days():
