@@ -38,8 +38,8 @@ def _are_names(words: Sequence[str]) -> bool:
 
 
 def _show_status(folder: str | None, chains: Sequence[str]) -> None:
-    default = os.path.abspath(os.environ.get("DETOUR_WORKSPACE") or "workspace")  # noqa: PTH100
-    place = os.path.abspath(folder) if folder else default  # noqa: PTH100
+    default = _absolute(os.environ.get("DETOUR_WORKSPACE") or "workspace")
+    place = _absolute(folder) if folder else default
     kept = CachedStatus(place, (columns(1, 1_000), rows_that_fit(0), uses_colour(), place == default, *chains))
     if (text := kept.text()) is not None:
         show(text, styled=True)
@@ -49,8 +49,14 @@ def _show_status(folder: str | None, chains: Sequence[str]) -> None:
         from detour.ledger.workspace import Workspace
         from detour.monitoring.monitor import monitor
 
-        status = monitor(Workspace.find(folder), with_segments=False).look(chains)
+        monitored = monitor(Workspace.find(folder), with_segments=False)
+        status = monitored.look(chains)
         text = status_text(status, one=are_chains(chains, status))
     show(text, styled=True)
     if status.is_still:
-        kept.keep((row.id for chain in status.chains for row in chain.stages), text)
+        kept.keep((row.id for chain in status.chains for row in chain.stages), monitored.factor_files, text)
+
+
+def _absolute(path: str) -> str:
+    """Like `Path.absolute`, which keeps `..`: what stands before it may be a link."""
+    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from detour.imports import uncollected
+from detour.ledger import private
 from detour.ledger.workspace import Workspace
 from tests.slurm.cluster.sharing import close_run, open_run
 
@@ -52,9 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def node_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The node's temporary folder, where caches are stored: empty, and private to the test."""
+    """The node's temporary folder, where caches are stored: empty, and private to the test.
+
+    Files count as settled at once.
+    """
     folder = tmp_path / "node"
     folder.mkdir()
+    monkeypatch.setattr(private, "SETTLED_NS", -(10**12))
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from detour.ledger import cache
 from detour.ledger import view as views
 from detour.ledger.events import ChainPriced, ChainSubmitted, EnergyRead, GpuCounted, JobAccounted, PriceQuoted
 from detour.ledger.journal import Journal
@@ -190,7 +191,7 @@ def test_another_state_of_the_ledger_or_other_code_invalidates_the_cache(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = stages_looked_at(monkeypatch)
-    monkeypatch.setattr(done_chains, "code_stamps", lambda: ["edited"])
+    monkeypatch.setattr(cache, "code_version", lambda: "edited")
     status_of(workspace)
     assert len(noted) == len(STAGES)
     kept = cache_file(node).read_bytes()

@@ -18,9 +18,8 @@ NOW_S = 2e9
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, node_folder: Path) -> Workspace:  # noqa: ARG001
     """Two chains that share their corpus; only the second has its training."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = make_workspace(tmp_path, stages=(PREPARE, PROMOTE))
     made.chain("twin").mkdir()
     stages = [PREPARE.to_json(), TRAIN.to_json()]

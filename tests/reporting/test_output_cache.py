@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from detour.ledger.cache import FileStamp
+from detour.ledger.private import FileStamp, keep_private, read_private
 from detour.ledger.workspace import Workspace
 from detour.reporting import output_cache
 from detour.reporting.output_cache import Manifest, OutputCache
@@ -136,8 +136,9 @@ def test_a_damaged_or_foreign_cache_is_ignored(cached: Workspace, node: Path, co
 @pytest.mark.parametrize("part", ["provenances", "manifests", "results"])
 def test_a_malformed_cache_is_ignored(cached: Workspace, node: Path, part: str) -> None:
     before = found(cached)
-    data = json.loads(cache_file(node).read_bytes())
-    cache_file(node).write_text(json.dumps({**data, part: {"evaluate-1": 1} if part != "provenances" else []}))
+    data = json.loads(read_private(str(cache_file(node))))
+    malformed = {**data, part: {"evaluate-1": 1} if part != "provenances" else []}
+    keep_private(str(cache_file(node)), json.dumps(malformed).encode())
     assert found(cached) == before
 
 

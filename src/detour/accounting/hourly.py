@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -25,6 +25,7 @@ LARGEST_BYTES = 64 * 2**20
 COLUMNS = ("hour", "g_per_kwh")
 MOST_G_PER_KWH = 2000.0
 """Upper bound on grid factors; a higher value means another unit."""
+FILES_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,31 @@ class HourlyFactors:
         return sum(seconds * (factor or 0.0) for seconds, factor in spans) / (end_s - start_s)
 
 
-@cache
 def read_hourly(path: Path) -> HourlyFactors:
     """Read a file of hourly factors. Raises UserError, which names file, line and column."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _read(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(FILES_KEPT)
+def _read(path: Path, _stamp: tuple[int, ...]) -> HourlyFactors:
+    """Called for every attempt; read again once the file has changed, also in a long-running command."""
     try:
         text = read_at_most(path, LARGEST_BYTES).decode("utf-8-sig")
         rows = dict(_rows(path, StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path") from error
+        raise _unreadable(path, error) from error
     if not rows:
         raise UserError(f"{path}: has no factors; expected rows of {','.join(COLUMNS)}")
     starts_s = sorted(rows)
     return HourlyFactors(tuple(starts_s), tuple(rows[start_s] for start_s in starts_s))
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path")
 
 
 def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[float, float]]:

@@ -11,16 +11,17 @@ import orjson
 
 from detour.errors import UserError
 from detour.forecasting.waits import Shape, Wait, waits_of
-from detour.ledger.cache import keep_private, private_path
+from detour.ledger.cache import made_of, private_path
+from detour.ledger.private import keep_private, read_private
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.sacct.reading import Dialect, read_rows
+from detour.scheduler.client_environment import site_variables
 from detour.scheduler.commands import Slurm
 
 EVERY_S = 3600.0
 DAYS = 120
 """Days of history requested from sacct: sites ask users to limit what one call reads."""
-FORMAT = 1
 
 
 class History(NamedTuple):
@@ -43,13 +44,12 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
         waits = waits_of(read_rows(io.StringIO(result.stdout, newline="\n"), dialect, name="sacct"))
     except UserError as error:
         return History(now_s, (), f"{error}: without past jobs there is no forecast")
-    content = {
-        "format": FORMAT,
-        "cluster": slurm.cluster,
-        "taken_s": now_s,
-        "waits": [(wait.job, wait.account, *wait.shape, *wait[3:]) for wait in waits],
-    }
     with suppress(OSError):
+        content = {
+            "made_of": made_of(workspace, slurm.cluster, site_variables()),
+            "taken_s": now_s,
+            "waits": [(wait.job, wait.account, *wait.shape, *wait[3:]) for wait in waits],
+        }
         keep_private(private_path(workspace, "waits"), orjson.dumps(content))
     return History(now_s, tuple(waits))
 
@@ -57,8 +57,8 @@ def read_history(workspace: Workspace, slurm: Slurm, now_s: float) -> History:
 def kept_history(workspace: Workspace, cluster: str | None, now_s: float, within_s: float) -> History | None:
     """The last reading if younger than `within_s`; None also at the slightest doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        data = orjson.loads(private_path(workspace, "waits").read_bytes())
-        if data["format"] == FORMAT and data["cluster"] == cluster and 0 <= now_s - data["taken_s"] < within_s:
+        data = orjson.loads(read_private(private_path(workspace, "waits")))
+        if data["made_of"] == made_of(workspace, cluster, site_variables()) and 0 <= now_s - data["taken_s"] < within_s:
             waits = (
                 Wait(job, account, Shape(gpus, limit), *times) for job, account, gpus, limit, *times in data["waits"]
             )

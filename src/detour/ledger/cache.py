@@ -1,7 +1,7 @@
 """The ledger as last read, kept between commands so that reading a large ledger is fast.
 
-Only a cache: on this node, private, tied to the exact files it was read from, and dropped at the slightest doubt (a
-file gone, replaced or shortened, another version). It is never authoritative and may be deleted at any time.
+Only a cache (see `private`): tied to the exact files it was read from, and dropped at the slightest doubt (a file gone,
+replaced or shortened, other code). It is never authoritative and may be deleted at any time.
 
 <temporary folder>/detour-cache-<uid>/
   <crc32 of the workspace>.state.json      lines: how far each journal is in the folded state, then the state
@@ -15,14 +15,13 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from pathlib import Path
+from io import BytesIO
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import orjson
 
 from detour.ledger.events import KINDS, Event
-from detour.ledger.private import private_file
+from detour.ledger.private import code_version, keep_private, private_file, read_private
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader, Selection
 from detour.ledger.record import Entry
@@ -30,9 +29,6 @@ from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 
-FORMAT = 7
-FileStamp = tuple[int, int, int]
-"""Inode, size and modification time in ns of a file."""
 BLOCK_STAGES = 200
 """Stages per line. Memory used to read one line is reused for the next and stays in the processor's cache."""
 HISTORY_WORTH_KEEPING, MOST_HISTORY = 2_000, 200_000
@@ -63,12 +59,12 @@ class Cached(NamedTuple):
 def restore(workspace: Workspace) -> Cached | None:
     """The cached state; None if there is none that fits the journals."""
     try:
-        with private_path(workspace, "state").open("rb") as file:
-            head = orjson.loads(file.readline())
-            if head["version"] != _version() or head["workspace"] != str(workspace.root):
-                return None
-            reader = LedgerReader(workspace)
-            return Cached(_state(file), reader, head["stamp"]) if reader.restore(head["files"]) else None
+        lines = BytesIO(read_private(private_path(workspace, "state")))
+        head = orjson.loads(lines.readline())
+        reader = LedgerReader(workspace)
+        if head["made_of"] != made_of(workspace) or not reader.restore(head["files"]):
+            return None
+        return Cached(_state(lines), reader, head["stamp"])
     except _DOUBTS:
         return None
 
@@ -76,7 +72,7 @@ def restore(workspace: Workspace) -> Cached | None:
 def restore_commands(workspace: Workspace, stamp: str) -> list[Entry[Any]] | None:
     """The entries cached with the state of this stamp; None if there are none, or no longer."""
     try:
-        data = orjson.loads(private_path(workspace, "commands").read_bytes())
+        data = orjson.loads(read_private(private_path(workspace, "commands")))
         return [_entry(entry) for entry in data["entries"]] if data["stamp"] == stamp else None
     except _DOUBTS:
         return None
@@ -86,8 +82,8 @@ def keep(workspace: Workspace, state: State, reader: LedgerReader, commands: Ite
     """Cache the state and the commands, if this node has room."""
     stamp = os.urandom(8).hex()
     beside = {"stamp": stamp, "entries": list(commands)}
-    head = {"version": _version(), "workspace": str(workspace.root), "stamp": stamp, "files": reader.positions()}
     with suppress(OSError):
+        head = {"made_of": made_of(workspace), "stamp": stamp, "files": reader.positions()}
         keep_private(private_path(workspace, "commands"), _json(beside))
         keep_private(private_path(workspace, "state"), b"\n".join([_json(head), *_state_lines(state)]))
     return stamp
@@ -110,14 +106,15 @@ def keep_history(
 ) -> None:
     """Cache a result of `history`, read up to the reader's positions, if it is worth it and this node has room."""
     if HISTORY_WORTH_KEEPING <= len(entries) <= MOST_HISTORY:
-        asked, files = _asked(*selection), reader.positions()
-        head = {"version": _version(), "workspace": str(workspace.root), "asked": asked, "files": files}
         with suppress(OSError):
+            head = {"made_of": made_of(workspace, _asked(*selection)), "files": reader.positions()}
             keep_private(private_path(workspace, "history"), b"\n".join(map(_json, (head, entries))))
 
 
 def _asked(kinds: tuple[type[Event], ...], stages: Collection[str]) -> str:
-    return f"{crc32(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()):08x}"
+    from hashlib import sha256  # only reports select events
+
+    return sha256(repr((sorted(kind.kind for kind in kinds), sorted(stages))).encode()).hexdigest()
 
 
 def _restored_history(workspace: Workspace, asked: str, reader: LedgerReader) -> list[Entry[Any]]:
@@ -126,38 +123,24 @@ def _restored_history(workspace: Workspace, asked: str, reader: LedgerReader) ->
     At the slightest doubt, no entries, and the reader at the start.
     """
     try:
-        with private_path(workspace, "history").open("rb") as file:
-            head = orjson.loads(file.readline())
-            if (head["version"], head["workspace"], head["asked"]) != (_version(), str(workspace.root), asked):
-                return []
-            entries = [_entry(entry) for entry in orjson.loads(file.read())]
-            return entries if reader.restore(head["files"]) else []
+        lines = BytesIO(read_private(private_path(workspace, "history")))
+        head = orjson.loads(lines.readline())
+        if head["made_of"] != made_of(workspace, asked):
+            return []
+        entries = [_entry(entry) for entry in orjson.loads(lines.read())]
+        return entries if reader.restore(head["files"]) else []
     except _DOUBTS:
         return []
 
 
-def _version() -> str:
-    """Changes with the table of events, since another table reads different entries from the same journals."""
-    table = [(kind, event.__annotations__) for kind, event in KINDS.items()]
-    return f"{FORMAT}.{crc32(repr(table).encode()):08x}"
+def made_of(workspace: Workspace, *more: Any) -> list[Any]:
+    """What a cache's values depend on besides files; equal if it may be used. Raises OSError."""
+    return [code_version(), str(workspace.root), *more]
 
 
-def private_path(workspace: Workspace, what: str) -> Path:
+def private_path(workspace: Workspace, what: str) -> str:
     """Raises OSError if others could have written the file."""
-    return Path(private_file(str(workspace.root), f"{what}.json"))
-
-
-def stamp_of(status: os.stat_result) -> FileStamp:
-    """The stamp by which a cache recognises that a file has changed."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def keep_private(path: Path, content: bytes) -> None:
-    """Write a cache file, whole or not at all; nothing is written without space."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with suppress(OSError):
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+    return private_file(str(workspace.root), f"{what}.json")
 
 
 def _plain(value: object) -> Any:

@@ -82,6 +82,8 @@ class LedgerReader:
         self._rested: set[str] = set()
         """Files that `restore` has just found unchanged."""
         self._unreadable: list[str] = []
+        self.has_lost = False
+        """Whether a file no longer begins with what was read: some entries that were yielded do not count."""
 
     def read_new(self, *, lately: bool = False) -> Iterator[list[Entry[Event]]]:
         """The entries added since the last call, file by file; some may come twice (see `State`).
@@ -130,8 +132,10 @@ class LedgerReader:
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
                 if tail.is_at_rest(status):
                     rested.add(path)
-                elif not tail.fits(path, status):
-                    return False
+                    continue
+                with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                    if not tail.fits(file, status):
+                        return False
         except OSError:
             return False
         self._tails, self._rested = tails, rested
@@ -157,7 +161,9 @@ class LedgerReader:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             tail = self._tails.get(path)
-            if tail is None or not tail.is_of(status):
+            is_same = tail is not None and tail.fits(file, status)
+            self.has_lost |= tail is not None and not is_same
+            if tail is None or not is_same or not tail.is_sound:
                 tail = self._tails[path] = Tail(status.st_dev, status.st_ino)
             if tail.offset == status.st_size:
                 tail.size = tail.offset
@@ -167,7 +173,7 @@ class LedgerReader:
                 file.seek(tail.offset)
                 content = file.read(at_once) or b""
                 parsed = parse(content)
-                tail.advance(content, parsed, status.st_mtime_ns)
+                tail.advance(content, parsed, status)
                 entries += self._wanted(parsed.payloads, tail)
                 if not content or tail.size >= status.st_size:
                     break

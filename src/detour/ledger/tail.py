@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import RawIOBase
 from zlib import crc32
 
 from detour.ledger.lines import Parsed
@@ -20,6 +20,8 @@ class Tail:
     offset: int = 0
     size: int = 0
     modified_ns: int = 0
+    changed_ns: int = 0
+    """Of its content or status; nobody can set it."""
     ending_bytes: int = 0
     ending_crc: int = 0
     """Checksum of the last bytes before `offset`, which differ if the journal was cut and continued otherwise."""
@@ -28,6 +30,11 @@ class Tail:
     foreign: dict[str, int] = field(default_factory=dict)
     is_closed: bool = False
     """Whether its writer recorded that nothing follows."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all of it could be read. If it changes, the rest is read again: a file server may fill a hole."""
+        return not self.bad_lines and not self.nul_bytes
 
     def is_of(self, status: os.stat_result) -> bool:
         """Whether it is still the file that was read, perhaps grown."""
@@ -38,23 +45,21 @@ class Tail:
         return (
             status.st_size == self.offset == self.size
             and status.st_mtime_ns == self.modified_ns
+            and status.st_ctime_ns == self.changed_ns
             and status.st_ino == self.inode
             and status.st_dev == self.device
         )
 
-    def fits(self, path: str, status: os.stat_result) -> bool:
+    def fits(self, file: RawIOBase, status: os.stat_result) -> bool:
         """Whether the file still begins with what was read. Raises OSError if it cannot be read."""
         if not self.is_of(status):
             return False
-        if status.st_mtime_ns == self.modified_ns:
-            return True
-        with Path(path).open("rb") as file:
-            file.seek(self.offset - self.ending_bytes)
-            return crc32(file.read(self.ending_bytes)) == self.ending_crc
+        file.seek(self.offset - self.ending_bytes)
+        return crc32(file.read(self.ending_bytes) or b"") == self.ending_crc
 
-    def advance(self, content: bytes, parsed: Parsed, modified_ns: int) -> None:
+    def advance(self, content: bytes, parsed: Parsed, status: os.stat_result) -> None:
         """Move past what was just read."""
-        self.modified_ns = modified_ns
+        self.modified_ns, self.changed_ns = status.st_mtime_ns, status.st_ctime_ns
         self.size = self.offset + len(content)
         self.offset += parsed.used
         self.bad_lines += parsed.bad_lines

@@ -39,7 +39,7 @@ class LedgerView:
         self.state = cached.state if cached else State()
         self._reader = cached.reader if cached else LedgerReader(workspace)
         self.touched: set[str] = set()
-        """Stages for which something was read; callers that use it empty it."""
+        """Stages for which something was read or lost; callers that use it empty it."""
         self._commands: dict[tuple[str, int], Entry[Any]] = {}
         self._selected: dict[tuple[str, int], Entry[Any]] | None = {} if also and cached is None else None
         """None if the journals are not read from their start."""
@@ -52,6 +52,9 @@ class LedgerView:
             self.touched |= self.state.add(batch)
             self._remember(batch)
             self._select(batch)
+        if self._reader.has_lost:
+            self._start_over()
+            return
         if self.state.records - self._kept_records >= max(WORTH_KEEPING, self.state.records * WORTH_SHARE):
             self.stamp = cache.keep(self.workspace, self.state, self._reader, self._all_commands().values())
             self._kept_records = self.state.records
@@ -91,6 +94,15 @@ class LedgerView:
         if damage.unreadable:
             first, *others = damage.unreadable
             yield f"not readable: {first}" + (f", and {counted(len(others), 'other journal')}" if others else "")
+
+    def _start_over(self) -> None:
+        """Forget what was read: a full disk or a person has cut or replaced a journal."""
+        self.touched |= self.state.stages.keys()
+        self.stamp = self._stamp = None
+        self.state, self._reader, self._commands = State(), LedgerReader(self.workspace), {}
+        self._selected = None if self._also is None else {}
+        self._kept_records = 0
+        self.refresh()
 
     def _remember(self, entries: Iterable[Entry[Any]]) -> None:
         self._commands |= {(entry.writer, entry.sequence): entry for entry in entries if isinstance(entry.event, KEPT)}

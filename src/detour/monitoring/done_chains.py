@@ -1,30 +1,30 @@
 """The statuses of chains that are done, cached between commands on this node.
 
 In a large workspace most chains are done and no longer change, and recomputing their rows would take most of the time
-of `detour status`. Only a cache (see `detour.ledger.cache`): a chain is read from it only while its plan, the events
-and prices of its stages, their output markers and the code are unchanged. Its lines are what all of them depend on,
-then one chain each.
+of `detour status`. Only a cache (see `detour.ledger.private`): a chain is read from it only while its plan, the site's
+file of grid factors, the events and prices of its stages, their output markers and the code are unchanged. Its lines
+are what all of them depend on, then one chain each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from detour.ledger.cache import keep_private, private_path
+from detour.ledger.cache import made_of, private_path
+from detour.ledger.private import FileStamp, keep_private, read_private, stamp_of
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.chains import as_of
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, StageRow
-from detour.monitoring.status_cache import code_stamps
 from detour.planning.outlines import Outlines
 
-FORMAT = 1
 WORTH_KEEPING = 4
 """Number of new chains from which caching is worthwhile."""
 
@@ -44,10 +44,10 @@ class DoneChains:
         """The status as it would be computed again; None if it has to be."""
         if name not in self._kept:
             return None
-        stamp, is_metered, status = self._kept[name]
+        stamps, is_metered, status = self._kept[name]
         state, rows = self._view.state, status.stages
         is_same = (
-            self._outlines.stamp(name) == stamp
+            self._stamps(name) == stamps
             and not (is_metered and self._is_metered_anew)
             and self._touched.isdisjoint(row.id for row in rows)
             and all(row.expected_s == state.priced_s(row.id) for row in rows)
@@ -64,8 +64,9 @@ class DoneChains:
             return
         state = self._view.state
         lines = [
-            (self._outlines.stamp(chain.name), any(_is_metered(state, row.id) for row in chain.stages), chain)
+            (stamps, any(_is_metered(state, row.id) for row in chain.stages), chain)
             for chain in done
+            if (stamps := self._stamps(chain.name)) is not None
         ]
         with suppress(OSError, TypeError):
             content = b"\n".join(orjson.dumps(line, default=tuple) for line in (self._made_of(), *lines))
@@ -74,15 +75,22 @@ class DoneChains:
     def _restored(self) -> dict[str, tuple[Any, bool, ChainStatus]]:
         """The cached chains; empty at the slightest doubt."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            with private_path(self._workspace, "chains").open("rb") as file:
-                if self._view.stamp is None or orjson.loads(file.readline()) != self._made_of():
-                    return {}
-                kept = [(tuple(stamp), metered, _chain(*parts)) for stamp, metered, parts in map(orjson.loads, file)]
-            return {status.name: (stamp, metered, status) for stamp, metered, status in kept}
+            head, *lines = read_private(private_path(self._workspace, "chains")).split(b"\n")
+            if self._view.stamp is None or orjson.loads(head) != self._made_of():
+                return {}
+            kept = [(_stamps(stamps), metered, _chain(*parts)) for stamps, metered, parts in map(orjson.loads, lines)]
+            return {status.name: (stamps, metered, status) for stamps, metered, status in kept}
         return {}
 
     def _made_of(self) -> list[Any]:
-        return [FORMAT, str(self._workspace.root), self._view.stamp, code_stamps()]
+        return made_of(self._workspace, self._view.stamp)
+
+    def _stamps(self, name: str) -> tuple[FileStamp, ...] | None:
+        """The stamps of the files that the chain's rows are made of; None if one is missing or may be changing."""
+        target = self._outlines.target(name)
+        files = [self._outlines.stamp(name), *([] if target.factor_file is None else [_stamp_of(target.factor_file)])]
+        stamps = tuple(stamp for stamp in files if stamp is not None)
+        return stamps if len(stamps) == len(files) else None
 
     def _are_there(self, rows: Iterable[StageRow]) -> bool:
         try:
@@ -94,6 +102,17 @@ class DoneChains:
         """Whether none of its attempts may still be running, which would change its figures."""
         stages = (self._view.state.stages.get(row.id) for row in chain.stages)
         return all(run.ended for stage in stages if stage for run in stage.attempts)
+
+
+def _stamp_of(path: str) -> FileStamp | None:
+    try:
+        return stamp_of(Path(path).stat())
+    except OSError:
+        return None
+
+
+def _stamps(kept: Iterable[Sequence[int]]) -> tuple[FileStamp, ...]:
+    return tuple((inode, size, modified_ns, changed_ns) for inode, size, modified_ns, changed_ns in kept)
 
 
 def _is_metered(state: State, stage_id: str) -> bool:

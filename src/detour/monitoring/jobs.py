@@ -2,7 +2,8 @@
 
 All viewers of a user on one node share the last reading, in a private file there; between readings only the ledger
 shows what is new. What Slurm does not report stays unknown, and the reading says what is missing. While the queue
-cannot be read, jobs stay as last seen, each with the time of that. How a job ended is asked once.
+cannot be read, jobs stay as last seen, each with the time of that. How a job ended is asked once an hour, because a
+person may requeue it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 
-from detour.ledger.cache import keep_private, private_path
+from detour.ledger.cache import made_of, private_path
 from detour.ledger.identity import workspace_id
+from detour.ledger.private import keep_private, read_private
 from detour.ledger.workspace import Workspace
 from detour.monitoring.queries import Question, Reading, SeenJob
+from detour.scheduler.client_environment import site_variables
 from detour.scheduler.commands import Slurm
 from detour.scheduler.job_ids import is_job_id, parse_job_ids
 from detour.scheduler.records import JobRecord
@@ -25,9 +29,10 @@ from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState, Standing
 from detour.text import format_duration
 
-FORMAT = 4
 PATIENCE_S = 10.0
 """Seconds to wait for an unreachable controller: less than when submitting."""
+ENDED_S = 3600.0
+"""Seconds after which sacct is asked again how a job ended."""
 LATE_S = 3600.0
 """Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
 _OPEN = (Standing.WAITING.value, Standing.RUNNING.value, Standing.UNKNOWN.value)
@@ -45,7 +50,7 @@ def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = No
     unknown. Ids that are not Slurm's are skipped.
     """
     question = question._replace(jobs=list(filter(is_job_id, question.jobs)))
-    kept = _kept(workspace)
+    kept = _kept(workspace, question)
     is_young = kept is not None and 0 <= time.time() - kept.reading.taken_s < question.every_s
     if kept is not None and is_young and kept.asked.issuperset(question.jobs):
         return kept.reading
@@ -62,8 +67,9 @@ def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None)
         return _as_last_seen(snapshot, last)
     queued = {job for job in question.jobs if snapshot.job(workspace, job) is not None}
     ended = {job for job in seen.keys() - queued if seen[job].standing not in _OPEN}
+    known = {job for job in ended if 0 <= snapshot.taken_s - seen[job].seen_s < ENDED_S}
     again = {job for job in question.tried & queued if _waits(snapshot, workspace, job) and not _before(seen, job)}
-    if asked := [job for job in question.jobs if job in again or job not in queued | ended]:
+    if asked := [job for job in question.jobs if job in again or job not in queued | known]:
         snapshot = add_accounting(snapshot, slurm, question.users, asked, question.since_s - LATE_S)
     jobs, untagged = {}, snapshot.rewrites_tags(question.jobs)
     for job in question.jobs:
@@ -129,23 +135,33 @@ def _seen(job: str, record: JobRecord, before: str, at_s: float) -> SeenJob:
 
 
 def _keep(workspace: Workspace, question: Question, reading: Reading) -> None:
-    content = {
-        "format": FORMAT,
-        "workspace": str(workspace.root),
-        "asked": list(question.jobs),
-        **reading._asdict(),
-        "jobs": [tuple(job) for job in reading.jobs.values()],
-    }
     with suppress(OSError):
-        keep_private(private_path(workspace, "jobs"), orjson.dumps(content))
+        content = {
+            "made_of": _made_of(workspace, question),
+            "asked": list(question.jobs),
+            **reading._asdict(),
+            "jobs": [tuple(job) for job in reading.jobs.values()],
+        }
+        keep_private(_path(workspace, question), orjson.dumps(content))
 
 
-def _kept(workspace: Workspace) -> _Kept | None:
+def _kept(workspace: Workspace, question: Question) -> _Kept | None:
     """None also at the slightest doubt about the file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        data = orjson.loads(private_path(workspace, "jobs").read_bytes())
-        if data["format"] == FORMAT and data["workspace"] == str(workspace.root):
+        data = orjson.loads(read_private(_path(workspace, question)))
+        if data["made_of"] == _made_of(workspace, question):
             jobs = {one[0]: SeenJob(*one) for one in data["jobs"]}
             reading = Reading(data["taken_s"], jobs, tuple(data["missing"]), data["queue_s"])
             return _Kept(frozenset(data["asked"]), reading)
     return None
+
+
+def _path(workspace: Workspace, question: Question) -> str:
+    """One file per Slurm cluster, so that viewers of chains on different clusters do not make each other ask."""
+    cluster = question.slurm_cluster
+    return private_path(workspace, "jobs" if cluster is None else f"jobs-{crc32(cluster.encode()):08x}")
+
+
+def _made_of(workspace: Workspace, question: Question) -> list[Any]:
+    whom = [workspace_id(workspace.root), question.slurm_cluster, sorted(question.users)]
+    return made_of(workspace, *whom, site_variables())

@@ -76,6 +76,8 @@ class Monitor:
         """Stage -> why its markers could not be read."""
         self._done_chains: DoneChains | None = None
         """During the first look, the chains cached by earlier commands."""
+        self.factor_files: frozenset[str] = frozenset()
+        """The files of hourly grid factors that the last look depends on."""
 
     def look(self, names: Collection[str] = (), *, now_s: float | None = None) -> Status:
         """The status of the chains that the names mean (see `select_chains`); without names, of all chains.
@@ -91,6 +93,7 @@ class Monitor:
         plans = [known.chains[name] for name in shown if name in known.chains]
         if names and not plans:
             read_plan_outline(self.workspace, shown[0])  # raises what is wrong with it
+        self.factor_files = frozenset(file for plan in plans if (file := plan.target.factor_file))
         if is_full:
             self._unread.clear()
         self._memory.look(at_s, known, view.touched, is_full=is_full)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from detour.accounting.attempts import DEAD_AFTER_S
 from detour.forecasting.records import Accuracy
 from detour.ledger.state import StageStatus
 from detour.monitoring.costs import EnergyTotal
@@ -254,9 +255,14 @@ class Status(NamedTuple):
 
     @property
     def is_still(self) -> bool:
-        """Whether it cannot change while nothing is written: nothing is under way, and Slurm was not asked."""
-        rows = (row for chain in self.chains for row in chain.stages)
-        return self.queue_s is None and not self.warnings and not any(row.status in _UNDER_WAY for row in rows)
+        """Whether it cannot change while nothing is written: nothing is under way, and Slurm was not asked.
+
+        An attempt without an end may still count as running until it has been silent for `DEAD_AFTER_S`.
+        """
+        rows = [row for chain in self.chains for row in chain.stages]
+        is_silent = all(row.seen_s is None or self.now_s - row.seen_s >= DEAD_AFTER_S for row in rows)
+        is_over = not any(row.status in _UNDER_WAY for row in rows)
+        return is_over and is_silent and self.queue_s is None and not self.warnings
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, including derived figures of stages and chains."""

@@ -1,8 +1,8 @@
 """A status as last shown, shown again while nothing has changed: if nothing is under way, nothing ages.
 
-Only a cache, on this node and private. It is tied to everything that a status is made of: the journals, the plans, the
-markers of every stage, and the code that renders it. It works on strings and has almost no imports, since imports are
-most of the time of `detour status`.
+Only a cache (see `detour.ledger.private`). It is tied to everything that a status is made of: the journals, the plans,
+the markers of every stage, files of grid factors, and the code. It works on strings and has almost no imports, since
+imports are most of the time of `detour status`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import os
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
-from detour.ledger.private import private_file
+from detour.ledger.private import code_version, keep_private, private_file, read_private, stamp_of
 
 SEPARATOR = "\0"
 """Separates the parts of the file; occurs in no path, and in no text that is shown."""
-CODE = ("accounting", "monitoring", "launch/text")
 
 
 class CachedStatus:
@@ -29,25 +28,26 @@ class CachedStatus:
         """What was last shown, if it is still valid; None at the slightest doubt."""
         try:
             self._sources = _sources(self._root)
-            with open(self._path(), encoding="utf-8") as file:  # noqa: PTH123
-                way, sources, ids, markers, text = file.read().split(SEPARATOR)
-            is_same = (way, sources) == (self._way, self._sources) and _markers(self._root, ids.split()) == markers
+            content = read_private(self._path()).decode()
+            way, sources, ids, files, others, text = content.split(SEPARATOR)
+            is_same = (way, sources) == (self._way, self._sources)
+            is_same = is_same and others == _others(self._root, ids.split(), files.splitlines())
         except (OSError, ValueError):
             return None
         return text if is_same else None
 
-    def keep(self, stages: Iterable[str], text: str) -> None:
-        """Store what was shown, after `text()`; any change since then makes it invalid. Does nothing without room."""
-        ids = list(stages)
+    def keep(self, stages: Iterable[str], files: Iterable[str], text: str) -> None:
+        """Store what was shown, after `text()`; any change since then makes it invalid. Does nothing without room.
+
+        `files` outside of the workspace were read for it.
+        """
+        ids, paths = list(stages), list(files)
         try:
-            path = self._path()
             if self._sources is None or self._sources != _sources(self._root):
                 return
-            parts = (self._way, self._sources, " ".join(ids), _markers(self._root, ids), text)
-            unfinished = f"{path}.{os.getpid()}"
-            with open(unfinished, "w", encoding="utf-8") as file:  # noqa: PTH123
-                file.write(SEPARATOR.join(parts))
-            os.replace(unfinished, path)  # noqa: PTH105
+            others = _others(self._root, ids, paths)
+            parts = (self._way, self._sources, " ".join(ids), "\n".join(paths), others, text)
+            keep_private(self._path(), SEPARATOR.join(parts).encode())
         except (OSError, ValueError):
             return
 
@@ -56,46 +56,40 @@ class CachedStatus:
 
 
 def _sources(root: str) -> str:
-    """Names, sizes and times of the journals, the plans and the code. Raises OSError."""
+    """The code, and the stamps of the journals and the plans. Raises OSError, also for a file that may be changing."""
     months = sorted(name for name in os.listdir(f"{root}/ledger") if not name.startswith("."))  # noqa: PTH208
     chains = sorted(os.listdir(f"{root}/chains"))  # noqa: PTH208
-    parts = [root, *code_stamps()]
+    parts = [root, code_version()]
     for month in months:
-        parts += _stamps(f"{root}/ledger/{month}", ".jsonl")
-    for chain in chains:
-        try:
-            parts.append(_stamp(chain, os.stat(f"{root}/chains/{chain}/plan.json")))  # noqa: PTH116
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        with os.scandir(f"{root}/ledger/{month}") as entries:
+            journals = (entry for entry in entries if entry.name.endswith(".jsonl") and entry.name[0] != ".")
+            parts += sorted(_stamp(entry.path, entry.stat(follow_symlinks=False)) for entry in journals)
+    parts += [_stamp(chain, status) for chain in chains if (status := _found(f"{root}/chains/{chain}/plan.json"))]
     return "\n".join(parts)
 
 
-def code_stamps() -> list[str]:
-    """Names, sizes and times of the code files that produce a status. Raises OSError."""
-    package = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
-    return [stamp for folder in CODE for stamp in _stamps(f"{package}/{folder}", ".py")]
-
-
-def _stamps(folder: str, ending: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        files = (entry for entry in entries if entry.name.endswith(ending) and entry.name[0] != ".")
-        return sorted(_stamp(entry.name, entry.stat()) for entry in files)
-
-
-def _stamp(name: str, status: os.stat_result) -> str:
-    return f"{name} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
-
-
-def _markers(root: str, stages: Iterable[str]) -> str:
-    """Whether each stage is done, and otherwise when it failed, if it did."""
-    return " ".join(_marker(f"{root}/stages/{stage}") for stage in stages)
+def _others(root: str, stages: Iterable[str], files: Iterable[str]) -> str:
+    """Whether each stage is done, and otherwise when it failed, if it did; and the stamps of other files."""
+    markers = [_marker(f"{root}/stages/{stage}") for stage in stages]
+    return "\n".join([*markers, *(_stamp(path, status) if (status := _found(path)) else "-" for path in files)])
 
 
 def _marker(folder: str) -> str:
-    for letter, path in (("d", f"{folder}/output/manifest.json"), ("f", f"{folder}/failed.json")):
-        try:
-            status = os.stat(path)  # noqa: PTH116
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        return letter if letter == "d" else f"f{status.st_mtime_ns}"
-    return "-"
+    if _found(f"{folder}/output/manifest.json"):
+        return "done"
+    failed = _found(f"{folder}/failed.json")
+    return _stamp("failed", failed) if failed else "-"
+
+
+def _found(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _stamp(name: str, status: os.stat_result) -> str:
+    """Raises OSError for a file that may be changing."""
+    if (stamp := stamp_of(status)) is None:
+        raise OSError(f"{name} is too new to be recognised")
+    return f"{name} {stamp}"

@@ -46,6 +46,11 @@ class Target(NamedTuple):
     project: str | None = None
     """The project that its hours are charged to."""
 
+    @property
+    def factor_file(self) -> str | None:
+        """The site's file of hourly grid factors."""
+        return self.site.hourly.path if self.site and self.site.hourly else None
+
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
 

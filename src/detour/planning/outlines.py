@@ -7,19 +7,19 @@ workspace would spend much of its time reading unchanged plans.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from detour.errors import UserError
-from detour.ledger.cache import FileStamp, keep_private, private_path, stamp_of
+from detour.ledger.cache import made_of, private_path
+from detour.ledger.private import FileStamp, keep_private, read_private, stamp_of
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline, StageOutline, Target, chain_names, plan_file, read_plan_outline
 from detour.planning.selection import Known
 
-FORMAT = 1
 WORTH_KEEPING = 4
 """Number of plans that had to be read from which the cache is updated."""
 
@@ -29,18 +29,18 @@ class Outlines:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._read: dict[str, tuple[FileStamp, ChainOutline]] = _restored(workspace)
+        self._read: Mapping[str, tuple[FileStamp | None, ChainOutline]] = _restored(workspace)
         self._known: Known | None = None
 
     def known(self) -> Known:
         """Return the outlines: the same object as before if nothing has changed."""
-        present: dict[str, tuple[FileStamp, ChainOutline]] = {}
+        present: dict[str, tuple[FileStamp | None, ChainOutline]] = {}
         unreadable, n_read = [], 0
         for name in chain_names(self._workspace):
             try:
                 stamp = stamp_of(os.stat(plan_file(self._workspace, name)))  # noqa: PTH116
                 before = self._read.get(name)
-                if before is not None and before[0] == stamp:
+                if before is not None and stamp is not None and before[0] == stamp:
                     present[name] = before
                     continue
                 n_read += 1
@@ -57,29 +57,30 @@ class Outlines:
             _keep(self._workspace, present)
         return self._known
 
-    def stamp(self, chain: str) -> FileStamp:
-        """Return the stamp of a known plan's file; as long as it is equal, the file has not changed."""
+    def stamp(self, chain: str) -> FileStamp | None:
+        """Return the stamp of a known plan's file; as long as it is equal and not None, the file has not changed."""
         return self._read[chain][0]
 
+    def target(self, chain: str) -> Target:
+        return self._read[chain][1].target
 
-def _keep(workspace: Workspace, outlines: dict[str, tuple[FileStamp, ChainOutline]]) -> None:
-    content = {
-        "format": FORMAT,
-        "workspace": str(workspace.root),
-        "plans": {
-            name: (stamp, outline.target.to_json(), [tuple(stage) for stage in outline.stages])
-            for name, (stamp, outline) in outlines.items()
-        },
+
+def _keep(workspace: Workspace, outlines: Mapping[str, tuple[FileStamp | None, ChainOutline]]) -> None:
+    plans = {
+        name: (stamp, outline.target.to_json(), [tuple(stage) for stage in outline.stages])
+        for name, (stamp, outline) in outlines.items()
+        if stamp is not None
     }
     with suppress(OSError, TypeError):
-        keep_private(private_path(workspace, "plans"), orjson.dumps(content))
+        content = orjson.dumps({"made_of": made_of(workspace), "plans": plans})
+        keep_private(private_path(workspace, "plans"), content)
 
 
 def _restored(workspace: Workspace) -> dict[str, tuple[FileStamp, ChainOutline]]:
     """Read the cached outlines; empty unless the cache is valid."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        data = orjson.loads(private_path(workspace, "plans").read_bytes())
-        if data["format"] == FORMAT and data["workspace"] == str(workspace.root):
+        data = orjson.loads(read_private(private_path(workspace, "plans")))
+        if data["made_of"] == made_of(workspace):
             return {name: _outline(name, *kept) for name, kept in data["plans"].items()}
     return {}
 
@@ -87,6 +88,6 @@ def _restored(workspace: Workspace) -> dict[str, tuple[FileStamp, ChainOutline]]
 def _outline(
     name: str, stamp: Sequence[int], target: dict[str, Any], stages: Sequence[Sequence[Any]]
 ) -> tuple[FileStamp, ChainOutline]:
-    inode, size, modified_ns = stamp
+    inode, size, modified_ns, changed_ns = stamp
     outlines = tuple(StageOutline(*stage) for stage in stages)
-    return (inode, size, modified_ns), ChainOutline(name, outlines, Target.from_json(target))
+    return (inode, size, modified_ns, changed_ns), ChainOutline(name, outlines, Target.from_json(target))

@@ -1,7 +1,7 @@
 """A cache on this node of what reports need from two small files of every output.
 
 Opening and parsing them again, 20,000 for 10,000 stages, takes a tenth of the time of a report. An entry is valid
-while its file has the same inode, size and modification time (see `detour.ledger.cache`).
+while its file has the same stamp (see `detour.ledger.private`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from detour.ledger.cache import FileStamp, keep_private, private_path, stamp_of
+from detour.ledger.cache import made_of, private_path
+from detour.ledger.private import FileStamp, keep_private, read_private, stamp_of
 from detour.ledger.workspace import MANIFEST, Workspace
 from detour.reporting.outputs import PACKAGES, PROVENANCE, read_stamped
 
-FORMAT = 1
 WORTH_KEEPING = 500
 """Number of files read from which storing the cache noticeably speeds up the next command."""
 RESULT = "result.json"
@@ -38,9 +38,11 @@ class OutputCache:
         self._manifests: dict[str, tuple[FileStamp, Manifest | None]] = {}
         self._results: dict[str, tuple[FileStamp, Mapping[str, Any]]] = {}
         self._provenances: dict[bytes, Mapping[str, Any]] = {}
+        self._used: set[str] = set()
+        """Stages asked about; what is cached of others may belong to outputs that no longer exist."""
         self._n_read = 0
         with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-            self._restore(orjson.loads(private_path(workspace, "outputs").read_bytes()))
+            self._restore(orjson.loads(read_private(private_path(workspace, "outputs"))))
 
     def manifest(self, stage_id: str) -> Manifest | None:
         """Return an output's manifest; None if there is no output yet or its manifest cannot be read."""
@@ -48,23 +50,23 @@ class OutputCache:
 
     def result(self, stage_id: str) -> Mapping[str, Any]:
         """Return the parts in SCORES of an evaluation's result; empty if there is none yet."""
-        return self._part(self._results, stage_id, RESULT, _scores) or {}
+        return self._part(self._results, stage_id, RESULT, _scores)
 
     def keep(self) -> None:
         if self._n_read < WORTH_KEEPING:
             return
         places = {id(provenance): place for place, provenance in enumerate(self._provenances.values())}
-        content = {
-            "format": FORMAT,
-            "workspace": str(self.workspace.root),
-            "provenances": list(self._provenances.values()),
-            "manifests": {
-                stage_id: [stamp, found and [found.sha256, places[id(found.provenance)]]]
-                for stage_id, (stamp, found) in self._manifests.items()
-            },
-            "results": self._results,
-        }
         with suppress(OSError, TypeError):
+            content = {
+                "made_of": made_of(self.workspace),
+                "provenances": list(self._provenances.values()),
+                "manifests": {
+                    stage_id: [stamp, found and [found.sha256, places[id(found.provenance)]]]
+                    for stage_id, (stamp, found) in self._manifests.items()
+                    if stage_id in self._used
+                },
+                "results": {stage_id: kept for stage_id, kept in self._results.items() if stage_id in self._used},
+            }
             keep_private(private_path(self.workspace, "outputs"), orjson.dumps(content))
 
     def _part(
@@ -73,17 +75,21 @@ class OutputCache:
         stage_id: str,
         name: str,
         part_of: Callable[[Mapping[str, Any]], Part],
-    ) -> Part | None:
-        """What `known` has of a file while its stamp is the same, otherwise read again; None without the file."""
+    ) -> Part:
+        """What `known` has of a file while its stamp is the same, otherwise read again."""
+        self._used.add(stage_id)
         path = self.workspace.output_file(stage_id, name)
         found = known.get(stage_id)
-        if found is None or found[0] != _stamp_of(path):
-            stamp, content = read_stamped(path)
-            if stamp is None:
-                return None
-            found = known[stage_id] = stamp, part_of(content)
+        if found is not None and found[0] == _stamp_of(path):
+            return found[1]
+        stamp, content = read_stamped(path)
+        part = part_of(content)
+        if stamp is None:
+            known.pop(stage_id, None)
+        else:
+            known[stage_id] = stamp, part
             self._n_read += 1
-        return found[1]
+        return part
 
     def _manifest(self, content: Mapping[str, Any]) -> Manifest | None:
         if not content:
@@ -99,7 +105,7 @@ class OutputCache:
         return self._provenances.setdefault(orjson.dumps(provenance), provenance)
 
     def _restore(self, data: Any) -> None:
-        if data["format"] != FORMAT or data["workspace"] != str(self.workspace.root):
+        if data["made_of"] != made_of(self.workspace):
             return
         shared = [self._shared(provenance) for provenance in data["provenances"]]
         manifests = {
@@ -124,5 +130,5 @@ def _stamp_of(path: str) -> FileStamp | None:
 
 
 def _stamp(kept: list[int]) -> FileStamp:
-    inode, size, modified_ns = kept
-    return inode, size, modified_ns
+    inode, size, modified_ns, changed_ns = kept
+    return inode, size, modified_ns, changed_ns

@@ -14,7 +14,7 @@ import orjson
 from detour.accounting.account import Counted
 from detour.accounting.methods import number
 from detour.canonical import at
-from detour.ledger.cache import FileStamp, stamp_of
+from detour.ledger.private import FileStamp, stamp_of
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, plan_file
 from detour.planning.stage import EvaluateStage, Stage
@@ -35,7 +35,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def read_stamped(path: str | Path) -> tuple[FileStamp | None, dict[str, Any]]:
-    """Return the same, behind the stamp that the file had before it was read; None if there is no such file."""
+    """Return the same, behind the stamp that the file had before it was read; None for no file or a new one."""
     stamp = None
     try:
         status, written = _content(path)

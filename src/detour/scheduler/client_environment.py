@@ -7,6 +7,7 @@ kind belong in the cluster profile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
 PREFIXES = (
@@ -27,6 +28,11 @@ READABLE = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
 
 def is_ignored(name: str) -> bool:
     return name.startswith(PREFIXES) and name not in NEEDED
+
+
+def site_variables(environment: Mapping[str, str] = os.environ) -> list[str | None]:
+    """The variables that decide which Slurm answers; answers of another one must not be reused."""
+    return [environment.get(name) for name in ("SLURM_CONF", "SLURM_CONF_SERVER")]
 
 
 def ignored(environment: Iterable[str]) -> list[str]:
