@@ -114,8 +114,8 @@ def test_four_gpus_of_300_w_for_an_hour_are_1_2_kwh_not_0_3() -> None:
 
 
 def test_the_estimate_adds_boards_cores_and_ram_within_35_percent() -> None:
-    figure = estimated(CARD_SITE, allocated_s=7200.0, gpus=4, cores=96, ram_gb=500.0, utilisation=0.9)
-    expected = (4 * 700 * 0.9 + 96 * 4.0 + 500 * 0.3725) * 2 / 1000
+    figure = estimated(CARD_SITE, allocated_s=7200.0, gpus=4, cores=96, ram_gb=500.0)
+    expected = (4 * 700 + 96 * 4.0 + 500 * 0.3725) * 2 / 1000
     assert figure.it_energy_kwh is not None
     assert figure.it_energy_kwh.expected == pytest.approx(expected)
     assert figure.it_energy_kwh.low == pytest.approx(expected * 0.65)

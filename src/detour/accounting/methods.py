@@ -55,13 +55,12 @@ def estimated(
     gpus: float | None,
     cores: int | None,
     ram_gb: float | None,
-    utilisation: float = 1.0,
 ) -> EnergyFigure:
-    """Return M2: GPUs x time x board power x utilisation + cores x time x core power + RAM x time x power per GB.
+    """Return M2: GPUs x time x board power + cores x time x core power + RAM x time x power per GB.
 
     The band is +-35 %, extended up to what whole nodes draw, because a job on a few cores also causes its share of fans
     and power supplies. GPUs and cores must be known (0 is known), with their power if there are any. Unknown RAM is
-    left out, as stated in the scope. `utilisation` is that of the GPUs, 1 if not recorded.
+    left out, as stated in the scope.
     """
     reason = None
     if gpus is None or cores is None:
@@ -72,11 +71,11 @@ def estimated(
         reason = f"no power per core is known for {site.name}"
     energy = None
     if reason is None:
-        boards_w = (gpus or 0) * _value(site.gpu_board_w) * utilisation
+        boards_w = (gpus or 0) * _value(site.gpu_board_w)
         rest_w = (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
-        power_w, time = boards_w + rest_w, allocated_s / 3.6e6
+        power_w, kwh_per_w = boards_w + rest_w, allocated_s / 3.6e6
         highest_w = max(power_w * (1 + ESTIMATE_ERROR), boards_w * NODE_OVER_BOARDS)
-        energy = Band(power_w * (1 - ESTIMATE_ERROR) * time, power_w * time, highest_w * time)
+        energy = Band(power_w * (1 - ESTIMATE_ERROR) * kwh_per_w, power_w * kwh_per_w, highest_w * kwh_per_w)
     ram = ram_gb is not None and site.ram_w_per_gb is not None
     parts = [name for name, count in (("GPU boards", gpus), ("CPU cores", cores)) if count]
     return EnergyFigure(
