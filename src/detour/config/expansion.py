@@ -173,13 +173,14 @@ class _Builder:
         if not isinstance(written, str):
             raise RecipeError([Problem(where, "recipe", "expected the name of a recipe file")])
         path = Path(where.file).parent / written_path(written)
-        hint = similar_file(path)
-        if "/" not in written and not path.is_file():
-            named, names = find_named("recipes", written, path)
-            path, hint = named or path, hint or suggestion(written, names)
+        is_name = "/" not in written
+        if is_name and not path.is_file():
+            path = find_named("recipes", written, path)[0] or path
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():
+                names = find_named("recipes", written, path)[1] if is_name else []
+                hint = similar_file(path) or (suggestion(written, names) if names else "")
                 raise RecipeError([Problem(where, "recipe", f"no such file: {written}{hint}")])
             tree, problems = recipe_tree(path, sweep.overrides)
             self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)
