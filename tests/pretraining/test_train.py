@@ -404,6 +404,11 @@ def test_three_gradients_in_a_row_that_are_not_finite_end_the_phase_for_good(
     assert [saved.step for saved in recorder.of(CheckpointSaved)] == [3, 6]
 
 
+def test_a_validation_without_a_token_to_predict_ends_the_phase_for_good(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(PermanentFailure, match=r"validation rows of 1 tokens hold no token to predict: a larger `data"):
+        train(job(tmp_path, corpus, sequence_length=1), Recorder())
+
+
 def test_gradients_that_are_not_finite_are_counted_across_an_interruption(
     tmp_path: Path, corpus: Path, poisoned: type[Poisoned]
 ) -> None:

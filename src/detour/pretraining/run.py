@@ -189,6 +189,11 @@ class Run:
             autocast=torch.bfloat16 if self.bf16 else None,
         )
         total, tokens_of_all = self.ranks.sum([total, float(tokens)])
+        if not tokens_of_all:
+            raise PermanentFailure(
+                f"the {len(rows):,} validation rows of {rows.sequence_length:,} tokens hold no token to predict: "
+                "a larger `data.validation_tokens` or `data.sequence_length` is needed"
+            )
         return total / tokens_of_all
 
     def _save(self, loss: float, *, at_once: bool) -> None:
