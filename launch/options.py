@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,4 +95,13 @@ overrides_argument = click.argument(
 over_budget_option = click.option(
     "--over-budget", metavar="REASON", help="Exceed a budget's hard cap; the reason is recorded."
 )
+
+
+def typed_again(option: str) -> str:
+    """The command as it was typed, with one more option."""
+    from detour.text import pasted
+
+    return pasted("detour", *sys.argv[1:2], option, *sys.argv[2:])
+
+
 stage_option = click.option("--stage", help="Only this stage of each chain, by id or label, with its dependents.")

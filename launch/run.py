@@ -11,7 +11,13 @@ import detour
 from detour.config.cluster import Cluster
 from detour.errors import StageFailed, Withdrawn
 from detour.launch.cluster_option import cluster_option
-from detour.launch.options import over_budget_option, overrides_argument, recipe_argument, written_workspace_option
+from detour.launch.options import (
+    over_budget_option,
+    overrides_argument,
+    recipe_argument,
+    typed_again,
+    written_workspace_option,
+)
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.run import display, done_lines, failures_text, stopped_text
@@ -57,7 +63,7 @@ def command(
     if order.is_done:
         show(*done_lines(order, already=True))
         return
-    show(*failure_lines(order.workspace, order.failures, columns(), "detour run ... --retry", retrying=retry))
+    show(*failure_lines(workspace, order.failures, columns(), typed_again("--retry"), by_name=False, retrying=retry))
     with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
         ran = run_here(
             order,

@@ -17,6 +17,7 @@ from detour.launch.options import (
     over_budget_option,
     overrides_argument,
     recipe_argument,
+    typed_again,
     written_workspace_option,
 )
 from detour.launch.text.caps import outlook_lines
@@ -58,7 +59,9 @@ def command(
     """
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, cluster, options, retry=retry)
-    (say if as_json else show)(*failure_lines(workspace, order.failures, columns(), retrying=retry))
+    (say if as_json else show)(
+        *failure_lines(workspace, order.failures, columns(), typed_again("--retry"), retrying=retry)
+    )
     say(*(f"{stage.label}: rebuilt, because its output is damaged" for stage in order.damaged))
     if dry_run:
         _dry_run(workspace, order, as_json)

@@ -9,9 +9,10 @@ import click
 from detour.errors import UserError
 from detour.launch.options import complete_names, json_option, workspace_option
 from detour.launch.text.screen import columns, say, show, show_json
-from detour.launch.text.why import why_json, why_lines
+from detour.launch.text.why import left_out_line, why_json, why_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration.why import why, why_of_bundle, write_bundle
+from detour.text import wrapped
 
 
 @click.command()
@@ -39,3 +40,6 @@ def command(name: str | None, workspace: Workspace, bundle: Path | None, target:
         show_json(why_json(found, is_bundle=bundle is not None))
     else:
         show(*why_lines(found, columns()))
+        names = () if name is None else (name,)
+        if more := left_out_line(found, workspace.command("status", *names)):
+            show("", *wrapped(more, "", columns()))

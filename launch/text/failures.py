@@ -15,13 +15,14 @@ def failure_lines(
     workspace: Workspace,
     failures: Sequence[Failure],
     width: int,
-    command: str | None = None,
+    command: str = "detour submit ... --retry",
     *,
+    by_name: bool = True,
     retrying: bool = False,
 ) -> Iterator[str]:
-    """At most `width` columns, except for names of chains in commands.
+    """At most `width` columns, except for commands.
 
-    `command` retries all of them; without one, each chain of the workspace is retried by its name.
+    `command` retries all of them; with `by_name`, each chain of the workspace can also be retried by its name.
     """
     for failure in failures[:SHOWN]:
         yield from wrapped(_failure(failure), "", width)
@@ -33,7 +34,7 @@ def failure_lines(
         yield "  retried now"
         return
     yield "  Left out with their dependents. Retry with:"
-    yield from (f"    {line}" for line in ([command] if command else _commands(workspace, failures)))
+    yield from (f"    {line}" for line in (_commands(workspace, failures, command) if by_name else [command]))
 
 
 def _failure(failure: Failure) -> str:
@@ -42,8 +43,8 @@ def _failure(failure: Failure) -> str:
     return plain(f"failed: {failure.stage.label} of {failure.chains[0]}{others}: {failure.reason}") + waiting
 
 
-def _commands(workspace: Workspace, failures: Sequence[Failure]) -> list[str]:
+def _commands(workspace: Workspace, failures: Sequence[Failure], command: str) -> list[str]:
     chains = dict.fromkeys(one.retry_chain for one in failures[:SHOWN] if one.retry_chain is not None)
     commands = [workspace.command("retry", chain) for chain in chains]
     is_sweep = len({chain for one in failures for chain in one.chains}) > 1
-    return [*commands, "detour submit ... --retry"] if is_sweep or not commands else commands
+    return [*commands, command] if is_sweep or not commands else commands

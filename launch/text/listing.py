@@ -7,6 +7,7 @@ from typing import Any
 
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline
+from detour.planning.selection import SWEEP
 from detour.text import cells, counted, fitted, plain
 
 
@@ -21,7 +22,9 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
     for sweep, chains in sorted(by_sweep.items(), key=lambda item: item[0] or ""):
         if sweep is not None:
             shared = {stage.id for outline in chains for stage in outline.stages}
-            yield plain(f"{sweep} (sweep of {counted(len(chains), 'chain')}, {counted(len(shared), 'distinct stage')})")
+            facts = [f"sweep of {counted(len(chains), 'chain')}", counted(len(shared), "distinct stage")]
+            facts += [f"named {SWEEP}{sweep}"] if any(outline.chain == sweep for outline in outlines) else []
+            yield plain(f"{sweep} ({', '.join(facts)})")
         for outline in chains:
             on = f", {plain(outline.target.cluster)}" if outline.target.cluster else ""
             indent = "" if sweep is None else "  "

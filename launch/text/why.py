@@ -34,6 +34,12 @@ def why_lines(found: Sequence[Why], width: int) -> Iterator[str]:
         yield from _lines(one, width)
 
 
+def left_out_line(found: Sequence[Why], status: str) -> str:
+    """How many stages have no verdict, with the command that lists them; empty if all have one."""
+    left = sum(one.left_out for one in found)
+    return f"{counted(left, 'other stage')} in the same state; `{status}` lists them" if left else ""
+
+
 def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
     """A bundle's verdict only; otherwise a list with one entry per stage."""
     if is_bundle:

@@ -107,12 +107,16 @@ def test_if_nothing_else_can_be_submitted_it_is_no_success(workspace: Workspace,
     assert "failed: promote clm of " in result.stdout, "stage and remedy come first"
 
 
-def test_without_retry_a_run_starts_nothing_that_failed_before(workspace: Workspace) -> None:
+def test_without_retry_a_run_starts_nothing_that_failed_before(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/bin/detour", "run", "my sweep.yaml", "--", "phases.mlm.tokens=2B"])
     fail(workspace, next(stage for stage in planned(workspace)["stages"] if stage.startswith("prepare")), "no disk")
     result = call(run, SWEEP, "-w", workspace.root, "--quiet")
     assert "failed: prepare of quickstart-clm-decay-30k and 3 other chains: no disk" in result.stdout
     assert isinstance(result.exception, StageFailed)
     assert "prepare (4 chains) failed: no disk (32 dependents pending)" in str(result.exception)
+    assert "\n    detour run --retry 'my sweep.yaml' -- phases.mlm.tokens=2B\n" in result.stdout
     assert not list((workspace.root / "stages").glob("*/attempts")), "nothing was started"
 
 

@@ -11,7 +11,7 @@ import pytest
 import detour
 from detour.config.loading import load_cluster
 from detour.errors import UserError
-from detour.launch.text.why import why_lines
+from detour.launch.text.why import left_out_line, why_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.why import why, write_bundle
@@ -196,3 +196,17 @@ def test_each_answer_about_a_sweep_names_one_of_its_chains(tmp_path: Path) -> No
     shared = f"prepare (shared with {len(planned.chains) - 1} other chains)"
     assert asked("quickstart-sweep") == [f"{first}/{shared}", f"{second}/pretrain mlm"]
     assert asked(second) == [f"{second}/{shared}", f"{second}/pretrain mlm"]
+
+
+def test_of_many_failures_the_number_without_a_verdict_is_given(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
+    planned = detour.plan("quickstart-sweep")
+    write_chains(workspace, planned.plans, load_cluster("slurm-local"))
+    trainings = [stage for stage in planned.shared.stages.values() if stage.label == "pretrain mlm"]
+    for stage in trainings:
+        workspace.stage(stage.id).mkdir(parents=True, exist_ok=True)
+        workspace.failure(stage.id).write_text('{"reason": "the gradient was not finite in 20 steps in a row"}')
+    found = why(workspace, None, Slurm(Site()))
+    assert (len(trainings), len(found)) == (4, 3)
+    assert left_out_line(found, "detour status") == "1 other stage in the same state; `detour status` lists them"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from detour.errors import UserError
+from detour.launch.text.listing import chain_lines
 from detour.ledger.workspace import Workspace
-from detour.planning.selection import Selection, select, select_chains
+from detour.planning.selection import Selection, known_chains, select, select_chains
 from detour.planning.stage import Stage
 from tests.support.stages import prepare_stage, pretrain_stage
 
@@ -39,6 +40,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     [
         ("other", Selection(("other",))),
         ("base", Selection(("base-a", "base-b"))),
+        ("sweep:base", Selection(("base-a", "base-b"))),
         ("base-*", Selection(("base-a", "base-b"))),
         ("*", Selection(("base-a", "base-b", "other"))),
         ("[o]*", Selection(("other",))),
@@ -87,6 +89,18 @@ def test_a_stage_named_with_its_chain_means_that_chain(workspace: Workspace) -> 
     assert select_chains(workspace, ["base-b/prepare"]) == ("base-b",)
     assert select_chains(workspace, ["base-*/prepare"]) == ("base-a", "base-b")
     assert select_chains(workspace, ["base-b/prepare", "prepare"]) == ("base-a", "base-b", "other")
+
+
+def test_a_sweep_can_be_named_even_if_a_chain_has_its_name(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    write(workspace, "base", (PREPARE,))
+    write(workspace, "base-a", (PREPARE, FIRST), "base")
+    assert select(workspace, ["base"]).chains == ("base",)
+    assert select(workspace, ["sweep:base"]).chains == ("base-a",)
+    assert "base (sweep of 1 chain, 2 distinct stages, named sweep:base)" in list(
+        chain_lines(list(known_chains(workspace).chains.values()), workspace)
+    )
 
 
 def test_without_any_chain_the_message_says_how_to_make_one(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,8 @@ class Why:
     pending: Pending | None = None
     room: str | None = None
     """What a running stage waits for on a full disk, and what to do; None if its journal is not silent."""
+    left_out: int = 0
+    """Of the last verdict: how many other stages in the same state were not judged."""
 
 
 def why_of_bundle(path: Path) -> Why:
@@ -107,17 +109,22 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         stage_id: sorted(chains, key=lambda chain: chain not in meant) for stage_id, chains in known.needed_by().items()
     }
     stages = _stages(workspace, selected, known.stages)
+    if not stages:
+        raise UserError(f"{name or workspace.root}: its plan has no stages")
     words = {stage.id: _word(workspace, stage, view.state.stages.get(stage.id)) for stage in stages}
     worst = min(words.values(), key=_WORST.index)
-    asked = [stage for stage in stages if words[stage.id] == worst][:LOOKED_AT]
+    alike = [stage for stage in stages if words[stage.id] == worst]
+    asked = alike[:LOOKED_AT]
     facts = _facts(workspace, asked, needed_by, view.state, slurm)
     found: dict[str | None, Why] = {}
     for stage in asked:
+        alike.remove(stage)
         one = facts.judged(stage)
         found.setdefault(_decisive_job(one), one)
         if worst == "done" or len(found) == WORST_SHOWN:
             break
-    return list(found.values())
+    *others, last = found.values()
+    return [*others, replace(last, left_out=len(alike))] if worst in ("failed", "interrupted") else [*others, last]
 
 
 def _facts(

@@ -1,6 +1,7 @@
 """Resolve a word on the command line to chains and stages: by name, id or label, or by a pattern.
 
 base-30k                 a chain, or all chains of the sweep of that name
+sweep:base-30k           all chains of that sweep, even if a chain has its name
 pretrain-0a1b2c          a stage by its id, or by a label that only one stage has
 base-30k/pretrain clm    a stage of that chain, by id or label
 'base-*'                 chains; if none matches, stages by id or label
@@ -18,6 +19,7 @@ from detour.planning.files import ChainOutline, StageOutline, chain_names, neare
 from detour.text import pasted
 
 WILD = frozenset("*?[")
+SWEEP = "sweep:"
 
 
 class Selection(NamedTuple):
@@ -106,8 +108,8 @@ def select_chains(workspace: Workspace, words: Sequence[str], known: Known | Non
 
 
 def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
-    if word in known.sweeps:
-        return Selection(tuple(known.sweeps[word]))
+    if chains_of_sweep := known.sweeps.get(word.removeprefix(SWEEP)):
+        return Selection(tuple(chains_of_sweep))
     if word in known.stages:
         return Selection(stages=(word,))
     chain, slash, stage = word.partition("/")
