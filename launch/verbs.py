@@ -11,7 +11,7 @@ import click
 from detour.errors import UserError
 from detour.imports import uncollected
 from detour.launch.text.help import VERBS, help_page
-from detour.text import plain, suggestion
+from detour.text import nearest_name, plain, suggestion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,11 +72,21 @@ def run_verb(arguments: Sequence[str]) -> int | None:
 
 def usage_message(error: click.UsageError) -> str:
     """Click's message in the form of all others: one line, and which help page says what was expected."""
-    text = plain(error.format_message()).rstrip(".")
-    text = text[:1].lower() + text[1:]
+    if isinstance(error, click.NoSuchOption):
+        near = nearest_name(error.option_name.lstrip("-"), _long_options(error.ctx))
+        text = f"no such option {error.option_name!r}" + (f"; did you mean `--{near}`?" if near else "")
+    else:
+        text = plain(error.format_message()).rstrip(".").replace("valid integer range", "whole number")
+        text = text[:1].lower() + text[1:]
     if error.ctx is None:
         return text
-    if isinstance(error, click.NoSuchOption) and not error.possibilities and not error.ctx.parent:
+    if error.ctx.parent is None and not text.endswith("?"):
         return f"{text}: options of a verb go after it, as in `detour VERB --help`"
     end = "" if text.endswith("?") else "."
     return f"{text}{end} Try `{error.ctx.command_path} --help`."
+
+
+def _long_options(context: click.Context | None) -> list[str]:
+    """Names without their dashes, which would make all of them similar."""
+    parameters = context.command.get_params(context) if context else ()
+    return [name[2:] for parameter in parameters for name in parameter.opts if name.startswith("--")]

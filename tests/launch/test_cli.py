@@ -86,10 +86,12 @@ def test_the_most_frequent_commands_import_neither_torch_nor_pydantic(arguments:
         (["submit", "configs/recipes/quickstart.yaml", "--cluster", "slurm-local", "--time", "20"], "20h"),
         (["run", "configs/recipes/moderncamembert-bio-base.yaml"], "mc-bio"),
         (["cancel", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
-        (["logs", "--folow"], "no such option '--folow'. Did you mean '--follow'? Try `detour logs --help`.\n"),
+        (["logs", "--folow"], "no such option '--folow'; did you mean `--follow`? Try `detour logs --help`.\n"),
         (["logs", "--json"], "missing argument 'NAME...'. Try `detour logs --help`.\n"),
         (["wait", "--timeout", "abc"], "'abc' is not a duration: write 20h, 90m, 1h30 or 02:00:00. Try `detour wait"),
         (["clusters", "a", "b\x1b[2J"], "got unexpected extra argument (b [2J). Try `detour clusters --help`.\n"),
+        (["logs", "--zzz", "x"], "detour: no such option '--zzz'. Try `detour logs --help`.\n"),
+        (["logs", "-n", "x"], "'x' is not a whole number. Try `detour logs --help`.\n"),
         (["completion"], "Choose from: bash, zsh, fish. Try `detour completion --help`.\n"),
     ],
 )
