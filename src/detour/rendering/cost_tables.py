@@ -109,7 +109,7 @@ def chain_costs(report: Report) -> Table:
         Column("co2_g", "CO2eq", words.co2_of, shape="band"),
     )
     note = f"Energy and CO2eq are {words.OBTAINED[Method(method)]}." if method else ""
-    title = "Chains" if len(report.chains) > 1 else ""
+    title = "Chains" if len(report.chains) > 1 else "Hours"
     return Table("hours", title, columns, rows, note, shown=MOST_CHAINS)
 
 
