@@ -48,6 +48,26 @@ def test_the_answer_equals_that_of_click(arguments: list[str], capsys: pytest.Ca
     assert capsys.readouterr().out == CliRunner().invoke(verbs, arguments).output
 
 
+def test_a_link_before_two_dots_is_followed(
+    node_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("near", "far"):
+        place = Workspace(tmp_path / name / "workspace")
+        place.create()
+        write_chains(place, detour.plan("quickstart").plans if name == "far" else (), load_cluster("local"))
+    (tmp_path / "far" / "inside").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far" / "inside")
+    monkeypatch.chdir(tmp_path / "near")
+    for folder, shown in (
+        ("link/../workspace", "quickstart"),
+        ("workspace", "No chain"),
+        ("link/../workspace", "quick"),
+    ):
+        assert answered(["status", "-w", folder])
+        assert shown in capsys.readouterr().out
+    assert list(node_folder.glob("*/*.status-*"))
+
+
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("-")])
 def test_every_other_option_is_left_to_click(option: str) -> None:
     if option not in ("-w", "--workspace"):

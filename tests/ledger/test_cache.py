@@ -177,6 +177,34 @@ def test_a_journal_truncated_and_continued_differently_invalidates_the_cache(wor
     assert LedgerView(workspace).state == load_state(workspace)[0]
 
 
+def test_a_view_that_stays_open_starts_over_when_a_journal_is_cut_and_continued(workspace: Workspace) -> None:
+    write(workspace, "one")
+    view = LedgerView(workspace)
+    view.touched.clear()
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    first, *_ = journal.read_bytes().splitlines(keepends=True)
+    later = [make_record(journal.stem, number, "stage.done", stage="pretrain-2") for number in range(1, 20)]
+    journal.write_bytes(first + b"".join(map(encode, later)))
+    view.refresh()
+    assert view.state == load_state(workspace)[0]
+    assert view.commands(BudgetCommitted) == []
+    assert view.touched == {"pretrain-1", "pretrain-2"}
+
+
+def test_a_hole_that_a_file_server_fills_later_is_read_again(workspace: Workspace) -> None:
+    write(workspace, "one")
+    (journal,) = workspace.ledger.glob("*/*.jsonl")
+    content = journal.read_bytes()
+    middle = content.index(b"\n", len(content) // 2)
+    journal.write_bytes(content[: middle - 50] + b"\0" * 100 + content[middle + 50 :])
+    views = [LedgerView(workspace)]
+    assert views[0].state.missing
+    journal.write_bytes(content)
+    views[0].refresh()
+    for view in (*views, LedgerView(workspace)):
+        assert (view.state.missing, view.damage.bad_lines) == (0, 0)
+
+
 def test_events_of_commands_are_cached_with_the_state(
     workspace: Workspace, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

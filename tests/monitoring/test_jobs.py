@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -227,6 +228,31 @@ def test_the_poll_interval_is_that_of_the_queried_chains(workspace: Workspace) -
 
     Monitor(workspace, ask=ask).look(["other"])
     assert [question.every_s for question in asked] == [60.0]
+
+
+def test_readings_of_two_clusters_are_not_confused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(workspace)
+    site.queue = [{"job": "7", "state": "RUNNING", "reason": "None"}]
+    question = Question(["7"], ["me"], since_s=0.0, every_s=60.0)
+    for _ in range(2):
+        for cluster in ("north", "south", None):
+            read_jobs(workspace, question._replace(slurm_cluster=cluster), Slurm(site))
+    assert site.calls["squeue"] == 3
+    monkeypatch.setenv("SLURM_CONF", "/elsewhere/slurm.conf")
+    read_jobs(workspace, question, Slurm(site))
+    assert site.calls["squeue"] == 4
+
+
+def test_how_a_job_ended_is_asked_again_after_an_hour(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    site, question = Site(workspace), Question(["7"], ["me"], since_s=0.0, every_s=60.0)
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    states = []
+    for state, later_s in (("FAILED", 0.0), ("COMPLETED", 120.0), ("COMPLETED", 3600.0)):
+        site.accounts = [{"job": "7", "raw_id": "7", "state": state, "submitted": "1", "started": "2", "ended": "3"}]
+        now_s += later_s
+        states.append(read_jobs(workspace, question, Slurm(site)).jobs["7"].state)
+    assert states == ["FAILED", "FAILED", "COMPLETED"]
 
 
 @pytest.mark.parametrize("job", ["\x1b[2J../../etc", "s53AY4Q", "", "7_x"])

@@ -22,6 +22,8 @@ class Tail:
     modified_ns: int = 0
     changed_ns: int = 0
     """Of its content or status; nobody can set it."""
+    crc: int = 0
+    """Checksum of everything before `offset`."""
     ending_bytes: int = 0
     ending_crc: int = 0
     """Checksum of the last bytes before `offset`, which differ if the journal was cut and continued otherwise."""
@@ -51,9 +53,15 @@ class Tail:
         )
 
     def fits(self, file: RawIOBase, status: os.stat_result) -> bool:
-        """Whether the file still begins with what was read. Raises OSError if it cannot be read."""
+        """Whether the file still begins with what was read. Raises OSError if it cannot be read.
+
+        Of a file that has grown, the ending is compared; one that was written to without growing is compared whole.
+        """
         if not self.is_of(status):
             return False
+        if status.st_size == self.size and status.st_mtime_ns != self.modified_ns:
+            file.seek(0)
+            return crc32(file.read(self.offset) or b"") == self.crc
         file.seek(self.offset - self.ending_bytes)
         return crc32(file.read(self.ending_bytes) or b"") == self.ending_crc
 
@@ -65,5 +73,6 @@ class Tail:
         self.bad_lines += parsed.bad_lines
         self.nul_bytes += parsed.nul_bytes
         if parsed.used:
+            self.crc = crc32(memoryview(content)[: parsed.used], self.crc)
             ending = content[max(0, parsed.used - ENDING_BYTES) : parsed.used]
             self.ending_bytes, self.ending_crc = len(ending), crc32(ending)
