@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from detour.imports import uncollected
-from detour.launch.quick import answered
 from detour.launch.text.screen import (
     TERMINAL_ENCODING,
     ignore_closed_pipe,
@@ -55,6 +54,8 @@ def _start_in_utf8() -> NoReturn:
 
 def _run(arguments: Sequence[str]) -> int | None:
     """The exit code; None for success."""
+    from detour.launch.quick import answered  # here, Ctrl-C during the import is one message
+
     gc.set_threshold(GC_THRESHOLD)
     if someone_watches(arguments):
         on_slow.set(waiting_line)
