@@ -47,7 +47,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """The Slurm that all code calls."""
     fake = FakeSlurm(user=user_name())
     monkeypatch.setattr(SubprocessRunner, "__call__", lambda _, command, timeout_s: fake(command, timeout_s))
-    for room in ("control", "submission"):
+    for room in ("control", "withdrawing"):
         monkeypatch.setattr(f"detour.scheduler.{room}.LATE_S", 0.0)
     return fake
 

@@ -49,7 +49,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
     for module in (submit_module, control):
         monkeypatch.setattr(module, "Slurm", lambda **_: Slurm(slurm))
-    for room in ("control", "submission"):
+    for room in ("control", "withdrawing"):
         monkeypatch.setattr(f"detour.scheduler.{room}.LATE_S", 0.0)
     return slurm
 

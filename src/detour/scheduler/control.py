@@ -111,12 +111,7 @@ class Control:
             _theirs(everything),
             left,
             said,
-            frozenset(
-                stage
-                for sent in there
-                for stage in wanted.intersection(sent.stages)
-                if wanted.issuperset(sent.stages) or set(sent.ids_for([stage])).intersection(left)
-            ),
+            _in_queue(there, wanted, left),
         )
 
     def _cancel_by_accounts(self, asked: Snapshot, wanted: set[str], why: str) -> Affected:
@@ -313,6 +308,16 @@ def _is_there(sent: Sent, job_id: str, snapshot: Snapshot, counts: Counts) -> bo
     index = parse_job_ids(job_id).index
     found = (record.ids for record in snapshot.live(sent.tag) if counts(record))
     return any(index is None or not ids.complete or ids.holds(index) for ids in found)
+
+
+def _in_queue(there: Iterable[Sent], wanted: set[str], left: Collection[str]) -> frozenset[str]:
+    """The wanted stages that these jobs hold; of an array with other stages too, those whose own task is left."""
+    return frozenset(
+        stage
+        for sent in there
+        for stage in wanted.intersection(sent.stages)
+        if wanted.issuperset(sent.stages) or set(sent.ids_for([stage])).intersection(left)
+    )
 
 
 def _theirs(live: Iterable[Sent]) -> tuple[Sent, ...]:
