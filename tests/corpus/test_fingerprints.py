@@ -10,6 +10,7 @@ import pytest
 
 from detour.corpus import fingerprints as module
 from detour.corpus.fingerprints import REMEMBERED_FROM_BYTES, fingerprint, fingerprints
+from detour.ledger.private import keep_private
 
 SIZE = REMEMBERED_FROM_BYTES + 1000
 LONG_AGO_S = 1_700_000_000
@@ -86,6 +87,15 @@ def test_a_damaged_cache_is_ignored(corpus: Path, digests: Path) -> None:
     (kept,) = remembered(digests)
     kept.write_text("nonsense")
     assert fingerprint(corpus) == before
+
+
+def test_a_digest_that_others_could_have_written_is_ignored(corpus: Path, digests: Path) -> None:
+    expected = fingerprint(corpus)
+    (kept,) = remembered(digests)
+    keep_private(str(kept), b"0" * 64)
+    assert fingerprint(corpus) == "0" * 64
+    kept.chmod(0o666)
+    assert fingerprint(corpus) == expected
 
 
 def test_a_small_file_is_not_cached(tmp_path: Path, digests: Path) -> None:

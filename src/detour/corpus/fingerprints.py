@@ -1,9 +1,9 @@
 """Digests of file contents, independent of the files' location.
 
 Keys depend on content, so files are read completely. The digest of a large file is cached under its size, times, inode
-and device. The cache is private to the user and may be deleted at any time.
+and device. The cache is private to the user, even in a folder that others can write, and may be deleted at any time.
 
-<XDG_CACHE_HOME or ~/.cache>/detour/digests/<2 hex digits>/<the other 62>     the digest, in hex
+<XDG_CACHE_HOME or ~/.cache>/detour/digests/<2 hex digits>/<the other 62>     the digest, in hex, with a checksum
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from detour.files import write_atomic
+from detour.ledger.private import keep_private, read_private
 
 REMEMBERED_FROM_BYTES = 3 << 20
 """Minimum size of files whose digest is cached; smaller ones are read as fast as the cache."""
@@ -40,7 +40,7 @@ def fingerprint(path: Path) -> str:
     if kept and is_settled and _kept(path.stat()) == kept:
         with suppress(OSError):  # full or read-only home: the file is read again next time
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(kept, found, sync=False)
+            keep_private(str(kept), found.encode())
     return found
 
 
@@ -64,7 +64,7 @@ def _kept(status: os.stat_result) -> Path | None:
 
 def _recalled(kept: Path) -> str | None:
     try:
-        content = kept.read_bytes()
-    except OSError:
+        content = read_private(str(kept))
+    except (OSError, ValueError):
         return None
     return content.decode() if _DIGEST.fullmatch(content) else None
