@@ -29,7 +29,7 @@ _HOST = re.compile(
 _GROUP = re.compile(r"^ {2,}(?:\+-\+-+ \d+ -+|[|+] ?)")
 """The frame that Python draws around exceptions raised together."""
 _STAMP = re.compile(
-    r"^(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?|"
+    r"^(?:(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?\]? ?)+|"
     r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}(?=\[\d+,\d+\]))"
 )
 _CLOCK = re.compile(
