@@ -28,9 +28,11 @@ LOSSES = 3
 AFTER_END = "logged when the step was ended"
 OUTLIVED = "the work continued after it"
 _WORKED_AROUND = re.compile(
-    r"\b(using|fall(?:s|ing)? back|continuing|instead|skipp(?:ed|ing)|retrying|default(?:s|ing) to|disabled)\b",
+    r"^(?!.*\b(?:please|consider|you|your|try|should|if)\b).*"
+    r"\b(?:using|fall(?:s|ing)? back|continuing|instead|skipp(?:ed|ing)|retrying|default(?:s|ing) to|disabled)\b",
     re.IGNORECASE,
 )
+"""What a program says that goes on; advice to a person is part of the error's message."""
 _WARNED = re.compile(r"\b[A-Z]\w+Warning\b")
 _POSSIBLE = re.compile(r"\b(may|might|could|can) (potentially|fail|cause|lead|result|hang|crash)\b", re.IGNORECASE)
 JUDGED_EVENTS = (AttemptEnded.kind, StageFailed.kind, GradientSkipped.kind)

@@ -18,7 +18,8 @@ LONGEST = 2000
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
 """Terminal sequences: colours, titles, character sets."""
 _RANK = re.compile(
-    r"^(?:(?:[\da-f]{8} )?\[(?:rank|default)[\s=]*(?P<a>\d+)\](?::| \|\|)?|(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
+    r"^(?:(?:[\da-f]{8} )?\[(?:rank|default)[\s=]*(?P<a>\d+)\](?::| \|\|)?|"
+    r"(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
     r"\s?(?P<rest>.*)$",
     re.DOTALL,
 )
