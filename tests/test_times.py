@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 
 from detour.errors import UserError
 from detour.times import DAY_S, days_later_s, local, midnight_s, zone_of
+from tests.support.times import utc_s
 
 ZONES = ["UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
 
 
-def utc(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-
-
 def test_a_day_begins_at_local_midnight_in_summer_and_winter() -> None:
-    assert midnight_s(date(2026, 7, 1), "Europe/Paris") == utc("2026-06-30 22:00")
-    assert midnight_s(date(2026, 12, 1), "Europe/Paris") == utc("2026-11-30 23:00")
-    assert midnight_s(date(2026, 7, 1)) == utc("2026-07-01 00:00")
+    assert midnight_s(date(2026, 7, 1), "Europe/Paris") == utc_s("2026-06-30 22:00")
+    assert midnight_s(date(2026, 12, 1), "Europe/Paris") == utc_s("2026-11-30 23:00")
+    assert midnight_s(date(2026, 7, 1)) == utc_s("2026-07-01 00:00")
 
 
 def test_days_of_a_clock_change_have_23_and_25_hours() -> None:

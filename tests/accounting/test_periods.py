@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,12 @@ from detour.accounting.hourly import read_hourly
 from detour.accounting.periods import over
 from detour.errors import UserError
 from detour.site import Hourly, Month, Site, Sourced
+from tests.support.times import utc_s
 
 JANUARY = Month("2026-01", Sourced(1.1, "site, monthly"), Sourced(20.0, "grid, monthly", 2026, "direct", "FR"))
 MARCH = Month("2026-03", None, Sourced(80.0, "grid, monthly", 2026, "direct", "FR"))
 SITE = Site("here", Sourced(1.3, "site, yearly"), Sourced(50.0, "grid, yearly", 2025), months=(JANUARY, MARCH))
 amounts = st.floats(0.0, 1e6)
-
-
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def values(site: Site) -> list[float]:
@@ -41,11 +37,11 @@ def values(site: Site) -> list[float]:
     ],
 )
 def test_a_month_has_its_own_constants_or_those_of_the_site(start: str, end: str, pue: float, factor: float) -> None:
-    assert values(over(SITE, [(at(start), at(end), 1.0)])) == [pue, factor]
+    assert values(over(SITE, [(utc_s(start), utc_s(end), 1.0)])) == [pue, factor]
 
 
 def test_across_months_the_constants_are_weighted_and_say_so() -> None:
-    mixed = over(SITE, [(at("2026-01-31T12:00"), at("2026-02-01T12:00"), 8.0)])
+    mixed = over(SITE, [(utc_s("2026-01-31T12:00"), utc_s("2026-02-01T12:00"), 8.0)])
     assert values(mixed) == pytest.approx([1.2, (1.1 * 20 + 1.3 * 50) / 2.4])
     assert mixed.grid_g_per_kwh is not None
     assert str(mixed.grid_g_per_kwh) == "36.25 (weighted mean, grid, monthly; grid, yearly)"
@@ -58,7 +54,7 @@ def test_a_site_without_months_and_hours_is_unchanged() -> None:
 
 def test_an_unknown_factor_in_a_part_makes_the_whole_unknown() -> None:
     site = SITE._replace(grid_g_per_kwh=None)
-    assert over(site, [(at("2026-01-31"), at("2026-02-02"), 1.0)]).grid_g_per_kwh is None
+    assert over(site, [(utc_s("2026-01-31"), utc_s("2026-02-02"), 1.0)]).grid_g_per_kwh is None
 
 
 @given(st.lists(st.tuples(amounts, st.integers(0, 11)), min_size=1, max_size=8))
@@ -67,7 +63,7 @@ def test_the_co2_of_a_sum_over_months_is_the_sum_of_its_parts(parts: list[tuple[
     site = SITE._replace(months=months)
     figures = [
         EnergyFigure(
-            Method.ESTIMATED, over(site, [(at(f"2026-{n + 1:02d}-05"), at(f"2026-{n + 1:02d}-06"), kwh)]),
+            Method.ESTIMATED, over(site, [(utc_s(f"2026-{n + 1:02d}-05"), utc_s(f"2026-{n + 1:02d}-06"), kwh)]),
             Band.around(kwh), 1.0, 1.0,
         )
         for kwh, n in parts
@@ -104,8 +100,8 @@ def hours(tmp_path: Path) -> Path:
 def test_an_hourly_file_weights_the_energy_by_the_hour(hours: Path) -> None:
     site = SITE._replace(hourly=Hourly(str(hours), "operator", "direct", "FR"))
     drawn = [
-        (at("2026-01-01T00:00"), at("2026-01-01T01:00"), 3.0),
-        (at("2026-01-01T01:30"), at("2026-01-01T02:00"), 1.0),
+        (utc_s("2026-01-01T00:00"), utc_s("2026-01-01T01:00"), 3.0),
+        (utc_s("2026-01-01T01:30"), utc_s("2026-01-01T02:00"), 1.0),
     ]
     factor = over(site, drawn).grid_g_per_kwh
     assert factor is not None
@@ -115,7 +111,7 @@ def test_an_hourly_file_weights_the_energy_by_the_hour(hours: Path) -> None:
 
 def test_in_gaps_of_the_file_the_factor_of_the_month_applies(hours: Path) -> None:
     site = SITE._replace(hourly=Hourly(str(hours), "operator"))
-    drawn = [(at("2026-01-01T03:00"), at("2026-01-01T04:00"), 1.0)]
+    drawn = [(utc_s("2026-01-01T03:00"), utc_s("2026-01-01T04:00"), 1.0)]
     assert values(over(site, drawn)) == pytest.approx([1.1, (80 + 20) / 2])
     nowhere = SITE._replace(hourly=Hourly(str(hours.with_name("gone.csv")), "operator"))
     assert values(over(nowhere, drawn)) == [1.1, 20.0]
@@ -123,10 +119,10 @@ def test_in_gaps_of_the_file_the_factor_of_the_month_applies(hours: Path) -> Non
 
 def test_a_row_applies_until_the_next_one_and_for_an_hour_at_most(hours: Path) -> None:
     factors = read_hourly(hours)
-    assert factors.mean(at("2026-01-01T00:30"), at("2026-01-01T01:30")) == pytest.approx(30.0)
-    assert factors.mean(at("2026-01-01T02:00"), at("2026-01-01T03:30")) == pytest.approx((60 * 0.5 + 80) / 1.5)
-    assert factors.mean(at("2026-01-01T02:00"), at("2026-01-01T04:00")) is None
-    assert factors.mean(at("2025-12-31T23:00"), at("2026-01-01T01:00")) is None
+    assert factors.mean(utc_s("2026-01-01T00:30"), utc_s("2026-01-01T01:30")) == pytest.approx(30.0)
+    assert factors.mean(utc_s("2026-01-01T02:00"), utc_s("2026-01-01T03:30")) == pytest.approx((60 * 0.5 + 80) / 1.5)
+    assert factors.mean(utc_s("2026-01-01T02:00"), utc_s("2026-01-01T04:00")) is None
+    assert factors.mean(utc_s("2025-12-31T23:00"), utc_s("2026-01-01T01:00")) is None
 
 
 @pytest.mark.parametrize(

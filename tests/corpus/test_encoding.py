@@ -16,14 +16,9 @@ from detour.corpus import encoding
 from detour.corpus.encoding import Batch, DocumentEncoder, EncodedBatch, _pieces, encoding_pool
 from detour.corpus.layout import SpecialTokens
 from detour.errors import DetourError
-from tests.support.corpora import icd10_labels, make_corpus
+from tests.support.corpora import icd10_labels
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus"), documents=100) / "tokenizer"
 
 
 def batches(read: list[int]) -> Iterator[Batch]:

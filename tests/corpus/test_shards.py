@@ -19,15 +19,10 @@ from detour.corpus.shards import prepare_corpus
 from detour.errors import Interrupted
 from detour.files import sha256_file
 from detour.ledger.attempt import Attempt
-from tests.support.corpora import icd10_csv, icd10_labels, make_corpus
+from tests.support.corpora import icd10_csv, icd10_labels
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 NOTES = [text for number in range(2) for text in icd10_labels()[5000 + number :: 40]]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_corpus(tmp_path_factory.mktemp("corpus"), documents=100) / "tokenizer"
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from detour.ledger.reading import LedgerReader, Selection, history
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from tests.ledger.lines import journal_files
 
 KINDS = (ProgressMade, CheckpointSaved)
 STAGES = ("pretrain-1", "pretrain-2")
@@ -50,26 +51,22 @@ def write(workspace: Workspace, writer: str) -> None:
                 journal.append(progress, stage=stage, job="7", attempt=1)
 
 
-def journals(workspace: Workspace) -> list[Path]:
-    return sorted(workspace.ledger.glob("*/*.jsonl"))
-
-
 def rewrite(workspace: Workspace) -> None:
     """Replace the first journal by other content of the same length."""
-    first, second = journals(workspace)
+    first, second = journal_files(workspace)
     first.write_bytes(second.read_bytes())
 
 
 def tear(workspace: Workspace) -> None:
-    first = journals(workspace)[0]
+    first = journal_files(workspace)[0]
     os.truncate(first, first.stat().st_size - 5)
 
 
 CHANGES: dict[str, Callable[[Workspace], object]] = {
-    "nothing": journals,
+    "nothing": journal_files,
     "a new journal": lambda workspace: write(workspace, "three"),
-    "a journal less": lambda workspace: journals(workspace)[0].unlink(),
-    "a shorter journal": lambda workspace: os.truncate(journals(workspace)[0], 900),
+    "a journal less": lambda workspace: journal_files(workspace)[0].unlink(),
+    "a shorter journal": lambda workspace: os.truncate(journal_files(workspace)[0], 900),
     "a torn journal": tear,
     "another journal of its name": rewrite,
     "journals in a segment": lambda workspace: compact(workspace, now_s=time.time() + 32 * 86400),
@@ -117,7 +114,7 @@ def test_a_view_selects_the_history_while_it_reads_each_journal_once(
     read = note_files_read(monkeypatch)
     view = LedgerView(workspace, Selection(KINDS, STAGES))
     selected = view.selected()
-    assert sorted(read) == [str(path) for path in journals(workspace)]
+    assert sorted(read) == [str(path) for path in journal_files(workspace)]
     assert selected == history(workspace, KINDS, STAGES)
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from detour.ledger.claims import claim
 from detour.ledger.view import LedgerView
@@ -16,16 +13,10 @@ from detour.monitoring.full_disk import SILENT_S, awaited_room
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import StageRow
 from tests.monitoring.workspaces import PREPARE, make_workspace, start
-from tests.support.small_disk import SmallDisk, mounted
+from tests.support.small_disk import SmallDisk
 
 WAITED_S = 60.0
 STEP = "free some space: it then continues"
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk", size_mib=8) as small_disk:
-        yield small_disk
 
 
 def prepare_row(workspace: Workspace, now_s: float) -> StageRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,9 @@ from detour.monitoring.status import Status
 from detour.scheduler.commands import Slurm
 from tests.monitoring.test_jobs import Site
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
-from tests.support.small_disk import SmallDisk, mounted
+from tests.support.small_disk import SmallDisk
 
 VERBS = (["status"], ["status", "base"], ["show", "base"], ["list"], ["logs", "prepare"], ["status", "--json"])
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with mounted(tmp_path / "disk", size_mib=8) as small_disk:
-        yield small_disk
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detour.config.loading import load_cluster
-from detour.config.models import File
 from detour.ledger.compaction import MANY
 from detour.ledger.events import ChainPlanned
 from detour.ledger.journal import Journal
@@ -19,13 +18,11 @@ from detour.planning.origins import Content
 from detour.planning.plan import Plan
 from detour.planning.stage import PretrainStage, Stage
 from tests.support.recipes import make_recipe
+from tests.support.stages import assumed_file
 
 
 def plans(*names: str, microbatch: int = 1) -> Sequence[Plan]:
-    def inspect(entry: File | str) -> Content | None:
-        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
-
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     return [planner.plan(make_recipe({"name": name, "batch.microbatch_sequences": microbatch})) for name in names]
 
 

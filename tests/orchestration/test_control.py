@@ -11,7 +11,6 @@ import pytest
 import detour
 from detour.budgets.book import Book
 from detour.config.loading import load_cluster
-from detour.config.models import File
 from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.process import user_name
 from detour.ledger.view import LedgerView
@@ -24,7 +23,6 @@ from detour.orchestration.order import make_order, order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
-from detour.planning.origins import Content
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
@@ -33,6 +31,7 @@ from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small
 from tests.support.recipes import make_recipe
 from tests.support.small_disk import SmallDisk, mounted
+from tests.support.stages import assumed_file
 
 CHAIN = "quickstart"
 RECIPE, *OVERRIDES = small(CHAIN)
@@ -215,10 +214,7 @@ SWEEP = "wide"
 def sweep_of(chains: int) -> list[Plan]:
     """Return chains that share corpus and first phase, as in a sweep over the tokens of the second phase."""
 
-    def inspect(entry: File | str) -> Content | None:
-        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
-
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     changes = ({"name": f"{SWEEP}-{number:02d}", "phases.mlm.tokens": 1024 * (number + 1)} for number in range(chains))
     return [planner.plan(make_recipe(change)) for change in changes]
 

@@ -10,11 +10,10 @@ import pytest
 
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
-from detour.config.models import File, Recipe
+from detour.config.models import Recipe
 from detour.errors import UserError
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.planning.build import Planner
-from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import Stage
 from detour.pricing.price import prices_of
@@ -24,16 +23,13 @@ from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.tags import Tag
 from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
+from tests.support.stages import assumed_file
 
 RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
 
 
-def inspect(entry: File | str) -> Content | None:
-    return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
-
-
 def stages_of(recipes: Sequence[Recipe]) -> list[Stage]:
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     return list(SharedPlan.of(planner.plan(recipe) for recipe in recipes).stages.values())
 
 

@@ -9,12 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detour.config.models import File
 from detour.planning.build import Planner
-from detour.planning.origins import Content
 from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, SharedPlan, tree
 from tests.support.recipes import make_recipe
+from tests.support.stages import assumed_file
 from tests.support.sweeps import load_chains
 
 SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
@@ -28,17 +27,13 @@ VALUES: Mapping[str, Sequence[object]] = {
 CHANGES = st.fixed_dictionaries({}, optional={key: st.sampled_from(values) for key, values in VALUES.items()})
 
 
-def inspect(entry: File | str) -> Content | None:
-    return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
-
-
 def plans(changes: Sequence[Mapping[str, Any]]) -> list[Plan]:
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     return [planner.plan(make_recipe({**change, "name": f"c{index}"})) for index, change in enumerate(changes)]
 
 
 def shipped(name: str) -> SharedPlan:
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     return SharedPlan.of(planner.plan(recipe) for recipe in load_chains(SWEEPS / f"{name}.yaml"))
 
 
@@ -66,7 +61,7 @@ def test_neither_order_nor_other_chains_change_a_key(changes: list[dict[str, Any
     together = plans(changes)
     order = list(range(len(changes)))
     random.shuffle(order)
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     apart = {index: planner.plan(make_recipe({**changes[index], "name": f"other-{index}"})) for index in order}
     for index, plan in enumerate(together):
         assert [stage.id for stage in plan.stages] == [stage.id for stage in apart[index].stages]
@@ -120,7 +115,7 @@ def test_the_order_of_axes_changes_no_stage(tmp_path: Path) -> None:
         written = "\n".join(f"  {name}: {axes[name]}" for name in names)
         recipe = SWEEPS.parent / "recipes" / "quickstart.yaml"
         path.write_text(f'name: s\nrecipe: {recipe}\nnames: "{{arm}}-{{decay}}-{{lr}}"\naxes:\n{written}\n')
-        planner = Planner(inspect)
+        planner = Planner(assumed_file)
         found.append({recipe.name: {stage.id for stage in planner.plan(recipe).stages} for recipe in load_chains(path)})
     assert len(found[0]) == 8
     assert found[0] == found[1]

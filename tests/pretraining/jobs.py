@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
 from detour.config.models import Freeze, Model, OneMinusSqrt, Optimizer, Phase, Seeds, Training, WarmupConstant
 from detour.corpus.layout import SPLITS, SpecialTokens, Split
 from detour.ledger.events import Event
@@ -53,6 +54,10 @@ CLM = Phase(
     carry="weights+optimizer",
 )
 MLM = Phase(name="mlm", objective="masked", tokens=1, masking_rate=0.15, schedule=OneMinusSqrt(kind="one_minus_sqrt"))
+
+
+def final_state(made: PretrainJob) -> TrainerState:
+    return read_trainer_state(made.output_dir / "checkpoint.safetensors")
 
 
 def job(folder: Path, corpus: Path, phase: Phase = CLM, **changes: Any) -> PretrainJob:

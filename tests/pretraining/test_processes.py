@@ -13,18 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from detour.checkpoints.trainer_state import TrainerState, read_trainer_state
+from detour.checkpoints.trainer_state import TrainerState
 from detour.config.models import Optimizer, Phase
 from detour.pretraining.job import PretrainJob
-from tests.pretraining.jobs import CLM, MLM, job
+from tests.pretraining.jobs import CLM, MLM, final_state, job
 from tests.pretraining.process import finish, send, start
 
 TIMEOUT_S = 240.0
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
-
-
-def final(made: PretrainJob) -> TrainerState:
-    return read_trainer_state(made.output_dir / "checkpoint.safetensors")
 
 
 def wait_for_checkpoint(made: PretrainJob, process: BaseProcess) -> None:
@@ -41,7 +37,7 @@ def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     for phase in (CLM, MLM):
         made = job(tmp_path_factory.mktemp(phase.name), corpus, phase)
         assert finish(start(made), TIMEOUT_S) == 0
-        ends[phase.name] = final(made)
+        ends[phase.name] = final_state(made)
     return ends
 
 
@@ -68,7 +64,7 @@ def test_a_training_killed_repeatedly_ends_with_the_same_weights(
     process.kill()
     assert finish(process, TIMEOUT_S) in (-signal.SIGKILL, 0)
     assert finish(start(made), TIMEOUT_S) == 0
-    assert_bit_identical(final(made), uninterrupted[phase.name])
+    assert_bit_identical(final_state(made), uninterrupted[phase.name])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2], ids=lambda number: number.name)
@@ -82,7 +78,7 @@ def test_a_signal_saves_a_checkpoint_and_ends_with_its_exit_code(
     assert finish(process, TIMEOUT_S) == 85
     assert not (made.output_dir / "checkpoint.safetensors").exists()
     assert finish(start(made), TIMEOUT_S) == 0
-    assert_bit_identical(final(made), uninterrupted["clm"])
+    assert_bit_identical(final_state(made), uninterrupted["clm"])
 
 
 @pytest.mark.parametrize(
@@ -98,10 +94,10 @@ def test_several_ranks_learn_the_same_as_one(
     )
     processes = [start(alone), *start_ranks(together, nodes * node_ranks, node_ranks)]
     assert [finish(process, TIMEOUT_S) for process in processes] == [0] * (1 + nodes * node_ranks)
-    expected = final(alone)
-    for name, tensor in final(together).model.items():
+    expected = final_state(alone)
+    for name, tensor in final_state(together).model.items():
         torch.testing.assert_close(tensor, expected.model[name], atol=1e-6, rtol=0)
-    assert final(together).tokens == expected.tokens
+    assert final_state(together).tokens == expected.tokens
 
 
 def test_a_stop_on_one_rank_stops_all_ranks_after_the_same_step(tmp_path: Path, corpus: Path) -> None:

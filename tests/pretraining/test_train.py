@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from detour import disk
 from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.store import CheckpointStore
-from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, write_trainer_state
+from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
 from detour.config.models import Model, Optimizer, Phase
 from detour.errors import Interrupted, PermanentFailure
 from detour.ledger.events import CheckpointResumed, CheckpointSaved, CheckpointSkipped, GradientSkipped
@@ -29,13 +29,9 @@ from detour.pretraining.job import PretrainJob
 from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.train import train
-from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, frozen, job, write_corpus
+from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, final_state, frozen, job, write_corpus
 
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
-
-
-def final(made: PretrainJob) -> TrainerState:
-    return read_trainer_state(made.output_dir / "checkpoint.safetensors")
 
 
 def assert_same(actual: TrainerState, expected: TrainerState, tolerance: float = 0.0) -> None:
@@ -75,7 +71,7 @@ def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     for phase in (CLM, MLM):
         made = job(tmp_path_factory.mktemp(phase.name), corpus, phase)
         train(made, Recorder())
-        ends[phase.name] = final(made)
+        ends[phase.name] = final_state(made)
     return ends
 
 
@@ -98,7 +94,7 @@ def test_a_phase_learns_and_records_its_progress(
     used = made.tokens / _index(corpus).sources["counting"].train_tokens
     assert result["epochs"] == {"counting": pytest.approx(used)}
     assert (made.output_dir / "config.json").is_file()
-    assert final(made).tokens == made.tokens
+    assert final_state(made).tokens == made.tokens
 
 
 def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
@@ -108,7 +104,7 @@ def test_a_finished_phase_returns_at_once(tmp_path: Path, corpus: Path) -> None:
     again = Recorder()
     assert train(made, again) == result
     assert not again.figures
-    assert final(made).step == 3
+    assert final_state(made).step == 3
 
 
 @both_phases
@@ -120,7 +116,7 @@ def test_the_microbatch_size_does_not_change_what_is_learnt(tmp_path: Path, corp
             tmp_path / str(rows), corpus, phase, steps=3, microbatch_sequences=rows, optimizer=Optimizer(lr=2e-4)
         )
         train(made, Recorder())
-        ends.append(final(made).model)
+        ends.append(final_state(made).model)
     for other in ends[1:]:
         for name, tensor in other.items():
             torch.testing.assert_close(tensor, ends[0][name], atol=1e-6, rtol=0)
@@ -132,7 +128,7 @@ def test_attention_backends_learn_the_same(
 ) -> None:
     made = job(tmp_path, corpus, training={"attention": backend, "cross_entropy": "full"})
     train(made, Recorder())
-    for name, tensor in final(made).model.items():
+    for name, tensor in final_state(made).model.items():
         torch.testing.assert_close(tensor, uninterrupted["clm"].model[name], atol=1e-5, rtol=0)
 
 
@@ -145,7 +141,7 @@ def test_a_compiled_model_learns_the_same_and_saves_under_the_same_names(
     for wanted in (False, True):
         made = job(tmp_path / str(wanted), corpus, steps=2, training={"compile": wanted})
         train(made, Recorder())
-        ends.append(final(made))
+        ends.append(final_state(made))
     assert_same(ends[1], ends[0], tolerance=1e-7)
 
 
@@ -189,7 +185,7 @@ def test_frozen_layers_stay_identical_while_others_change(tmp_path: Path, corpus
     train(made, Recorder())
     start = load_model(made.start, _index(corpus), made.seeds.training).state_dict()
     held = phase.freeze[0]
-    for name, tensor in final(made).model.items():
+    for name, tensor in final_state(made).model.items():
         parts = name.split(".")
         is_held = parts[1] == "layers" and held.first <= int(parts[2]) <= held.last
         is_held |= held.embeddings and ("embeddings" in name or name == "decoder.weight")
@@ -204,7 +200,7 @@ def test_dropout_depends_only_on_the_step(tmp_path: Path, corpus: Path) -> None:
     with pytest.raises(Interrupted):
         train(stopped, Recorder(stop_at=4 * stopped.step_tokens))
     train(stopped, Recorder())
-    assert_same(final(stopped), final(whole))
+    assert_same(final_state(stopped), final_state(whole))
 
 
 @both_phases
@@ -225,7 +221,7 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_weights(
         made.optimizer.lr * lr_factor(phase.schedule, step, made.steps, made.warmup_steps) for step in range(made.steps)
     ]
     assert used_rates == expected
-    assert_same(final(made), uninterrupted[phase.name])
+    assert_same(final_state(made), uninterrupted[phase.name])
 
 
 def test_a_stop_during_the_last_step_completes_the_phase(tmp_path: Path, corpus: Path) -> None:
@@ -274,7 +270,7 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_reported(
     log = caplog.text
     assert f"the checkpoint of step 9 is left out: {skipped.reason}" in log
     assert "resuming from the checkpoint of step 6" in log
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 def test_a_checkpoint_with_nan_is_skipped_and_reported(
@@ -294,7 +290,7 @@ def test_a_checkpoint_with_nan_is_skipped_and_reported(
     recorder = Recorder()
     train(made, recorder)
     assert "NaN" in recorder.of(CheckpointSkipped)[0].reason
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 class Poisoned(run_module.LossOf):
@@ -331,7 +327,7 @@ def test_a_temporarily_full_disk_costs_no_step(
     made = job(tmp_path, corpus)
     train(made, Recorder())
     assert refusals == []
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 def test_a_slow_disk_does_not_delay_the_steps(
@@ -355,7 +351,7 @@ def test_a_slow_disk_does_not_delay_the_steps(
     monkeypatch.setattr(run_module, "write_trainer_state", slow)
     train(made, recorder)
     assert recorder.of(CheckpointSaved)[0].step == made.training.checkpoint_every
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 def test_an_error_of_a_background_write_ends_the_training(
@@ -378,7 +374,7 @@ def test_an_old_checkpoint_that_cannot_be_removed_stays(
     monkeypatch.setattr(CheckpointStore, "prune", busy)
     made = job(tmp_path, corpus)
     train(made, Recorder())
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(
@@ -388,7 +384,7 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(
     made, recorder = job(tmp_path, corpus, steps=6), Recorder()
     assert train(made, recorder)["tokens"] == made.tokens
     assert [event.step for event in recorder.of(GradientSkipped)] == [1, 2, 4]
-    state = final(made)
+    state = final_state(made)
     assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
     assert state.optimizer is not None
     assert {float(moments["step"]) for moments in state.optimizer["state"].values()} == {3.0}
@@ -433,7 +429,7 @@ def test_the_second_phase_inherits_weights_and_moments_but_not_the_schedule(
     factors = [lr_factor(MLM.schedule, step, 12, 0) for step in range(12)]
     assert used_rates == [carried.optimizer.lr * factor for factor in factors]
     train(fresh, Recorder())
-    ends = final(carried), final(fresh)
+    ends = final_state(carried), final_state(fresh)
     steps = [
         {float(moments["step"]) for moments in end.optimizer["state"].values()}
         for end in ends
@@ -511,7 +507,7 @@ def test_user_loggers_write_into_the_folder_of_the_stage(
         train(made, Recorder(stop_at=5 * made.step_tokens))
     train(made, Recorder())
     assert list((made.work_dir / "logs").glob(LEFT_BY[name]))
-    assert_same(final(made), uninterrupted["clm"])
+    assert_same(final_state(made), uninterrupted["clm"])
 
 
 def promoted(folder: Path, corpus: Path, state: TrainerState, with_optimizer: bool = True) -> Path:

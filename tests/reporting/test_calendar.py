@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from math import fsum
 
 import pytest
@@ -11,13 +10,10 @@ from detour.accounting.methods import card_convention
 from detour.reporting.calendar import PeriodCost, by_period
 from detour.reporting.costs import Counted, counted
 from detour.site import Site, Sourced
+from tests.support.times import utc_s
 
 SITE = Site("here", Sourced(1.2, "test"), Sourced(34.0, "test"), Sourced(700.0, "test"))
 DAY_S = 86_400.0
-
-
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def ran(start_s: float, end_s: float, gpus: float = 4.0) -> Counted:
@@ -31,7 +27,10 @@ def rows(*attempts: Counted, zone: str = "UTC") -> dict[str, PeriodCost]:
 
 
 def test_an_attempt_across_new_year_is_split_by_seconds() -> None:
-    attempts = ran(at("2025-12-31 22:00"), at("2026-01-01 01:00")), ran(at("2026-03-01 00:00"), at("2026-03-01 02:00"))
+    attempts = (
+        ran(utc_s("2025-12-31 22:00"), utc_s("2026-01-01 01:00")),
+        ran(utc_s("2026-03-01 00:00"), utc_s("2026-03-01 02:00")),
+    )
     found = rows(*attempts)
     assert list(found) == ["2025-12", "2026-01", "2026-03"]
     december, january = found["2025-12"], found["2026-01"]
@@ -43,7 +42,10 @@ def test_an_attempt_across_new_year_is_split_by_seconds() -> None:
 
 
 def test_the_time_zone_decides_the_month_of_an_hour() -> None:
-    attempts = ran(at("2026-06-30 21:30"), at("2026-06-30 22:30")), ran(at("2026-09-01 12:00"), at("2026-09-01 13:00"))
+    attempts = (
+        ran(utc_s("2026-06-30 21:30"), utc_s("2026-06-30 22:30")),
+        ran(utc_s("2026-09-01 12:00"), utc_s("2026-09-01 13:00")),
+    )
     assert list(rows(*attempts)) == ["2026-06", "2026-09"]
     paris = rows(*attempts, zone="Europe/Paris")
     assert [row.gpu_hours.value for row in paris.values()] == [2.0, 2.0, 4.0]
@@ -51,13 +53,13 @@ def test_the_time_zone_decides_the_month_of_an_hour() -> None:
 
 @pytest.mark.parametrize(("days", "last"), [(20, "2026-01-21"), (200, "2026-07"), (1000, "2028-Q3"), (4000, "2036")])
 def test_the_unit_depends_on_the_span(days: int, last: str) -> None:
-    start_s = at("2026-01-01 00:00")
+    start_s = utc_s("2026-01-01 00:00")
     found = rows(ran(start_s, start_s + 60), ran(start_s + days * DAY_S, start_s + days * DAY_S + 60))
     assert list(found)[-1] == last
 
 
 def test_a_single_period_needs_no_table() -> None:
-    assert rows(ran(at("2026-01-01 10:00"), at("2026-01-01 11:00"))) == {}
+    assert rows(ran(utc_s("2026-01-01 10:00"), utc_s("2026-01-01 11:00"))) == {}
     assert by_period([], "UTC", None) == []
 
 

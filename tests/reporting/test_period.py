@@ -13,12 +13,9 @@ from detour.accounting.fates import Fates, fates_s
 from detour.accounting.hours import AttemptUsage
 from detour.errors import UserError
 from detour.reporting.period import Period, period_of
+from tests.support.times import utc_s
 
 NOW_S = datetime(2026, 8, 15, 12, tzinfo=UTC).timestamp()
-
-
-def instant(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
@@ -33,14 +30,14 @@ def instant(text: str) -> float:
     ],
 )
 def test_a_period_ends_where_the_next_one_begins(written: str, since: str, until: str) -> None:
-    assert period_of(written, None, None, NOW_S) == Period(instant(since), instant(until))
+    assert period_of(written, None, None, NOW_S) == Period(utc_s(since), utc_s(until))
 
 
 def test_a_month_follows_the_time_zone_across_clock_changes() -> None:
     march = period_of("2026-03", None, None, NOW_S, "Europe/Paris")
-    assert march == Period(instant("2026-02-28T23:00"), instant("2026-03-31T22:00"), "Europe/Paris")
+    assert march == Period(utc_s("2026-02-28T23:00"), utc_s("2026-03-31T22:00"), "Europe/Paris")
     day = period_of(None, "2026-10-25", "2026-10-25", NOW_S, "Europe/Paris")
-    assert day == Period(instant("2026-10-24T22:00"), instant("2026-10-25T23:00"), "Europe/Paris")
+    assert day == Period(utc_s("2026-10-24T22:00"), utc_s("2026-10-25T23:00"), "Europe/Paris")
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "America/New_York", "Pacific/Auckland"])
@@ -57,7 +54,7 @@ def test_an_unknown_time_zone_is_refused() -> None:
 
 
 def test_the_last_day_is_included_and_days_can_be_counted_back() -> None:
-    assert period_of(None, "2026-06", "2026-07-14", NOW_S) == Period(instant("2026-06-01"), instant("2026-07-15"))
+    assert period_of(None, "2026-06", "2026-07-14", NOW_S) == Period(utc_s("2026-06-01"), utc_s("2026-07-15"))
     assert period_of(None, "30d", None, NOW_S) == Period(NOW_S - 30 * 86_400, None)
     assert period_of(None, None, None, NOW_S) == Period()
 

@@ -17,14 +17,12 @@ from typing import Any
 import pytest
 
 from detour.config.loading import load_cluster
-from detour.config.models import File
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.selection import chain_stages
 from detour.planning.build import Planner
 from detour.planning.order import downstream
-from detour.planning.origins import Content
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import PretrainStage, Stage
 from detour.pricing.price import prices_of
@@ -38,6 +36,7 @@ from tests.slurm.scripted import ScriptedEnvironment, answer
 from tests.support.chains import RECIPES
 from tests.support.no_history import NoHistory
 from tests.support.recipes import make_recipe
+from tests.support.stages import assumed_file
 
 LENGTHS = (1024, 2048, 3072, 4096, 5120, 6144)
 USERS = ("nobody", "sync")
@@ -54,10 +53,7 @@ def fresh(cluster: SlurmCluster) -> FakeWorkspace:
 def sweep(seeds: Sequence[int]) -> list[Stage]:
     """Six decay lengths from one phase 1, for each training seed; four evaluations per chain."""
 
-    def inspect(entry: File | str) -> Content | None:
-        return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
-
-    planner = Planner(inspect)
+    planner = Planner(assumed_file)
     recipes = [
         make_recipe(
             {

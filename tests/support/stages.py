@@ -22,6 +22,11 @@ from tests.support.recipes import make_recipe
 StageOfKind = TypeVar("StageOfKind", bound=Stage)
 
 
+def assumed_file(entry: File | str) -> Content | None:
+    """Let the planner assume that a file exists; a hub id is not a file."""
+    return None if isinstance(entry, str) else Content((Path(entry.path),), ("f",), 1)
+
+
 def make_stages(changes: Mapping[str, object] | None = None) -> tuple[Stage, ...]:
     """The chain of the basic recipe, with `a.b.c` paths replaced; its files are assumed to exist."""
 
