@@ -73,7 +73,7 @@ def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
 
 
 def joint_exit_code(codes: Sequence[int]) -> int:
-    """The exit code that tells Slurm what to do next: it fails for good only if another attempt would help none."""
+    """The exit code that tells Slurm what to do next: it fails permanently only if another attempt would help none."""
     bad = [128 - code if code < 0 else code for code in codes if code]
     if Interrupted.exit_code in bad:
         return Interrupted.exit_code

@@ -1,4 +1,4 @@
-"""The promotion as a job: bad checkpoints are refused for good, with the reason, and nothing of them is passed on.
+"""The promotion as a job: bad checkpoints are refused permanently, with the reason, and nothing of them is passed on.
 
 Every case is a pretraining's output that differs from a good one in one respect. Unless its manifest is the point, the
 manifest is written after the damage, so that no digest reveals it.

@@ -273,7 +273,7 @@ class StageDone(Event, kind="stage.done", durability=Durability.END):
 
 
 class StageFailed(Event, kind="stage.failed", durability=Durability.END):
-    """Failed for good: only a retry runs it again."""
+    """Failed permanently: only a retry runs it again."""
 
     reason: str | None = None
 
