@@ -40,15 +40,15 @@ def chain_energy_lines(energy: ChainEnergy) -> Iterator[str]:
 
 
 def _methods(site: SiteEnergy) -> Iterator[str]:
-    yield f"  {'method':<16}{'energy (low to high)':<28}{'CO2eq (low to high)':<26}{'seen':>6}"
+    yield f"  {'method':<16}{'energy (low to high)':<27}{'CO2eq (low to high)':<25}{'covered':>8}"
     for figure in site.figures:
         mark = "*" if figure is site.quoted else " "
         if figure.it_energy_kwh is None:
             yield from wrapped(f"{figure.method.value:<16}unknown: {plain(figure.missing or '')}", "  ", WIDTH)
             continue
         energy = _spread(figure.facility_energy_kwh or figure.it_energy_kwh, ENERGY_UNITS)
-        seen = _seen(figure)
-        line = f" {mark}{figure.method.value:<16}{energy:<28}{_spread(figure.co2_g, MASS_UNITS):<26}{seen:>6}"
+        covered = _covered(figure)
+        line = f" {mark}{figure.method.value:<16}{energy:<27}{_spread(figure.co2_g, MASS_UNITS):<25}{covered:>8}"
         yield line.rstrip()
         yield from wrapped(_details(figure), " " * 4, WIDTH)
     constants = site.figures[0].site
@@ -78,7 +78,7 @@ def _beside(site: SiteEnergy) -> Iterator[str]:
 
 
 def _stages(energy: ChainEnergy) -> Iterator[str]:
-    yield f"  {'stage':<{_LABEL}}{'GPU-h':>9}  {'energy':>10}{'CO2eq':>10}  {'seen':>5}  method"
+    yield f"  {'stage':<{_LABEL}}{'GPU-h':>9}  {'energy':>10}{'CO2eq':>10}  {'covered':>7}  method"
     for stage in energy.stages:
         for site in stage.sites:
             figure = site.quoted
@@ -87,13 +87,13 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
             kwh = figure and (figure.facility_energy_kwh or figure.it_energy_kwh)
             energy_text = scaled(kwh.expected if kwh else None, ENERGY_UNITS)
             grams = scaled(figure.co2_g.expected if figure and figure.co2_g else None, MASS_UNITS)
-            seen = _seen(figure) if figure else ""
+            covered = _covered(figure) if figure else ""
             method = figure.method.value if figure else ""
-            yield f"  {label:<{_LABEL}}{hours:>9}  {energy_text:>10}{grams:>10}  {seen:>5}  {method}".rstrip()
+            yield f"  {label:<{_LABEL}}{hours:>9}  {energy_text:>10}{grams:>10}  {covered:>7}  {method}".rstrip()
 
 
-def _seen(figure: EnergyFigure) -> str:
-    """Share of the time measured; empty for methods that measure nothing."""
+def _covered(figure: EnergyFigure) -> str:
+    """Share of the time covered by a counter; empty for methods that measure nothing."""
     looks = figure.method not in (Method.ESTIMATED, Method.CARD)
     return f"{figure.coverage:.0%}" if looks and figure.coverage is not None else ""
 

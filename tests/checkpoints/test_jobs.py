@@ -120,7 +120,7 @@ def test_two_phases_are_promoted_in_turn(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_missed_gate_says_by_how_much(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(PermanentFailure, match=r"not promoted: validation loss .* more than 5 is asked"):
+    with pytest.raises(PermanentFailure, match=r"not promoted: validation loss .* not above the gate's minimum of 5"):
         promoted(corpus, tmp_path, OBJECTIVES["causal"], drop=5.0)
 
 

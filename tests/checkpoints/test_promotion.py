@@ -79,7 +79,39 @@ def test_the_validation_loss_must_fall_by_more_than_the_recipe_requires(
 
 def test_the_arithmetic_is_one_sentence() -> None:
     sentence = judged(GOOD)[2].arithmetic
-    assert sentence == "validation loss 3.0000 - 2.0000 = a drop of 1.0000 nats, more than 0.1 is asked"
+    assert sentence == "validation loss 3.0000 - 2.0000 = a drop of 1.0000 nats, above the gate's minimum of 0.1"
+
+
+@pytest.mark.parametrize(
+    ("gate", "found", "sentence"),
+    [
+        ({"validation_loss_drop": 9}, {}, "a drop of 1.0000 nats, not above the gate's minimum of 9"),
+        (
+            {"baseline": {"validation_loss": 1.9, "source": "twin"}},
+            {},
+            "validation loss 2.0000, not below the gate's limit of 1.9 (twin) - 0 = 1.9000",
+        ),
+        ({"perplexity": {"most": 7}}, {}, "perplexity e^2.0000 = 7.389, outside the gate's range, at most 7"),
+        ({"perplexity": {"most": 7}}, {"validation_loss": math.nan}, "= nan, outside the gate's range, at most 7"),
+        ({"perplexity": {"least": 7, "most": 8}}, {}, "within the gate's range, at least 7 and at most 8"),
+        (
+            {"gradient_norm": {"most": 2, "last": 1}},
+            {"gradient_norms": [3.0] * STEPS},
+            "largest gradient norm of the last 1 steps 3, not within the gate's limit of 2",
+        ),
+        (
+            {"probe": {"task": "ner", "least": 0.9}},
+            {"probe": 0.5},
+            "0.5000 on validation is below the gate's minimum of 0.9",
+        ),
+        ({"probe": {"task": "ner", "least": 0.5}}, {"probe": 0.5}, "on validation reaches the gate's minimum of 0.5"),
+    ],
+)
+def test_a_verdict_says_how_the_figure_compares_with_the_gates_limit(
+    gate: dict[str, Any], found: dict[str, Any], sentence: str
+) -> None:
+    expected = replace(EXPECTED, gate=Gate.model_validate(gate))
+    assert any(sentence in verdict.arithmetic for verdict in judged(replace(GOOD, **found), expected))
 
 
 class Losses:

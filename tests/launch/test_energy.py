@@ -56,6 +56,8 @@ def test_every_method_is_shown_with_range_and_coverage_in_80_columns(workspace: 
     assert methods == METHODS
     assert any(line.startswith(" *M1 measured     1.") and "1.1" in line for line in lines)
     assert "1 GPU by NVML counter" in "\n".join(lines)
+    headings = [line.split() for line in lines if line.startswith(("  method ", "  stage "))]
+    assert [heading.count("covered") for heading in headings] == [1, 1]
     assert max(map(len, lines)) <= WIDTH
 
 

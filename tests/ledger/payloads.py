@@ -123,7 +123,7 @@ WRITTEN_BEFORE: dict[str, dict[str, Any]] = {
     "gate.judged": {
         "gate": "validation_loss",
         "passed": False,
-        "arithmetic": "a drop of 0.05 nats, more than 0.1 is asked",
+        "arithmetic": "a drop of 0.05 nats, not above the gate's minimum of 0.1",
         "short_by": 0.05,
         "overridden": "a known plateau",
     },

@@ -191,7 +191,7 @@ def _verdicts(equality: Equality, tolerances: Mapping[str, float]) -> Iterator[V
             name,
             found <= limit,
             f"{name} changes the logits by {found:.2g} of their norm on {equality.rows} rows, "
-            f"at most {limit:g} is asked",
+            f"{'within' if found <= limit else 'above'} the gate's limit of {limit:g}",
             found - limit if found > limit else None,
         )
 

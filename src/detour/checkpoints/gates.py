@@ -121,17 +121,22 @@ def probe_gates(found: Found, gate: Gate) -> list[Verdict]:
     probe, score = gate.probe, found.probe
     if probe is None or score is None:
         return []
-    sentence = f"probe {probe.task}, seed {probe.seed}: {score:.4f} on validation, at least {probe.least:g} is asked"
-    return [Verdict("probe", score >= probe.least, sentence, _finite(probe.least - score))]
+    passed = score >= probe.least
+    sentence = (
+        f"probe {probe.task}, seed {probe.seed}: {score:.4f} on validation "
+        f"{'reaches' if passed else 'is below'} the gate's minimum of {probe.least:g}"
+    )
+    return [Verdict("probe", passed, sentence, _finite(probe.least - score))]
 
 
 def _losses(loss: float, parent: float, gate: Gate) -> Iterator[Verdict]:
     drop = parent - loss
+    passed = math.isfinite(loss) and drop > gate.validation_loss_drop
     yield Verdict(
         "validation_loss",
-        math.isfinite(loss) and drop > gate.validation_loss_drop,
+        passed,
         f"validation loss {parent:.4f} - {loss:.4f} = a drop of {drop:.4f} nats, "
-        f"more than {gate.validation_loss_drop:g} is asked",
+        f"{'above' if passed else 'not above'} the gate's minimum of {gate.validation_loss_drop:g}",
         _finite(gate.validation_loss_drop - drop),
     )
     if gate.baseline is not None:
@@ -142,11 +147,12 @@ def _losses(loss: float, parent: float, gate: Gate) -> Iterator[Verdict]:
 
 def _baseline(loss: float, baseline: Baseline) -> Verdict:
     limit = baseline.validation_loss - baseline.margin
+    passed = math.isfinite(loss) and loss < limit
     return Verdict(
         "baseline",
-        math.isfinite(loss) and loss < limit,
-        f"validation loss {loss:.4f}, below {baseline.validation_loss:g} ({baseline.source}) - {baseline.margin:g} = "
-        f"{limit:.4f} is asked",
+        passed,
+        f"validation loss {loss:.4f}, {'below' if passed else 'not below'} the gate's limit of "
+        f"{baseline.validation_loss:g} ({baseline.source}) - {baseline.margin:g} = {limit:.4f}",
         _finite(loss - limit),
     )
 
@@ -154,15 +160,16 @@ def _baseline(loss: float, baseline: Baseline) -> Verdict:
 def _perplexity(loss: float, band: Band) -> Verdict:
     perplexity = math.exp(min(loss, 700.0))
     low, high = band.least or 0.0, band.most or math.inf
-    asked = " and ".join(
+    limits = " and ".join(
         words
         for limit, words in ((band.least, f"at least {low:g}"), (band.most, f"at most {high:g}"))
         if limit is not None
     )
+    passed = low <= perplexity <= high
     return Verdict(
         "perplexity",
-        low <= perplexity <= high,
-        f"perplexity e^{loss:.4f} = {perplexity:.4g}, {asked} is asked",
+        passed,
+        f"perplexity e^{loss:.4f} = {perplexity:.4g}, {'within' if passed else 'outside'} the gate's range, {limits}",
         _finite(max(low - perplexity, perplexity - high)),
     )
 
@@ -177,12 +184,13 @@ def _gradient(found: Found, asked: GradientNorms) -> Verdict:
     skipped = sum(norm is None for norm in looked_at)
     largest = max((norm for norm in looked_at if norm is not None), default=math.nan)
     few_skipped = asked.skipped is None or skipped <= asked.skipped
-    limit = "" if asked.skipped is None else f", at most {asked.skipped}"
+    allowed = "" if asked.skipped is None else f", {asked.skipped} allowed"
     return Verdict(
         "gradient_norm",
         few_skipped and largest <= asked.most,
-        f"largest gradient norm of the last {len(looked_at):,} steps {largest:.4g}, at most {asked.most:g} is asked; "
-        f"{skipped} of them without a finite gradient{limit}",
+        f"largest gradient norm of the last {len(looked_at):,} steps {largest:.4g}, "
+        f"{'within' if largest <= asked.most else 'not within'} the gate's limit of {asked.most:g}; "
+        f"{skipped} of them without a finite gradient{allowed}",
         _finite(largest - asked.most) if few_skipped else float(skipped - (asked.skipped or 0)),
     )
 
