@@ -150,7 +150,7 @@ journal, nvml = Journal.open(workspace, "w"), four_boards()
 with EnergySampler(journal.append, counters=lambda: NvmlCounters(None, nvml), interval_s=0.05):
     for _ in range(6):
         time.sleep(0.05)
-        nvml.passed(1.0)
+        nvml.advance(1.0)
     os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
