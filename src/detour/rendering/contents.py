@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from detour.accounting.energy import Method
-from detour.rendering import cost_tables, result_tables, words
+from detour.rendering import comparison_tables, cost_tables, energy_tables, result_tables, words
 from detour.rendering.tables import Table
 from detour.reporting.report import Report
 from detour.text import listed
@@ -49,7 +49,10 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section("results", "Results", [*result_tables.scores(report), result_tables.results(report)])
     if several:
         yield Section(
-            "points", "Cost per point of score", [cost_tables.points(report)], cost_tables.points_texts(report)
+            "points",
+            "Cost per point of score",
+            [comparison_tables.points(report)],
+            comparison_tables.points_texts(report),
         )
     yield Section("training", "Training", [result_tables.losses(report), result_tables.phases(report)])
     yield Section(
@@ -68,17 +71,19 @@ def _sections(report: Report) -> Iterator[Section]:
         "energy",
         "Energy and CO2, by method",
         [
-            cost_tables.energies(report),
-            cost_tables.constants(report),
-            cost_tables.asides(report),
-            cost_tables.equivalents(report),
+            energy_tables.energies(report),
+            energy_tables.constants(report),
+            energy_tables.asides(report),
+            energy_tables.equivalents(report),
         ],
         (_methods(report),),
     )
-    yield Section("yield", "Tokens per kWh", [cost_tables.token_yields(report)])
+    yield Section("yield", "Tokens per kWh", [comparison_tables.token_yields(report)])
     yield Section("waits", "Waiting in the queue", [cost_tables.waits(report)])
-    yield Section("prices", "Price against actual", [cost_tables.prices(report)])
-    yield Section("site", "Against the site's own figure", [cost_tables.reconciliation(report)], _reconciled(report))
+    yield Section("prices", "Price against actual", [comparison_tables.prices(report)])
+    yield Section(
+        "site", "Against the site's own figure", [comparison_tables.reconciliation(report)], _reconciled(report)
+    )
     yield Section("data", "The corpus", [result_tables.sources(report)])
     yield Section("quality", "Data quality", [result_tables.quality(report)])
     yield Section("stages", "Stages", [result_tables.stages(report), result_tables.attempts(report)])

@@ -1,4 +1,4 @@
-"""Tables of usage: hours, fates, waste, energy and purpose."""
+"""Tables of usage: hours by chain, period and stage, fates, waste, purpose, budgets and waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from detour.accounting.energy import Band, EnergyFigure, Method
+from detour.accounting.energy import Band, Method
 from detour.accounting.fates import Fates, Known
 from detour.budgets.burn import Row
 from detour.rendering import burn_text, words
@@ -16,7 +16,7 @@ from detour.reporting.data import Cost
 from detour.reporting.efficiency import row_of
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import BurnDown, Report
-from detour.text import format_count, format_duration
+from detour.text import format_duration
 
 FATES = {"useful": "useful", "startup": "start-up and restore", "redone": "redone", "failed": "failed", "idle": "idle"}
 ALL = "all, shared stages once"
@@ -42,11 +42,6 @@ class ChainCost(NamedTuple):
     co2_g: Band | None
 
 
-class ScopedEnergy(NamedTuple):
-    of: str
-    row: EnergyFigure
-
-
 class ByName(NamedTuple):
     """Stages of one name, of any seed and chain."""
 
@@ -57,14 +52,6 @@ class ByName(NamedTuple):
     cpu_hours: Known
     gpu_hours: Known
     fates_s: Fates
-
-
-class Constant(NamedTuple):
-    site: str
-    name: str
-    value: float | None
-    source: str
-    year: int | None
 
 
 class PurposeShare(NamedTuple):
@@ -236,75 +223,6 @@ def purposes(report: Report) -> Table:
     return Table("purposes", "", columns, rows if report.total.attempts else [])
 
 
-def energies(report: Report) -> Table:
-    """Return energies; methods without a figure are listed for the total only, where they state the reason."""
-    rows = [
-        ScopedEnergy(one.of, row)
-        for one in scoped(report)
-        for row in one.cost.energy
-        if row.it_energy_kwh is not None or one.cost is report.total or len(report.chains) == 1
-    ]
-    columns = (
-        Column("of", ""),
-        Column("method", "method", path="row.method"),
-        Column("site", "site", path="row.site.name", is_main=len({row.site.name for row in report.total.energy}) > 1),
-        energy("it_energy_kwh", "IT energy", "row.it_energy_kwh"),
-        energy("facility_energy_kwh", "with PUE", "row.facility_energy_kwh"),
-        co2("co2_g", "CO2eq", "row.co2_g"),
-        number("coverage", "covered", words.in_percent, "row.coverage"),
-        number("extended_s", "filled in", format_duration, "row.extended_s", main=False),
-        number("uncounted_s", "not counted", format_duration, "row.uncounted_s", main=False),
-        Column(
-            "scope", "what is included, or why there is no figure", get=lambda one: one.row.scope or one.row.missing
-        ),
-        Column("detail", "how", path="row.detail", is_main=False),
-        Column("tool", "tool", path="row.tool", is_main=False),
-        Column("version", "version", path="row.version", is_main=False),
-        Column("missing", "no figure because", path="row.missing", is_main=False),
-        Column("note", "note", path="row.warning", is_main=False),
-    )
-    note = (
-        "Covered is the share of the allocated time behind a figure: seen by counters, or, for the estimate "
-        "and the card's convention, with the numbers that they need."
-    )
-    return Table("energy", "", columns, rows, note, shown=MOST_CHAINS)
-
-
-def constants(report: Report) -> Table:
-    """Return the constants that convert energy to facility energy and CO2."""
-    found = dict.fromkeys(
-        Constant(row.site.name, name, constant.value, constant.source, constant.year)
-        if constant
-        else Constant(row.site.name, name, None, "not in the profile", None)
-        for row in report.total.energy
-        for name, constant in (("PUE", row.site.pue), ("grid factor, gCO2eq/kWh", row.site.grid_g_per_kwh))
-    )
-    columns = (
-        Column("site", "site"),
-        Column("constant", "constant", path="name"),
-        number("value", "value", words.exact),
-        Column("source", "source"),
-        Column("year", "year"),
-    )
-    return Table("constants", "Constants", columns, list(found))
-
-
-def asides(report: Report) -> Table:
-    columns = (
-        Column("site", "site"),
-        Column("what", ""),
-        co2("co2_g", "CO2eq"),
-        number("constant", "constant", words.exact, "constant.value"),
-        Column("source", "source", path="constant.source"),
-    )
-    return Table("beside", "Shown separately, not added", columns, report.asides)
-
-
-def equivalents(report: Report) -> Table:
-    columns = (number("amount", "as much as", words.significant), Column("name", ""), Column("source", "source"))
-    return Table("equivalents", "In other words", columns, report.equivalents)
-
-
 def burns(report: Report) -> Iterator[Table]:
     for one in report.burns:
         amount = partial(words.amount_of, unit=one.unit)
@@ -337,68 +255,6 @@ def waits(report: Report) -> Table:
     )
     note = "From the time when a job was submitted and its inputs were ready."
     return Table("queue-waits", "", columns, report.waits, note)
-
-
-def prices(report: Report) -> Table:
-    columns = (
-        Column("kind", "stages"),
-        number("stages", "finished", words.whole),
-        number("priced", "priced before", words.whole),
-        number("expected_s", "expected", format_duration),
-        number("actual_s", "took", format_duration),
-        number("median_error", "median error", words.signed_percent),
-        number("largest_error", "largest error", words.signed_percent),
-        number("within", "within the band", words.whole),
-    )
-    return Table("prices", "", columns, [row for row in report.accuracy if row.priced])
-
-
-def token_yields(report: Report) -> Table:
-    unit = "GPU-hour" if report.has_gpus else "CPU-hour"
-    columns = (
-        Column("chain", "chain"),
-        Column("phase", "phase"),
-        number("tokens", "tokens", format_count),
-        number("hours", f"{unit}s", words.figure),
-        energy("facility_energy_kwh", "energy with PUE"),
-        Column("method", "method"),
-        number("tokens_per_kwh", "tokens per kWh", words.count_of),
-        number("tokens_per_hour", f"tokens per {unit}", words.count_of),
-    )
-    note = "Redone and failed work is in the hours and in the energy, not in the tokens."
-    return Table("tokens-per-kwh", "", columns, report.token_yields, note)
-
-
-def points(report: Report) -> Table:
-    unit = "GPU-h" if report.has_gpus else "CPU-h"
-    columns = (
-        Column("chain", "chain"),
-        number("score", "mean score", words.in_percent),
-        number("hours", unit, words.figure),
-        number("co2_g", "CO2eq", words.co2),
-        number("more_points", "points above the cheapest", words.signed),
-        number("more_hours", f"{unit} above the cheapest", words.signed),
-        number("hours_per_point", f"{unit} per point", words.significant_or_dash),
-        Column("is_best_so_far", "no cheaper one as good", words.yes),
-    )
-    return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=MOST_CHAINS)
-
-
-def points_texts(report: Report) -> tuple[str, ...]:
-    if report.cut or not report.point_costs:
-        return ()
-    return ("Scores are means over all tasks. Shared stages are in the hours of every chain that needs them.",)
-
-
-def reconciliation(report: Report) -> Table:
-    found = report.reconciliation
-    if found is None:
-        return Table("site-figure", "", (), [])
-    columns = (
-        Column("reason", "reason for the difference"),
-        number("hours", found.unit, words.signed_figure),
-    )
-    return Table("site-figure", "", columns, found.parts)
 
 
 def _sum(parts: list[Known]) -> Known:
