@@ -29,8 +29,8 @@ def command(
     Chains of a cluster without Slurm are only cleared, for `detour run`.
     """
     for retry in retry_orders(workspace, names, options):
-        say(*retry_lines(retry))
         if retry.order is None:
+            say(*retry_lines(retry))
             (say if as_json else show)(f"{retry.name}: `detour run` with the same recipe resumes it")
         else:
-            submit(workspace, retry.order, over_budget, as_json)
+            submit(workspace, retry.order, over_budget, as_json, retry_lines(retry))

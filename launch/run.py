@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import click
 
 import detour
+from detour.budgets.arithmetic import Line
 from detour.config.cluster import Cluster
 from detour.errors import StageFailed, Withdrawn
 from detour.launch.cluster_option import cluster_option
@@ -63,12 +65,21 @@ def command(
     if order.is_done:
         show(*done_lines(order, already=True))
         return
-    show(*failure_lines(workspace, order.failures, columns(), typed_again("--retry"), by_name=False, retrying=retry))
+    hint = typed_again("--retry")
+    failed = [*failure_lines(workspace, order.failures, columns(), hint, by_name=False, retrying=retry)]
+    if not retry:
+        show(*failed)
+
+    def begin(caps: Sequence[Line]) -> None:
+        warn(cap_warnings(caps))
+        if retry:
+            show(*failed)
+
     with display(order.workspace, planned, live=not quiet and is_animated()) as refresh:
         ran = run_here(
             order,
             over_budget=over_budget,
-            on_caps=lambda caps: warn(cap_warnings(caps)),
+            on_accepted=begin,
             on_refresh=refresh,
             on_stop=lambda: say("\nStopping: running stages save first. Ctrl-C again to leave without waiting."),
         )

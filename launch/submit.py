@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -59,20 +60,28 @@ def command(
     """
     planned = detour.plan(recipe, *overrides)
     order = order_for(workspace, planned, cluster, options, retry=retry)
-    (say if as_json else show)(
-        *failure_lines(workspace, order.failures, columns(), typed_again("--retry"), retrying=retry)
-    )
-    say(*(f"{stage.label}: rebuilt, because its output is damaged" for stage in order.damaged))
+    failed = [
+        *failure_lines(workspace, order.failures, columns(), typed_again("--retry"), retrying=retry),
+        *(f"{stage.label}: rebuilt, because its output is damaged" for stage in order.damaged),
+    ]
+    if dry_run or not retry:
+        (say if as_json else show)(*failed)
     if dry_run:
         _dry_run(workspace, order, as_json)
     else:
-        submit(workspace, order, over_budget, as_json)
+        submit(workspace, order, over_budget, as_json, failed if retry else ())
 
 
-def submit(workspace: Workspace, order: Order, over_budget: str | None, as_json: bool) -> None:
-    """Send an order, show the outcome, and forecast what was sent."""
+def submit(
+    workspace: Workspace, order: Order, over_budget: str | None, as_json: bool, again: Iterable[str] = ()
+) -> None:
+    """Send an order, show the outcome, and forecast what was sent.
+
+    `again` says what runs again, which is true only once the order is accepted.
+    """
     began_s = time.time()
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
+    (say if as_json else show)(*again)
     show_submitted(sent, workspace, as_json=as_json)
     if sent.submission.jobs:
         from detour.orchestration.forecasts import forecast_submitted

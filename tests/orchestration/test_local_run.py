@@ -123,6 +123,6 @@ def test_a_chain_whose_stages_are_done_has_nothing_to_run(order: LocalOrder) -> 
 def test_a_damaged_plan_of_a_finished_chain_is_written_again(order: LocalOrder) -> None:
     plan_file(order.workspace, "quickstart").write_text("{")
     assert not order.is_done
-    ran = run_here(order, on_caps=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+    ran = run_here(order, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
     assert ran.left == ()
     assert order.is_done

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import detour
 from detour.checkpoints.manifest import write_manifest
 from detour.config.loading import load_cluster, profile_path
 from detour.errors import BudgetRefused, UserError
 from detour.files import write_atomic
+from detour.launch.retry import command
 from detour.ledger.workspace import Workspace
 from detour.orchestration import submit as submit_module
 from detour.orchestration.chain_files import write_chains
@@ -149,9 +151,20 @@ def test_a_retry_over_budget_changes_nothing(case: Case, monkeypatch: pytest.Mon
     monkeypatch.setattr(submit_module, "reserving", refuse)
     with pytest.raises(BudgetRefused):
         case.send(case.retry())
+    again = CliRunner().invoke(command, [CHAIN, "-w", str(case.workspace.root)])
+    assert isinstance(again.exception, BudgetRefused)
+    assert again.output == "", "nothing runs again"
     assert case.workspace.has_failed(failed.id)
     assert damaged.is_dir()
     assert case.fake.jobs == jobs
+
+
+def test_what_runs_again_is_said_once_the_order_is_sent(case: Case) -> None:
+    case.submit()
+    case.end_jobs()
+    case.fail("prepare")
+    again = CliRunner().invoke(command, [CHAIN, "-w", str(case.workspace.root)], catch_exceptions=False)
+    assert again.stdout.startswith("prepare: runs again; it had failed: no memory\n")
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "no manifest list"])

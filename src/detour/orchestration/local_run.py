@@ -131,14 +131,14 @@ def run_here(
     order: LocalOrder,
     *,
     over_budget: str | None = None,
-    on_caps: Callable[[Sequence[Line]], None],
+    on_accepted: Callable[[Sequence[Line]], None],
     on_refresh: Refresh,
     on_stop: Callable[[], None],
 ) -> Ran:
     """Run what is missing; return when nothing more can be started.
 
     over_budget  why a hard cap may be exceeded; recorded
-    on_caps      receives the budget caps that the run exceeds, before it starts
+    on_accepted  receives the budget caps that the run exceeds, once the budgets accept it
     on_stop      called at the first Ctrl-C or SIGTERM: running stages save and end; a second one exits at once
 
     Raises BudgetRefused with the arithmetic; KeyboardInterrupt at the second Ctrl-C.
@@ -152,8 +152,7 @@ def run_here(
         command_journal(workspace) as journal,
         reserving(workspace, journal, load_budgets(), order.demand, over_budget) as share,
     ):
-        if share.exceeded:
-            on_caps(share.exceeded)
+        on_accepted(share.exceeded)
         write_chains(workspace, order.planned.plans, order.cluster, order.prices, sweep=order.planned.sweep)
         set_aside(workspace, order.damaged)
         if order.retry:
