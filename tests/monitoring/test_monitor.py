@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from detour.errors import UserError
-from detour.ledger.events import EnergyCounted, JobAccounted
+from detour.ledger.events import EnergyCounted, JobAccounted, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor
+from detour.monitoring.queries import Question, Reading, SeenJob
 from detour.monitoring.status import StageRow
 from detour.site import Site, Sourced
 from tests.monitoring.workspaces import (
@@ -235,3 +236,38 @@ def test_ended_attempts_without_accounts_count_by_the_journal(tmp_path: Path) ->
         accounted = JobAccounted(source="sacct", start_s=now_s - 1.0, elapsed_s=60.0, gpus=1, stages=[TRAIN.id])
         journal.append(accounted, job="7")
     assert rows(workspace)[TRAIN.id].by_journal == 0
+
+
+def two_clusters(folder: Path, jobs: tuple[str, str]) -> Workspace:
+    """A chain on each of a site's clusters, with one submitted job."""
+    workspace = make_workspace(folder, "base", (PREPARE,), slurm_cluster="old")
+    plan = {"chain": "large", "stages": [TRAIN.to_json()], "slurm_cluster": "new"}
+    workspace.chain("large").mkdir()
+    (workspace.chain("large") / "plan.json").write_text(json.dumps(plan))
+    journal = Journal.open(workspace, "submit")
+    for stage, job in zip((PREPARE, TRAIN), jobs, strict=True):
+        journal.append(StageSubmitted(), stage=stage.id, job=job)
+    journal.close()
+    return workspace
+
+
+def running(question: Question) -> Reading:
+    return Reading(1.0, {job: SeenJob(job, "RUNNING", "running", seen_s=1.0) for job in question.jobs}, (), 1.0)
+
+
+def test_each_cluster_is_asked_about_its_own_jobs(tmp_path: Path) -> None:
+    asked = dict[str | None, list[str]]()
+
+    def ask(question: Question) -> Reading:
+        asked[question.slurm_cluster] = list(question.jobs)
+        return running(question)
+
+    chains = Monitor(two_clusters(tmp_path, ("7", "8")), ask=ask).look().chains
+    assert asked == {"old": ["7"], "new": ["8"]}
+    assert {row.state for chain in chains for row in chain.stages} == {"running"}
+
+
+def test_a_job_whose_id_two_clusters_use_is_shown_as_the_ledger_has_it(tmp_path: Path) -> None:
+    status = Monitor(two_clusters(tmp_path, ("7", "7")), ask=running).look()
+    assert status.warnings == ("several Slurm clusters have a job 7: it is shown as the ledger has it",)
+    assert {row.state for chain in status.chains for row in chain.stages} == {"pending"}

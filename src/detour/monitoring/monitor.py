@@ -28,7 +28,7 @@ from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.queries import Ask, Question, Reading
+from detour.monitoring.queries import Ask, Question, Reading, joined
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
@@ -167,17 +167,28 @@ class Monitor:
             return Reading(0.0, {})
         first = {plan.chain for plan in shown}
         asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
-        targets = [plan.target for plan in asked_about if any(stage.id in submitted for stage in plan.stages)]
+        targets = {
+            stage.id: plan.target
+            for plan in reversed(asked_about)
+            for stage in reversed(plan.stages)
+            if stage.id in submitted
+        }
+        usual = next((target.slurm_cluster for target in reversed(targets.values())), None)
+        by_cluster: dict[str | None, set[str]] = {}
+        for stage_id, jobs in submitted.items():
+            cluster = targets[stage_id].slurm_cluster if stage_id in targets else usual
+            by_cluster.setdefault(cluster, set()).update(jobs)
         tried = (job for stage_id in submitted for _, job in self._open[stage_id].attempts_by_key if job)
-        return self.ask(
-            Question(
-                sorted((job for jobs in submitted.values() for job in jobs), key=natural_key),
-                users_here(self.state.users),
-                since_s=min(self.state.submitted_s.values(), default=0.0),
-                every_s=max((target.poll_s for target in targets if target.poll_s), default=POLL_S),
-                slurm_cluster=next((target.slurm_cluster for target in targets), None),
-                tried=frozenset(tried),
-            )
+        question = Question(
+            (),
+            users_here(self.state.users),
+            since_s=min(self.state.submitted_s.values(), default=0.0),
+            every_s=max((target.poll_s for target in targets.values() if target.poll_s), default=POLL_S),
+            tried=frozenset(tried),
+        )
+        return joined(
+            self.ask(question._replace(jobs=sorted(jobs, key=natural_key), slurm_cluster=cluster))
+            for cluster, jobs in by_cluster.items()
         )
 
     def _waiting_for_room(self, now_s: float) -> frozenset[str]:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -61,6 +62,24 @@ class Reading(NamedTuple):
     """What could not be read, and why, as sentences for people."""
     queue_s: float | None = None
     """When the queue was last read; None if never."""
+
+
+def joined(readings: Iterable[Reading]) -> Reading:
+    """One reading of the jobs of all clusters. An id that several of them use is left out: it may be either job."""
+    every = list(readings)
+    if len(every) == 1:
+        return every[0]
+    uses = Counter(job for reading in every for job in reading.jobs)
+    shared = sorted(job for job in uses if uses[job] > 1)
+    return Reading(
+        max(reading.taken_s for reading in every),
+        {job: seen for reading in every for job, seen in reading.jobs.items() if uses[job] == 1},
+        (
+            *(said for reading in every for said in reading.missing),
+            *(f"several Slurm clusters have a job {job}: it is shown as the ledger has it" for job in shared),
+        ),
+        min((reading.queue_s for reading in every if reading.queue_s is not None), default=None),
+    )
 
 
 Ask = Callable[[Question], Reading]
