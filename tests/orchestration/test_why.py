@@ -149,6 +149,19 @@ def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task:
     assert list(found.found.evidence.log or ()) == [f"ModuleNotFoundError: No module named 'task{task}'"]
 
 
+@pytest.mark.parametrize(("cluster", "resumes"), [("local", "`detour run`"), ("slurm-local", "the next segment")])
+def test_a_stage_that_saved_says_what_resumes_it(workspace: Workspace, cluster: str, resumes: str) -> None:
+    stage, past = stage_named(workspace, "pretrain"), Past(workspace)
+    past.attempt(stage, 1000.0, None, cluster=cluster)
+    past.add("checkpoint.saved", 1050.0, {"step": 4, "tokens": 512, "path": "c"}, stage, 1)
+    past.add("attempt.ended", 1060.0, {"outcome": "interrupted", "exit_code": 85}, stage, 1)
+    past.write()
+    accounts = [{"JobID": "7", "State": "FAILED", "ExitCode": "85:0", "Start": "100"}]
+    (found,) = why(workspace, stage, Slurm(Site((), accounts)))
+    assert found.verdict.cause == "normal"
+    assert f"after saving step 4; {resumes}" in found.verdict.first.advice
+
+
 def test_the_stages_of_a_chain_cost_one_squeue_and_one_sacct(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, kind in enumerate(("prepare", "export", "summarize"), start=7):

@@ -133,7 +133,16 @@ def _saved(evidence: Evidence) -> Verdict | None:
         return None
     place = Place("event", event_text(event)) if event else line or (Place("event", event_text(last)) if last else None)
     where = f"saving step {event.data.get('step')}" if event else "saving"
+    if _ran_without_slurm(evidence):
+        return _normal(place, f"It was stopped after {where}; `detour run` with the same recipe resumes it.", "yes")
     return _normal(place, f"The segment stopped after {where}; the next segment resumes from there.", "yes")
+
+
+def _ran_without_slurm(evidence: Evidence) -> bool:
+    started = evidence.last(AttemptStarted.kind)
+    if started is None or evidence.sacct is not None:
+        return False
+    return evidence.job is None or started.data.get("cluster") == "local"
 
 
 def _state_in_log(evidence: Evidence) -> str:
