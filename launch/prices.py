@@ -10,6 +10,7 @@ from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.events import ChainPriced
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.planning.selection import known_chains
 from detour.pricing.comparison import compare, quotes
 from detour.pricing.history import finished_stages
 
@@ -30,10 +31,11 @@ def command(workspace: Workspace, cluster: str | None, everything: bool, as_json
     warn(view.warnings)
     finished = [one for one in finished_stages(view.workspace, view.state) if cluster is None or one.cluster == cluster]
     rows = compare(finished, quotes(view.commands(ChainPriced)))
+    needed_by = known_chains(view.workspace).needed_by()
     if as_json:
-        show_json(prices_json(rows, finished))
+        show_json(prices_json(rows, finished, needed_by))
     elif not rows:
         under = f" under the profile {cluster}" if cluster is not None else ""
         show(f"No stage has finished{under} in {view.workspace.root} yet.")
     else:
-        show(render_prices(rows, finished, len(rows) if everything else NEWEST, columns()))
+        show(render_prices(rows, finished, needed_by, len(rows) if everything else NEWEST, columns()))

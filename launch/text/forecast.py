@@ -40,13 +40,12 @@ def say_warnings(made: Forecasts) -> None:
 
 def forecasts_lines(made: Forecasts) -> Iterator[str]:
     """At most 80 columns."""
-    for chain in made.chains:
-        if chain.stages:
-            yield _heading(chain)
-            for reason, alike in groupby(chain.stages, _only_reason):
-                stages = [*alike]
-                yield from _without_times(stages, reason) if reason else _with_times(stages)
-            yield ""
+    for chains, needed in _blocks(made.chains).items():
+        yield from _headings(chains, needed)
+        for reason, alike in groupby(needed, _only_reason):
+            stages = [*alike]
+            yield from _without_times(stages, reason) if reason else _with_times(stages)
+        yield ""
     if not any(chain.stages for chain in made.chains):
         yield "Nothing is pending or running."
     bursts = "No past jobs of yours are known" if not made.history.waits else f"From {_waits(made)}"
@@ -58,10 +57,29 @@ def _waits(made: Forecasts) -> str:
     return f"{counted(len(made.history.waits), 'past job')} of yours, read {_clock(made.history.taken_s)}"
 
 
-def _heading(chain: ChainForecast) -> str:
-    if all(_only_reason(one) for one in chain.stages):
-        return cut(plain(chain.name), 80)
-    return fitted(plain(chain.name), _NAME) + "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
+def _blocks(chains: Sequence[ChainForecast]) -> dict[tuple[str, ...], list[StageForecast]]:
+    """Chains -> the stages that exactly these chains need."""
+    needed_by: dict[str, list[str]] = {}
+    stages: dict[str, StageForecast] = {}
+    for chain in chains:
+        for one in chain.stages:
+            stages.setdefault(one.stage.id, one)
+            needed_by.setdefault(one.stage.id, []).append(chain.name)
+    blocks: dict[tuple[str, ...], list[StageForecast]] = {}
+    for stage_id, names in needed_by.items():
+        blocks.setdefault(tuple(names), []).append(stages[stage_id])
+    return blocks
+
+
+def _headings(chains: Sequence[str], stages: Sequence[StageForecast]) -> Iterator[str]:
+    names = [plain(chain) for chain in chains]
+    times = "" if all(map(_only_reason, stages)) else "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
+    if len(names) > 1:
+        yield from wrapped(f"Shared by {listed(names, NAMES_SHOWN)}:", indent="", width=80)
+        if times:
+            yield " " * _NAME + times
+    else:
+        yield fitted(names[0], _NAME) + times if times else cut(names[0], 80)
 
 
 def _only_reason(one: StageForecast) -> str | None:

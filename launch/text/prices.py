@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detour.launch.text.price import band_json
 from detour.pricing.comparison import Accuracy, Compared, accuracy
 from detour.pricing.history import Finished, LedgerHistory
 from detour.pricing.price import Measured
-from detour.text import amount, cut, format_duration, plain, wrapped
+from detour.text import amount, counted, cut, format_duration, plain, wrapped
 
 
-def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest: int, width: int) -> str:
-    """At most `width` columns, which must be 80 or more."""
+def render_prices(
+    rows: Sequence[Compared],
+    finished: Sequence[Finished],
+    needed_by: Mapping[str, Sequence[str]],
+    newest: int,
+    width: int,
+) -> str:
+    """At most `width` columns, which must be 80 or more; `needed_by` has the chains of each stage, by its id."""
     lines = [
         f"  {'kind':<10}{'stages':>7}{'priced':>8}{'expected':>13}{'actual':>13}{'median':>9}{'largest':>9}  in band"
     ]
@@ -23,7 +29,12 @@ def render_prices(rows: Sequence[Compared], finished: Sequence[Finished], newest
         lines.append(f"\nThe newest {len(shown)} of {len(rows)} (--all for the rest):")
     else:
         lines.append("\nStage by stage:")
-    lines += [line for row in shown for line in _row(row, width)]
+    by_chains: dict[tuple[str, ...], list[Compared]] = {}
+    for row in shown:
+        by_chains.setdefault(tuple(needed_by.get(row.finished.stage.id, ())), []).append(row)
+    for chains, of_chains in by_chains.items():
+        lines.append(cut(f"{_chains(chains)}:", width))
+        lines += [_row(row, width) for row in of_chains]
     lines.append("\nThe next estimate starts from:")
     lines += [line for text in _next(finished) for line in wrapped(text, width=width)]
     return "\n".join(lines)
@@ -37,7 +48,14 @@ def _accuracy(one: Accuracy) -> str:
     return f"{head}{times}{_percent(one.median_error):>9}{_percent(one.largest_error):>9}  {one.within} of {one.priced}"
 
 
-def _row(row: Compared, width: int) -> Iterator[str]:
+def _chains(chains: Sequence[str]) -> str:
+    if not chains:
+        return "in no chain any more"
+    others = f" and {counted(len(chains) - 1, 'other chain')}" if len(chains) > 1 else ""
+    return f"{plain(chains[0])}{others}"
+
+
+def _row(row: Compared, width: int) -> str:
     finished, quoted = row.finished, row.quoted
     tries = f", {finished.attempts} attempts" if finished.attempts > 1 else ""
     took = f"{format_duration(finished.elapsed_s)}{tries}"
@@ -45,7 +63,7 @@ def _row(row: Compared, width: int) -> Iterator[str]:
     said = "no price" if expected is None else f"expected {format_duration(expected.expected)}"
     label = cut(plain(finished.stage.label), 34)
     error = "" if row.error is None else f"  {_percent(row.error)}"
-    yield cut(f"  {label:<34}  {plain(finished.cluster or 'unknown'):<13} {took}; {said}{error}", width)
+    return cut(f"  {label:<34}  {plain(finished.cluster or 'unknown'):<13} {took}; {said}{error}", width)
 
 
 def _next(finished: Sequence[Finished]) -> Iterator[str]:
@@ -71,10 +89,12 @@ def _percent(error: float | None) -> str:
     return "" if error is None else f"{error:+.0%}"
 
 
-def prices_json(rows: Sequence[Compared], finished: Sequence[Finished]) -> dict[str, Any]:
+def prices_json(
+    rows: Sequence[Compared], finished: Sequence[Finished], needed_by: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     return {
         "kinds": [{name: getattr(one, name) for name in Accuracy.__slots__} for one in accuracy(rows)],
-        "stages": [_row_json(row) for row in rows],
+        "stages": [_row_json(row) | {"chains": list(needed_by.get(row.finished.stage.id, ()))} for row in rows],
         "next": {
             cluster: {
                 signature: measured._asdict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detour.launch.text.caps import cap_warnings
@@ -13,9 +13,10 @@ from detour.orchestration.order import Order
 from detour.orchestration.submit import Submitted
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission
-from detour.text import counted, format_duration
+from detour.text import counted, format_duration, listed, wrapped
 
 NAMES_SHOWN = 3
+CHAINS_SHOWN = 2
 
 
 def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> None:
@@ -29,16 +30,9 @@ def show_submitted(sent: Submitted, workspace: Workspace, *, as_json: bool) -> N
 
 
 def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterator[str]:
-    """One line per job, then what is left out or deferred, the price, and how to follow it."""
+    """The jobs, then what is left out or deferred, the price, and how to follow it."""
     order, submission = sent.order, sent.submission
-    by_unit: dict[str, list[str]] = {}
-    for slot, job_id in submission.jobs.items():
-        by_unit.setdefault(slot.unit, []).append(job_id)
-    for request in order.requests:
-        if request.unit in by_unit:
-            tasks = f" ({len(request.tasks)} tasks)" if request.is_array else ""
-            limit = _limit(request, submission)
-            yield f"{request.label:<32} job {', '.join(by_unit[request.unit])}{tasks}, time limit {limit}"
+    yield from _jobs(order, submission, width)
     if submission.in_flight:
         yield f"{counted(len(submission.in_flight), 'stage')} already in flight, shared with this submission."
     if submission.deferred:
@@ -49,6 +43,42 @@ def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterat
     tracked = order.chains[0] if len(order.chains) == 1 else order.continuation.sweep
     status = workspace.command("status", *([tracked] if tracked else []))
     yield f"Submitted {order.name}. Track it with `{status}`."
+
+
+def _jobs(order: Order, submission: Submission, width: int) -> Iterator[str]:
+    """The jobs of each request, those that read alike (the seeds of a task) on one line."""
+    needed_by = _needed_by(order)
+    by_unit: dict[str, list[str]] = {}
+    for slot, job_id in submission.jobs.items():
+        by_unit.setdefault(slot.unit, []).append(job_id)
+    alike: dict[tuple[str, int, str], list[str]] = {}
+    for request in order.requests:
+        if request.unit in by_unit:
+            facts = f", time limit {_limit(request, submission)}{_for_chains(order, request, needed_by)}"
+            tasks = len(request.tasks) if request.is_array else 0
+            alike.setdefault((request.label, tasks, facts), []).extend(by_unit[request.unit])
+    for (label, tasks, facts), jobs in alike.items():
+        size = f" ({tasks} tasks{' each' if len(jobs) > 1 else ''})" if tasks else ""
+        yield from wrapped(f"{label:<32} job {', '.join(jobs)}{size}{facts}", "", width)
+
+
+def _needed_by(order: Order) -> dict[str, list[str]]:
+    """Stage id -> the chains of the order that need it."""
+    found: dict[str, list[str]] = {}
+    for chain, stages in order.continuation.chains.items():
+        for stage in stages:
+            found.setdefault(stage, []).append(chain)
+    return found
+
+
+def _for_chains(order: Order, request: JobRequest, needed_by: Mapping[str, Sequence[str]]) -> str:
+    """The chains of a sweep that need the job, since stages of several chains have the same label."""
+    if len(order.chains) == 1:
+        return ""
+    chains = list(dict.fromkeys(chain for stage in request.stages for chain in needed_by.get(stage, ())))
+    if len(chains) == len(order.chains):
+        return f", for all {len(chains):,} chains"
+    return f", for {listed(chains, CHAINS_SHOWN)}"
 
 
 def _limit(request: JobRequest, submission: Submission) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import detour
 from detour.accounting.energy import Band
 from detour.config.loading import load_cluster
 from detour.config.models import File
@@ -18,6 +19,7 @@ from detour.ledger.events import SpeedMeasured
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.chain_files import write_chains
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.stage import Stage
@@ -187,6 +189,39 @@ def test_invalid_prices_written_by_others_are_no_error(workspace: Workspace) -> 
     finish(workspace, past, clm, 40.0, START_S)
     past.write()
     assert json.loads(run(workspace, "--json"))["stages"][0]["error"] is None
+
+
+def test_stages_of_several_chains_are_shown_under_their_chains(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past, cluster = Past(workspace), load_cluster("local")
+    planned = detour.plan("quickstart-sweep")
+    write_chains(workspace, planned.plans[:3], cluster)
+    for number, stage in enumerate(planned.shared.stages.values()):
+        if stage.kind in ("prepare", "pretrain"):
+            finish(workspace, past, stage, 40.0, START_S + 100 * number)
+    past.write()
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run(workspace)
+    _, _, table = text.partition("Stage by stage:\n")
+    assert [line.partition("  local")[0].rstrip() for line in table.partition("\n\n")[0].splitlines()] == [
+        "quickstart-clm-decay-30k and 2 other chains:",
+        "  prepare",
+        "quickstart-clm-decay-30k and 1 other chain:",
+        "  pretrain clm",
+        "quickstart-clm-decay-30k:",
+        "  pretrain mlm",
+        "quickstart-clm-decay-60k:",
+        "  pretrain mlm",
+        "quickstart-mlm-decay-30k:",
+        "  pretrain mlm-30",
+        "  pretrain mlm",
+        "in no chain any more:",
+        "  pretrain mlm",
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+    labels = {tuple(row["chains"]): row["label"] for row in json.loads(run(workspace, "--json"))["stages"]}
+    assert labels["quickstart-clm-decay-60k",] == "pretrain mlm"
 
 
 def test_prices_can_be_limited_to_one_cluster(workspace: Workspace) -> None:
