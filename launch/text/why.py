@@ -15,6 +15,7 @@ from detour.planning.files import StageOutline
 from detour.text import counted, format_duration, plain, wrapped
 
 if TYPE_CHECKING:
+    from detour.orchestration.held import Held
     from detour.orchestration.remedy import Remedies
 
 RETRY: dict[Retry, str] = {
@@ -53,6 +54,7 @@ def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
             **one.verdict.to_json(),
             "pending": asdict(one.pending) if one.pending else None,
             "room": one.room,
+            "held": asdict(one.held) if one.held else None,
         }
         for one in found
     ]
@@ -67,6 +69,8 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     yield from wrapped(plain(f"{first.advice} ({RETRY[first.retry]})"), "  ", width)
     if one.room is not None:
         yield from wrapped(f"still running: {one.room}", "  ", width)
+    if one.held is not None:
+        yield from wrapped(_held(one.held), "  ", width)
     if one.pending is not None:
         for text in _pending(one.pending):
             yield from wrapped(plain(text), "  ", width, 3)
@@ -95,6 +99,13 @@ def _pending(pending: Pending) -> Iterator[str]:
         yield "blocked by: " + " <- ".join(f"job {link.job} ({link.state}: {link.reason})" for link in pending.links)
     if pending.remedies is not None:
         yield from _remedies(pending.remedies)
+
+
+def _held(held: Held) -> str:
+    by = f" by {plain(held.by)}" if held.by else ""
+    how = f"`{held.release}` releases" if held.release else "only the site can release"
+    them = "it" if len(held.stages) == 1 else "them"
+    return f"held{by}: {counted(len(held.stages), 'other stage')} will not start; {how} {them}"
 
 
 def _remedies(remedies: Remedies) -> Iterator[str]:

@@ -162,6 +162,56 @@ def test_a_stage_that_saved_says_what_resumes_it(workspace: Workspace, cluster: 
     assert f"after saving step 4; {resumes}" in found.verdict.first.advice
 
 
+@pytest.mark.parametrize(
+    ("reason", "by", "how"),
+    [
+        ("JobHeldUser", " by ada", "`detour release -w {root} quickstart` releases them"),
+        ("Dependency", " by ada", "`detour release -w {root} quickstart` releases them"),
+        ("JobHeldAdmin", " by an administrator", "only the site can release them"),
+        ("JobHoldMaxRequeue", " by Slurm", "`detour release -w {root} quickstart` releases them"),
+    ],
+)
+def test_while_a_stage_runs_it_is_said_that_the_others_are_held(
+    workspace: Workspace, reason: str, by: str, how: str
+) -> None:
+    past = Past(workspace)
+    past.add("journal.opened", 40.0, {"host": "n1", "pid": 1, "user": "ada", "boot": None, "start_ticks": None})
+    past.attempt(stage_named(workspace, "prepare"), 50.0, None, job="7")
+    for number, kind in ((8, "pretrain"), (9, "export")):
+        past.add("submit.stage", 50.0, {}, stage_named(workspace, kind), job=str(number))
+    past.add("hold.chain", 60.0, {"jobs": ["8", "9"]}, chain="quickstart")
+    past.write()
+    held = {"state": "PENDING", "reason": reason, "priority": "0"}
+    queue = [{"job": "7", "state": "RUNNING", "priority": "5"}, {"job": "8", **held}, {"job": "9", **held}]
+    found = why(workspace, "quickstart", Slurm(Site(queue)))
+    text = " ".join("\n".join(why_lines(found, 400)).split())
+    assert f"held{by}: 2 other stages will not start; {how.format(root=workspace.root)}" in text
+
+
+def test_after_a_release_a_hold_by_other_means_has_no_known_user(workspace: Workspace) -> None:
+    past = Past(workspace)
+    past.add("journal.opened", 40.0, {"host": "n1", "pid": 1, "user": "ada"})
+    past.attempt(stage_named(workspace, "prepare"), 50.0, None, job="7")
+    past.add("submit.stage", 50.0, {}, stage_named(workspace, "pretrain"), job="8")
+    past.add("hold.chain", 60.0, {"jobs": ["8"]}, chain="quickstart")
+    past.add("release.chain", 70.0, {"jobs": ["8"]}, chain="quickstart")
+    past.write()
+    queue = [{"job": "7", "state": "RUNNING"}, {"job": "8", "state": "PENDING", "reason": "JobHeldUser"}]
+    (found,) = why(workspace, "quickstart", Slurm(Site(queue)))
+    assert found.held is not None
+    assert found.held.by == ""
+
+
+def test_nothing_is_said_to_be_held_if_the_others_only_wait(workspace: Workspace) -> None:
+    past = Past(workspace)
+    past.attempt(stage_named(workspace, "prepare"), 50.0, None, job="7")
+    past.add("submit.stage", 50.0, {}, stage_named(workspace, "pretrain"), job="8")
+    past.write()
+    waiting = {"job": "8", "state": "PENDING", "reason": "Dependency", "priority": "5"}
+    (found,) = why(workspace, "quickstart", Slurm(Site([{"job": "7", "state": "RUNNING"}, waiting])))
+    assert found.held is None
+
+
 def test_the_stages_of_a_chain_cost_one_squeue_and_one_sacct(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, kind in enumerate(("prepare", "export", "summarize"), start=7):

@@ -22,6 +22,7 @@ class Past:
         stage: str | None = None,
         attempt: int | None = None,
         job: str | None = None,
+        chain: str | None = None,
     ) -> None:
         """`job` defaults to 7 for events of a stage, and to none for others."""
         record: Any = {
@@ -31,7 +32,7 @@ class Past:
             "writer": self._writer,
             "sequence": len(self._lines),
             "kind": kind,
-            "chain": None,
+            "chain": chain,
             "stage": stage,
             "job": job or ("7" if stage else None),
             "attempt": attempt,

@@ -123,7 +123,7 @@ def stage_evidence(
     if not jobs:
         answers = Answers()
     unreadable = {**events.unreadable, **answers.unreadable}
-    queued = next(((job, row) for job in jobs for row in answers.queue if _is(row, job)), None)
+    queued = next(((job, row) for job in jobs for row in answers.queue if is_row_of(row, job)), None)
     rows = None if answers.accounts is None else [row for row in answers.accounts if row.id.partition(".")[0] in jobs]
     ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
     job = queued[0] if queued else _last_started(rows or ()) or ran or next(iter(jobs), None)
@@ -135,7 +135,7 @@ def stage_evidence(
     return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
 
 
-def _is(row: Row, job: str) -> bool:
+def is_row_of(row: Row, job: str) -> bool:
     """Whether the row describes this job, or an array's pending tasks of which this is one."""
     try:
         asked, shown = parse_job_ids(job), parse_job_ids(row.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from detour.orchestration.evidence import (
     stage_events,
     stage_evidence,
 )
+from detour.orchestration.held import Held, held_stages
 from detour.output_files import write_output
 from detour.planning.files import StageOutline, Target, read_plan_outline
 from detour.planning.selection import Selection, known_chains, select
@@ -48,6 +49,8 @@ PATIENCE_S = 10.0
 """Seconds to wait for an unreachable controller: less than when submitting."""
 _WORST = ("failed", "interrupted", "cancelled", "running", "submitted", "planned", "done")
 """Statuses of a chain's stages, in the order in which they are diagnosed."""
+HELD_UP = ("interrupted", "running", "submitted")
+"""Statuses of the worst stages after which the others would start, if they were not held."""
 CURABLE = ("waiting", "limit", "request_impossible")
 """Causes for which a different request may start earlier."""
 
@@ -77,6 +80,8 @@ class Why:
     pending: Pending | None = None
     room: str | None = None
     """What a running stage waits for on a full disk, and what to do; None if its journal is not silent."""
+    held: Held | None = None
+    """Of the last verdict: other stages that are held and will not start."""
     left_out: int = 0
     """Of the last verdict: how many other stages in the same state were not judged."""
 
@@ -124,7 +129,13 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         if worst == "done" or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
-    return [*others, replace(last, left_out=len(alike))] if worst in ("failed", "interrupted") else [*others, last]
+    if worst in ("failed", "interrupted"):
+        last = replace(last, left_out=len(alike))
+    if worst in HELD_UP and last.verdict.cause != "held":
+        shown = {one.stage.id for one in found.values() if one.stage}
+        waiting = [stage.id for stage in stages if words[stage.id] in ("submitted", "interrupted")]
+        last = replace(last, held=facts.held(set(waiting) - shown, name if selected.chains else None))
+    return [*others, last]
 
 
 def _facts(
@@ -159,6 +170,10 @@ class _Facts:
     events: StageEvents
     slurms: Mapping[str | None, Slurm]
     answers: Mapping[str | None, Answers]
+
+    def held(self, stages: Collection[str], name: str | None) -> Held | None:
+        queue = [row for answers in self.answers.values() for row in answers.queue]
+        return held_stages(self.workspace, self.state, stages, self.needed_by, queue, name)
 
     def judged(self, stage: StageOutline) -> Why:
         cluster, chains = self.targets[stage.id].slurm_cluster, tuple(self.needed_by[stage.id])

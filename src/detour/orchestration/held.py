@@ -1,0 +1,85 @@
+"""Jobs of stages that wait for a release, by whom they are held, and what releases them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from detour.diagnosis.evidence import Row
+from detour.ledger.events import ChainHeld, ChainReleased
+from detour.ledger.reading import history
+from detour.ledger.state import State
+from detour.ledger.workspace import Workspace
+from detour.orchestration.evidence import is_row_of
+from detour.scheduler.records import BY_A_PERSON, BY_SLURM
+
+ADMINISTRATOR = "JobHeldAdmin"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Stages whose jobs are pending and held in the queue."""
+
+    stages: tuple[str, ...]
+    by: str
+    """Users, `an administrator` or `Slurm`; empty if unknown."""
+    release: str
+    """The command that releases them; empty if only the site can."""
+
+
+def held_stages(
+    workspace: Workspace,
+    state: State,
+    stages: Collection[str],
+    needed_by: Mapping[str, Sequence[str]],
+    queue: Sequence[Row],
+    name: str | None = None,
+) -> Held | None:
+    """Those of `stages` (ids) that the queue shows as held; None if none is.
+
+    `needed_by` has the chains of each stage. `name` is what to release, by default the chains.
+    """
+    rows: dict[str, list[Row]] = {}
+    for row in filter(_is_held, queue):
+        rows.setdefault(_number(row.id), []).append(row)
+    found = {
+        stage: row
+        for stage in stages
+        if (known := state.stages.get(stage)) is not None
+        for job in known.jobs
+        for row in rows.get(_number(job), ())
+        if is_row_of(row, job)
+    }
+    if not found:
+        return None
+    reasons = {_reason(row) for row in found.values()}
+    if ADMINISTRATOR in reasons:
+        return Held(tuple(found), "an administrator", "")
+    names = (name,) if name is not None else tuple(dict.fromkeys(needed_by[stage][0] for stage in found))
+    release = workspace.command("release", *names)
+    if reasons & BY_SLURM:
+        return Held(tuple(found), "Slurm", release)
+    return Held(tuple(found), _holders(workspace, state, {one for stage in found for one in needed_by[stage]}), release)
+
+
+def _number(job: str) -> str:
+    """The job's id without its array tasks."""
+    return job.partition("_")[0]
+
+
+def _reason(row: Row) -> str:
+    return row.get("Reason").strip("()")
+
+
+def _is_held(row: Row) -> bool:
+    """As `JobRecord.is_held`: only held jobs have no priority."""
+    is_pending = row.get("State") in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+    return is_pending and (row.get("Priority") == "0" or _reason(row) in BY_A_PERSON | BY_SLURM)
+
+
+def _holders(workspace: Workspace, state: State, chains: Collection[str]) -> str:
+    """The users who hold these chains by detour; empty if none does."""
+    orders = sorted(history(workspace, (ChainHeld, ChainReleased)), key=lambda entry: entry.wall_s)
+    last = {entry.chain: entry for entry in orders if entry.chain in chains}
+    writers = [state.writers.get(entry.writer) for entry in last.values() if isinstance(entry.event, ChainHeld)]
+    return ", ".join(sorted({writer.process.user for writer in writers if writer and writer.process}))
