@@ -212,6 +212,14 @@ def test_nothing_is_said_to_be_held_if_the_others_only_wait(workspace: Workspace
     assert found.held is None
 
 
+def test_a_stage_that_nothing_has_tried_says_how_to_start_it(workspace: Workspace) -> None:
+    (found,) = why(workspace, "quickstart", Slurm(Site()))
+    assert found.verdict.cause == "normal"
+    assert (
+        "It has not started: `detour run` or `detour submit` with its recipe starts it." in found.verdict.first.advice
+    )
+
+
 def test_the_stages_of_a_chain_cost_one_squeue_and_one_sacct(workspace: Workspace) -> None:
     past = Past(workspace)
     for number, kind in enumerate(("prepare", "export", "summarize"), start=7):

@@ -29,7 +29,7 @@ _STOPPING = re.compile(r"SIGUSR|SIGTERM|time limit|stop(ping)? (at|after)|saving
 
 
 def settled(evidence: Evidence) -> Verdict | None:
-    return _in_queue(evidence) or _done(evidence) or _saved(evidence)
+    return _in_queue(evidence) or _done(evidence) or _saved(evidence) or _never_started(evidence)
 
 
 def _in_queue(evidence: Evidence) -> Verdict | None:
@@ -143,6 +143,15 @@ def _ran_without_slurm(evidence: Evidence) -> bool:
     if started is None or evidence.sacct is not None:
         return False
     return evidence.job is None or started.data.get("cluster") == "local"
+
+
+def _never_started(evidence: Evidence) -> Verdict | None:
+    """A stage without a job, event or log: nothing has tried it."""
+    if evidence.job is not None or evidence.squeue is not None or evidence.sacct is not None or evidence.log:
+        return None
+    if evidence.events is None or evidence.events or {"sacct", "squeue", "events"} & evidence.unreadable.keys():
+        return None
+    return _normal(None, "It has not started: `detour run` or `detour submit` with its recipe starts it.", "yes")
 
 
 def _state_in_log(evidence: Evidence) -> str:

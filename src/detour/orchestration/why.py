@@ -126,7 +126,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         alike.remove(stage)
         one = facts.judged(stage)
         found.setdefault(_decisive_job(one), one)
-        if worst == "done" or len(found) == WORST_SHOWN:
+        if worst in ("planned", "done") or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
     if worst in ("failed", "interrupted"):
