@@ -26,7 +26,7 @@ def test_a_file_that_only_its_owner_can_write_is_read(tmp_path: Path, mode: int)
 @pytest.mark.parametrize("mode", [0o620, 0o664, 0o602, 0o666])
 def test_a_file_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     path = state_in(tmp_path, mode)
-    with pytest.raises(UserError, match=f"chmod go-w {path}"):
+    with pytest.raises(UserError, match=f"chmod go-w -- {path}"):
         open_private(path)
 
 

@@ -151,13 +151,13 @@ def test_a_job_whose_prolog_failed_is_reported_and_released(
     workspace, ledger, requests = fresh(cluster), MemoryLedger(), small_chain()[:1]
     requests = [*requests, replace(requests[0], tasks=(("export-0",),), unit="", after=requests[0].stages)]
     workspace.submitter(client(cluster), ledger).submit(requests)
-    wait_until(lambda: any(r.by_slurm for r in records(cluster).queue or ()), "Slurm to hold the job", 90)
+    wait_until(lambda: any(r.by_slurm for r in records(cluster).queue or ()), "Slurm to hold the job")
     broken.unlink()
     for node in cluster.settings.node_names:
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
     again = workspace.submitter(client(cluster), ledger).submit(requests)
     assert any("launch failed requeued held" in remark for remark in again.remarks)
-    wait_until(lambda: workspace.is_done("export-0"), "the chain to end", 90)
+    wait_until(lambda: workspace.is_done("export-0"), "the chain to end")
 
 
 def test_jobs_that_slurm_requeued_in_any_way_are_reported_and_released(own_slurm: Starter, tmp_path: Path) -> None:

@@ -148,11 +148,12 @@ def _losses(loss: float, parent: float, gate: Gate) -> Iterator[Verdict]:
 def _baseline(loss: float, baseline: Baseline) -> Verdict:
     limit = baseline.validation_loss - baseline.margin
     passed = math.isfinite(loss) and loss < limit
+    margin = f": {baseline.validation_loss:g} - {baseline.margin:g}" if baseline.margin else ""
     return Verdict(
         "baseline",
         passed,
         f"validation loss {loss:.4f}, {'below' if passed else 'not below'} the gate's limit of "
-        f"{baseline.validation_loss:g} ({baseline.source}) - {baseline.margin:g} = {limit:.4f}",
+        f"{limit:g} ({baseline.source}{margin})",
         _finite(loss - limit),
     )
 
