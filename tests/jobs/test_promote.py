@@ -506,7 +506,7 @@ def test_a_refusal_names_the_gate_and_stops_the_chain(attempts: Attempts) -> Non
     code, shown = attempts.promote(gate=gates(baseline={"validation_loss": 0.5, "source": "twin"}))
     assert code == PermanentFailure.exit_code
     assert re.search(
-        r"not promoted: validation loss .* below the gate's limit of 0.5 \(twin\) \(gate baseline, missed by 6\.\d+\)", shown
+        r"not promoted: validation loss .* the gate's limit of 0.5 \(twin\) \(gate baseline, missed by 6\.\d+\)", shown
     )
     assert judged(attempts)["baseline"].short_by == pytest.approx(6.4, abs=0.5)
 
