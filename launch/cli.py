@@ -13,8 +13,8 @@ from detour.launch.text.screen import (
     TERMINAL_ENCODING,
     ignore_closed_pipe,
     prepare_streams,
+    progress_is_visible,
     say,
-    someone_watches,
     waiting_line,
 )
 from detour.scheduler.slow_clients import on_slow
@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int | None:
     from detour.launch.quick import answered  # here, Ctrl-C during the import is one message
 
     gc.set_threshold(GC_THRESHOLD)
-    if someone_watches(arguments):
+    if progress_is_visible(arguments):
         on_slow.set(waiting_line)
     if answered(arguments):
         return None

@@ -155,7 +155,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def someone_watches(arguments: Sequence[str]) -> bool:
+def progress_is_visible(arguments: Sequence[str]) -> bool:
     """Whether what a command waits for can be shown and erased: not in pipes, and not with --json."""
     return is_animated() and sys.stderr.isatty() and "--json" not in arguments
 

@@ -21,7 +21,7 @@ class Tail:
     size: int = 0
     modified_ns: int = 0
     changed_ns: int = 0
-    """Of its content or status; nobody can set it."""
+    """When its content or status last changed; no user can set it."""
     crc: int = 0
     """Checksum of everything before `offset`."""
     ending_bytes: int = 0
