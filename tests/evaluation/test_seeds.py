@@ -73,6 +73,11 @@ def prepared(root: Path, model_folder: Path) -> tuple[Workspace, list[EvaluateSt
     return workspace, stages
 
 
+def all_of(workspace: Workspace, stages: list[EvaluateStage]) -> list[str]:
+    """Arguments of the job that runs all of these seeds."""
+    return ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
+
+
 def result_of(workspace: Workspace, stage: EvaluateStage) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((workspace.output(stage.id) / "result.json").read_text())
     return {key: value for key, value in result.items() if key != "elapsed_s"}
@@ -94,7 +99,7 @@ def test_a_kill_costs_one_seed_and_finished_seeds_are_neither_lost_nor_repeated(
 
     monkeypatch.setattr(FineTuning, "run", run)
     monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
-    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
+    arguments = all_of(workspace, stages)
     with pytest.raises(Killed):
         job.main(arguments)
     first = workspace.output(stages[0].id) / "result.json"
@@ -142,8 +147,7 @@ def test_a_permanently_failing_seed_leaves_later_seeds_to_run(
 
     monkeypatch.setattr(FineTuning, "run", run)
     monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
-    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
-    assert job.main(arguments) == PermanentFailure.exit_code
+    assert job.main(all_of(workspace, stages)) == PermanentFailure.exit_code
     assert [workspace.is_done(stage.id) for stage in stages] == [False, True, True]
 
 
@@ -160,8 +164,7 @@ def test_a_request_to_stop_too_late_for_one_seed_stops_the_job_before_the_next(
 
     monkeypatch.setattr(FineTuning, "run", run)
     monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "1")
-    arguments = ["--workspace", str(workspace.root), *(stage.id for stage in stages)]
-    assert job.main(arguments) == Interrupted.exit_code
+    assert job.main(all_of(workspace, stages)) == Interrupted.exit_code
     assert [workspace.is_done(stage.id) for stage in stages] == [True, False, False]
 
 
@@ -172,6 +175,6 @@ def test_an_error_of_a_forked_seed_is_one_line_and_its_own_exit_code(
     for stage in stages:
         (workspace.stage(stage.id) / "work").symlink_to(tmp_path)
     monkeypatch.setenv("DETOUR_SEEDS_AT_ONCE", "3")
-    code = job.main(["--workspace", str(workspace.root), *(stage.id for stage in stages)])
+    code = job.main(all_of(workspace, stages))
     shown = capfd.readouterr().err
     assert (code, shown.count("a link instead of"), "Traceback" in shown) == (UserError.exit_code, 3, False)

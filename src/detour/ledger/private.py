@@ -81,7 +81,7 @@ def keep_private(path: str, content: bytes) -> None:
 def stamp_of(status: os.stat_result) -> FileStamp | None:
     """By which a cache recognises a file that is unchanged since; None if a change right now might not show.
 
-    Nobody can set the time of the last change of status, so that copies and restored files differ in it.
+    No user can set the time of the last change of status, so copies and restored files differ in it.
     """
     changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
     if changed_ns > time.time_ns() - SETTLED_NS:

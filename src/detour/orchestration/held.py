@@ -11,7 +11,8 @@ from detour.ledger.reading import history
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import is_row_of
-from detour.scheduler.records import BY_A_PERSON, BY_SLURM
+from detour.scheduler.records import BY_SLURM, waits_for_release
+from detour.scheduler.states import parse_state
 
 ADMINISTRATOR = "JobHeldAdmin"
 
@@ -72,9 +73,8 @@ def _reason(row: Row) -> str:
 
 
 def _is_held(row: Row) -> bool:
-    """As `JobRecord.is_held`: only held jobs have no priority."""
-    is_pending = row.get("State") in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-    return is_pending and (row.get("Priority") == "0" or _reason(row) in BY_A_PERSON | BY_SLURM)
+    priority = 0 if row.get("Priority") == "0" else None
+    return waits_for_release(parse_state(row.get("State")), priority, _reason(row))
 
 
 def _holders(workspace: Workspace, state: State, chains: Collection[str]) -> str:

@@ -35,6 +35,12 @@ class Unreadable(ValueError):
     """An answer without the lines it must have."""
 
 
+def waits_for_release(state: JobState, priority: int | None, reason: str) -> bool:
+    """Whether a job is pending and held: only held jobs have no priority."""
+    held = priority == 0 or reason in BY_A_PERSON or reason in BY_SLURM
+    return state.standing is Standing.WAITING and held
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One line of squeue or sacct. An array has several; in sacct, a requeued job has one per run."""
@@ -68,9 +74,8 @@ class JobRecord:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for a release, held by a user or by Slurm: only held jobs have no priority."""
-        held = self.priority == 0 or self.reason in BY_A_PERSON or self.reason in BY_SLURM
-        return self.state.standing is Standing.WAITING and held
+        """Whether it waits for a release, held by a user or by Slurm."""
+        return waits_for_release(self.state, self.priority, self.reason)
 
     @property
     def by_slurm(self) -> str:
