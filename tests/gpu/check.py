@@ -45,7 +45,8 @@ def bench(recipe: str, phase: str, *options: str) -> tuple[str, ...]:
 
 TESTS = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/pretraining/test_attention.py")
 TESTS_MORE = tuple(
-    f"tests/pretraining/test_{name}.py" for name in ("kernel_choice", "cross_entropy", "layers", "local_attention")
+    f"tests/pretraining/test_{name}.py"
+    for name in ("kernel_choice", "cross_entropy", "layers", "local_attention", "joined_products")
 )
 COMPILED = ("training.compile=true", "batch.microbatch_sequences=auto")
 PARTS = (

@@ -1,16 +1,10 @@
-"""Our Triton kernels, interpreted on the CPU, against exact attention: prints errors as a line of JSON for each window.
-
-This is a separate process, since Triton decides at its import whether it interprets, and torch for CPUs comes without
-it.
-"""
+"""Our attention kernels, interpreted (`interpreter`), against exact attention: prints errors as a line of JSON for each
+window."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-
-os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 from torch import Tensor

@@ -1,36 +1,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from detour.pretraining.local_attention import is_narrow
 from detour.pretraining.window import UNBOUNDED, Window
+from tests.pretraining.interpreter import interpreted
 
-ROOT = Path(__file__).resolve().parents[2]
-TRITON = ROOT / ".cache/triton"
-"""Installed there by `make test`, where torch does not find it."""
 WINDOWS = [(64, 0), (20, 70)]
 
 
 def test_interpreted_kernels_match_outputs_and_gradients_of_exact_attention() -> None:
-    errors = interpreted(WINDOWS)
+    errors = interpreted("tests.pretraining.interpreted_attention", json.dumps(WINDOWS))
     assert [len(of_window) for of_window in errors] == [4] * len(WINDOWS)
     assert max(map(max, errors)) < 1e-5
-
-
-def interpreted(windows: list[Window]) -> list[list[float]]:
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(TRITON), *sys.path])
-    command = [sys.executable, "-m", "tests.pretraining.interpreted_attention", json.dumps(windows)]
-    finished = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return [json.loads(line) for line in finished.stdout.splitlines()]
 
 
 @pytest.mark.parametrize(

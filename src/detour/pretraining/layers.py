@@ -3,9 +3,8 @@
 The weights stay in transformers' modules. A layer is written out again so that it compiles to few kernels:
 
   - it ends with the next layer's norm, so the residual stream is read once for the addition and the norm
-  - queries, keys, values and both halves of the gate are separate products: if they were joined, the compiler would
-    compute every element of their joint gradient once per part, including error function and exponential
-  - the gradient of a rotation is the inverse rotation, instead of what autograd derives from slices and joins
+  - queries, keys, values and both halves of the gate are separate products, whose gradient for their common input is
+    one product (`joined_products`)
   - it refers to no module, so all layers of a kind share one graph
 
 As under autocast, matrices are multiplied in autocast's type, and sums and norms are computed in fp32. The residual
@@ -15,7 +14,7 @@ stream between layers keeps the type of the embeddings' output.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from torch.nn import functional
 from transformers import ModernBertForMaskedLM
 
 from detour.pretraining.compiling import compiled_at_first_use
+from detour.pretraining.joined_products import gated, queries_keys_values
 from detour.pretraining.kernels import HALF, Kernel, opaque_reference
 from detour.pretraining.window import UNBOUNDED, Window
 
@@ -88,13 +88,12 @@ def run_layers(
     }
     if any_length:
         _mark_tokens(*(angles for pack in packs.values() for angles in (pack.cos, pack.sin)))
-    heads, eps = config.num_attention_heads, config.norm_eps
     with torch.autocast(device, enabled=False):
         normed = hidden.to(half)
         for kind, weights in zip(config.layer_types, _weights(model), strict=True):
             if any_length:
                 _mark_tokens(hidden, normed)
-            hidden, normed = _compiled(hidden, normed, weights, packs[kind], kernel, heads, eps)
+            hidden, normed = _compiled(hidden, normed, weights, packs[kind], kernel, config.norm_eps)
     return normed
 
 
@@ -128,20 +127,17 @@ def _weights(model: ModernBertForMaskedLM) -> Iterator[LayerWeights]:
 
 
 def layer(
-    hidden: Tensor, normed: Tensor, weights: LayerWeights, pack: Pack, kernel: Kernel, heads: int, eps: float
+    hidden: Tensor, normed: Tensor, weights: LayerWeights, pack: Pack, kernel: Kernel, eps: float
 ) -> tuple[Tensor, Tensor]:
     """The residual stream after one layer, and its norm, which the next layer reads."""
     tokens, width = normed.shape
     qkv, attention_output, mlp_input, mlp_output = (
         x.to(normed.dtype) for x in (weights.qkv, weights.attention_output, weights.mlp_input, weights.mlp_output)
     )
-    q, k, v = (functional.linear(normed, part).view(tokens, heads, -1) for part in qkv.chunk(3))
-    q, k = (_Rotated.apply(x, pack.cos, pack.sin) for x in (q, k))  # type: ignore[no-untyped-call]
-    attended = _attend(kernel, q, k, v, pack)
+    attended = _attend(kernel, *queries_keys_values(normed, qkv, pack.cos, pack.sin), pack)
     hidden = hidden + functional.linear(attended.reshape(tokens, width), attention_output)
     normed = _norm(hidden, weights.mlp_norm, eps, normed.dtype)
-    value, gate = (functional.linear(normed, part) for part in mlp_input.chunk(2))
-    hidden = hidden + functional.linear(functional.gelu(value) * gate, mlp_output)
+    hidden = hidden + functional.linear(gated(normed, mlp_input), mlp_output)
     return hidden, _norm(hidden, weights.next_norm, eps, normed.dtype)
 
 
@@ -157,24 +153,3 @@ def _attend(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, pack: Pack) -> Tens
 
 def _norm(hidden: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     return functional.layer_norm(hidden.float(), weight.shape, weight, None, eps).to(dtype)
-
-
-class _Rotated(torch.autograd.Function):
-    """Rotary position embedding; both halves of a head share their angles."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin)
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _rotate(above[0], cos, -sin), None, None
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    rotated = x * cos + torch.cat((-second, first), -1) * sin  # in the type of the angles
-    # After a cast that changes nothing, torch 2.11 silently loses the gradient: it becomes zero.
-    return rotated if rotated.dtype == x.dtype else rotated.to(x.dtype)
