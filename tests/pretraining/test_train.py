@@ -405,6 +405,12 @@ def test_a_validation_without_a_token_to_predict_ends_the_phase_for_good(tmp_pat
         train(job(tmp_path, corpus, sequence_length=1), Recorder())
 
 
+def test_a_step_without_a_token_to_predict_ends_the_phase_for_good(tmp_path: Path, corpus: Path) -> None:
+    rare = MLM.model_copy(update={"masking_rate": 1e-3})
+    with pytest.raises(PermanentFailure, match=r"the rows of step \d hold no token to predict: a larger `batch"):
+        train(job(tmp_path, corpus, rare, batch_sequences=1, microbatch_sequences=1), Recorder())
+
+
 def test_gradients_that_are_not_finite_are_counted_across_an_interruption(
     tmp_path: Path, corpus: Path, poisoned: type[Poisoned]
 ) -> None:

@@ -113,6 +113,11 @@ class Run:
 
     def before_step(self, step: int, batches: Sequence[Batch]) -> None:
         job = self.job
+        if not any(len(batch["labels"]) for batch in batches):
+            raise PermanentFailure(
+                f"the rows of step {step + 1:,} hold no token to predict: a larger `batch.sequences`, "
+                "`data.sequence_length` or `masking_rate` is needed"
+            )
         self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
         set_lr(self.optimizer, self.lr)
         self.flops = sum(self._flops(batch) for batch in batches)
