@@ -9,8 +9,8 @@ from torch import Tensor
 
 from detour.pretraining import joined_products
 
-TOKENS, HEADS, SIZE = 75, 3, 32
-"""Tokens that do not fill the last block, and heads whose number is no power of two."""
+TOKENS, HEADS, SIZE = 75, 3, 48
+"""Tokens that do not fill the last block, and heads whose number and size are no powers of two."""
 
 
 def error(actual: Tensor, expected: Tensor) -> float:

@@ -16,7 +16,10 @@ def join_rotated(d_q: Tensor, d_k: Tensor, d_v: Tensor, cos: Tensor, sin: Tensor
     """Write the gradients of queries and keys before their rotation, and those of values, into (tokens, 3 * width)."""
     tokens, heads, size = d_q.shape
     inputs = (x.contiguous() for x in (d_q, d_k, d_v, cos, sin))
-    _join_rotated[(triton.cdiv(tokens, BLOCK_TOKENS),)](*inputs, joined, tokens, heads, size // 2, BLOCK_TOKENS)
+    half = size // 2
+    _join_rotated[(triton.cdiv(tokens, BLOCK_TOKENS),)](
+        *inputs, joined, tokens, heads, half, BLOCK_TOKENS, triton.next_power_of_2(half)
+    )
 
 
 def join_gated(gradient: Tensor, value: Tensor, gate: Tensor, joined: Tensor) -> None:
@@ -39,11 +42,12 @@ def _join_rotated(
     heads: tl.constexpr,
     half: tl.constexpr,
     block: tl.constexpr,
+    columns: tl.constexpr,
 ) -> None:
-    """`half` is half of a head's size, a power of two."""
+    """`half` is half of a head's size, `columns` the next power of two."""
     rows = tl.program_id(0) * block + tl.arange(0, block)
-    row, column = rows[:, None].to(tl.int64), tl.arange(0, half)[None, :]
-    mask = (rows < tokens)[:, None]
+    row, column = rows[:, None].to(tl.int64), tl.arange(0, columns)[None, :]
+    mask = (row < tokens) & (column < half)
     width = heads * 2 * half
     c = tl.load(cos + row * 2 * half + column, mask=mask, other=0.0)
     s = tl.load(sin + row * 2 * half + column, mask=mask, other=0.0)
