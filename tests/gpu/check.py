@@ -96,10 +96,9 @@ def _environment(out: Path, wheels: Path | None) -> dict[str, str]:
     if wheels is not None:
         site = out / "site"
         found = sorted(map(str, wheels.glob("*.whl")))
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(site), *found],
-            check=True,
-        )
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(site)]
+        if subprocess.run([*install, *found], check=False).returncode:
+            sys.exit(f"{sys.executable} cannot install the wheels in {wheels}: they are for Python 3.12 on x86-64")
         paths.append(str(site))
     inherited = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths + ([inherited] if inherited else []))}
