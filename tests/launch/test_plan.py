@@ -88,9 +88,11 @@ def test_a_narrow_terminal_has_every_figure_of_the_price_and_no_long_line(
     assert figures["80"] == figures["120"]
 
 
-def test_a_narrow_terminal_shows_what_stages_do_and_omits_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_shows_what_stages_do_and_omits_their_ids(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    text = run(QUICKSTART)
+    text = run(QUICKSTART, "-w", workspace.root)
     assert "causal, 300k tokens = 74 steps, 8 warm-up\n" in text
     assert "prepare-" not in text
 
