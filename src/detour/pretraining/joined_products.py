@@ -48,7 +48,7 @@ class _QueriesKeysValues(torch.autograd.Function):
         d_q, d_k, d_v = above
         join = join_rotated_on_gpu if x.is_cuda else join_rotated
         joined = join(d_q, d_k, d_v, cos, sin)
-        return joined @ matrix, _for_matrix(joined, x, 3), None, None
+        return joined @ matrix, _matrix_gradient(joined, x, 3), None, None
 
 
 class _Gated(torch.autograd.Function):
@@ -63,10 +63,10 @@ class _Gated(torch.autograd.Function):
         x, matrix, value, gate = ctx.saved_tensors
         join = join_gated_on_gpu if x.is_cuda else join_gated
         joined = join(above[0], value, gate)
-        return joined @ matrix, _for_matrix(joined, x, 2)
+        return joined @ matrix, _matrix_gradient(joined, x, 2)
 
 
-def _for_matrix(joined: Tensor, x: Tensor, parts: int) -> Tensor:
+def _matrix_gradient(joined: Tensor, x: Tensor, parts: int) -> Tensor:
     return torch.cat([part.mT @ x for part in joined.chunk(parts, -1)])
 
 
