@@ -13,8 +13,8 @@ import pytest
 
 from detour.imports import uncollected
 from detour.ledger import private
-from detour.ledger.workspace import Workspace
-from tests.slurm.cluster.sharing import close_run, open_run
+from detour.ledger.workspace import VARIABLE, Workspace
+from tests.slurm.cluster.sharing import FOLDER, close_run, open_run
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
@@ -23,6 +23,8 @@ hypothesis.settings.load_profile("suite")
 def pytest_configure() -> None:
     os.environ.pop("COLUMNS", None)  # xdist's workers have one, and without it all outputs are as wide
     open_run()
+    # Not ./workspace, which is a quickstart's if one ran in this checkout.
+    os.environ[VARIABLE] = f"{os.environ[FOLDER]}/workspace-{os.getpid()}"
 
 
 def pytest_unconfigure() -> None:
