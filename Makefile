@@ -5,6 +5,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 4)))
 
 BIN := .venv/bin
 ENVIRONMENT := .venv/installed
+TRITON := .venv/triton
 INSTALL := install --quiet --disable-pip-version-check --no-compile
 ARMS := configs/sweeps/quickstart-arms.yaml
 
@@ -38,7 +39,7 @@ $(BIN)/pip:
 		echo "No virtual environment: install Python 3.11, 3.12 or 3.13 with its venv module, and set PYTHON=." >&2; exit 1; }
 
 # Our GPU kernels are tested in Triton's interpreter, apart: torch for CPUs is not made for a Triton beside it.
-.cache/triton: | $(BIN)/pip
+$(TRITON): | $(BIN)/pip
 	@$(BIN)/pip $(INSTALL) --no-deps --target $@ triton==3.6.0
 
 # The environment may need apt-get too, of which only one can run.
@@ -57,7 +58,7 @@ check: $(ENVIRONMENT)
 
 # Slurm mostly downloads while the environment is unpacked; the tests on Slurm mostly wait, hence more workers than cores.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 check programs .cache/triton
+	@$(MAKE) --no-print-directory --jobs=2 check programs $(TRITON)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(ENVIRONMENT)

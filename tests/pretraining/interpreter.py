@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-TRITON = ROOT / ".cache/triton"
-"""Installed there by `make test`, where torch does not find it."""
+TRITON = Path(sys.prefix) / "triton"
+"""Installed there by `make test`, where torch does not find it. Elsewhere the environment's own is used."""
 
 
 def interpreted(module: str, *arguments: str) -> list[Any]:
