@@ -36,6 +36,15 @@ class Desk:
         self.slurm = Slurm(self._run)
         self.done: set[str] = set()
 
+    def on(self, cluster: str) -> Desk:
+        """This user's desk for another cluster of the site, with the same ledger."""
+        there = Desk(self.folder, self.users[0], self)
+        there.fake = FakeSlurm()
+        there.slurm = Slurm(
+            lambda command, timeout_s: there._run([command[0], *command[2:]], timeout_s), cluster=cluster
+        )
+        return there
+
     def _run(self, command: Sequence[str], timeout_s: float) -> CommandResult:
         return self.fuse.guard(self.fake.acting(self.users[0]), command, timeout_s)
 

@@ -113,6 +113,20 @@ def test_a_lone_job_gets_no_id_under_which_a_lost_one_may_run(desk: Desk) -> Non
     assert [job.id for job in desk.fake.live()] == [2]
 
 
+@pytest.mark.parametrize("dependents", [0, 1])
+def test_another_cluster_may_use_the_same_ids(desk: Desk, dependents: int) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.schedule()
+    far = desk.on("far")
+    requests = [
+        JobRequest((("export-3",),), Resources(), 60),
+        *(JobRequest(((f"evaluate-{number}",),), Resources(), 60, after=("export-3",)) for number in range(dependents)),
+    ]
+    submission = far.submitter().submit(requests)
+    assert sorted(submission.jobs.values()) == ["1", "2"][: dependents + 1]
+    assert submission.remarks == ()
+
+
 ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Resources(), 60)]
 
 

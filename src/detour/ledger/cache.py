@@ -235,7 +235,7 @@ def _writer(data: Sequence[Any]) -> WriterState:
 
 
 def _stage(data: Sequence[Any]) -> StageState:
-    stage_id, kept, done, failed, submitted_s, cancelled_jobs = data
+    stage_id, kept, done, failed, submitted_s, slurm_clusters, cancelled_jobs = data
     attempts = [_attempt(stage_id, attempt) for attempt in kept]
     return StageState(
         stage_id,
@@ -243,6 +243,7 @@ def _stage(data: Sequence[Any]) -> StageState:
         {int(number): _entry(entry) for number, entry in done.items()},
         {int(number): _entry(entry) for number, entry in failed.items()},
         submitted_s,
+        slurm_clusters,
         set(cancelled_jobs),
     )
 

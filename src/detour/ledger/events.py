@@ -281,6 +281,9 @@ class StageFailed(Event, kind="stage.failed", durability=Durability.END):
 class StageSubmitted(Event, kind="submit.stage", durability=Durability.LAZY):
     """The stage is in this job. For readers: submission itself uses the job events."""
 
+    slurm_cluster: str | None = None
+    """As in `JobIntended`."""
+
 
 class StageCancelled(Event, kind="cancel.stage", durability=Durability.LAZY):
     """The job is no longer the stage's."""
@@ -305,6 +308,11 @@ class JobIntended(JobEvent, kind="submit.intent"):
     """The file that lets the job start its work, if it is not held."""
     wall_s: int | None = None
     """The time limit in seconds; None for a job that was found in the queue."""
+    slurm_cluster: str | None = None
+    """The Slurm cluster it was sent to, as in a profile; empty for the login nodes' own.
+
+    None if not recorded, as by earlier versions. Clusters of one site may use the same job id.
+    """
 
 
 class JobAccepted(JobEvent, kind="submit.accepted"):

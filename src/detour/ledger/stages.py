@@ -32,6 +32,14 @@ _OUTCOMES: dict[str | None, StageStatus] = {
 _BY_EXIT_CODE: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
 
 
+def slurm_cluster_of(recorded: str | None, planned: str | None) -> str | None:
+    """The Slurm cluster that has a job, as in a profile: as `recorded` when it was sent.
+
+    For a job of an earlier version, which recorded none, the cluster for which its chain is now `planned`.
+    """
+    return planned if recorded is None else recorded or None
+
+
 @dataclass(slots=True)
 class WriterState:
     process: Process | None = None
@@ -135,6 +143,8 @@ class StageState:
     """Attempt number -> the event that ended the stage for good."""
     submitted_s: dict[str, float] = field(default_factory=dict)
     """Job -> when it was submitted, in seconds since the epoch."""
+    slurm_clusters: dict[str, str] = field(default_factory=dict)
+    """Job -> the Slurm cluster it was sent to, as in `JobIntended`, if that is recorded."""
     cancelled_jobs: set[str] = field(default_factory=set)
     unattended: dict[tuple[str, float], AttemptState] = field(default_factory=dict)
     """Job and start -> a run in which no attempt recorded anything: killed before, or by a broken node.
@@ -167,6 +177,10 @@ class StageState:
         jobs = self.jobs
         jobs.update(job for _, job in self.attempts_by_key if job)
         return jobs
+
+    def slurm_cluster(self, job: str | None, planned: str | None) -> str | None:
+        """The Slurm cluster that has one of the stage's jobs; see `slurm_cluster_of`."""
+        return slurm_cluster_of(self.slurm_clusters.get(job or ""), planned)
 
     @property
     def is_cancelled(self) -> bool:

@@ -220,6 +220,8 @@ class State:
             _keep_later(stage.failed, entry.attempt or 0, entry)
         elif kind is StageSubmitted and entry.job is not None:
             stage.submitted_s[entry.job] = min(entry.wall_s, stage.submitted_s.get(entry.job, entry.wall_s))
+            if (cluster := entry.event.slurm_cluster) is not None:
+                stage.slurm_clusters[entry.job] = max(cluster, stage.slurm_clusters.get(entry.job, ""))
         elif kind is StageCancelled and entry.job is not None:
             stage.cancelled_jobs.add(entry.job)
 

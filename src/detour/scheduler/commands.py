@@ -159,6 +159,14 @@ class Slurm:
     cluster: str | None = None
     """One of several clusters of a site, as in a profile's `slurm_cluster`; None for the local one."""
 
+    def on(self, cluster: str | None) -> Slurm:
+        """The same clients for another of the site's clusters; calls are counted together."""
+        return replace(self, cluster=cluster)
+
+    def named(self, client: str) -> str:
+        """A client as people call it: `sacct`, or `sacct of CLUSTER` for one of several clusters."""
+        return client if self.cluster is None else f"{client} of {self.cluster}"
+
     def ask(self, client: str, *arguments: str) -> CommandResult:
         self.calls[client] += 1
         if self.cluster is None or client == "sacctmgr":

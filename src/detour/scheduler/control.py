@@ -190,7 +190,9 @@ class Control:
             and self._owner(record) is None
         }
         for tag, record in orphans.items():
-            self.ledger.append(JobIntended(tags=[str(tag)], tasks=[[tag.unit]], dependency=""))
+            self.ledger.append(
+                JobIntended(tags=[str(tag)], tasks=[[tag.unit]], dependency="", slurm_cluster=self.slurm.cluster or "")
+            )
             self.ledger.append(JobAccepted(tags=[str(tag)], job_id=record.ids.id))
         if orphans:
             self.ledger.append(JobsCommitted(tags=[str(tag) for tag in orphans]))

@@ -44,7 +44,7 @@ class Look:
     filled: Places = field(default_factory=Places)
     """Grows while jobs are sent."""
     by_id: Mapping[str, Sequence[Sent]] = field(default_factory=dict)
-    """Everything sent before, by any user."""
+    """Everything sent to this Slurm cluster before, by any user."""
 
 
 @dataclass(slots=True)
@@ -135,6 +135,7 @@ class Sender:
                 tasks=[list(task) for task in request.tasks],
                 dependency=str(dependency or ""),
                 wall_s=request.wall_s,
+                slurm_cluster=self.slurm.cluster or "",
                 tags=[str(tag)],
                 **({"gate": str(gate_of(script))} if gated else {}),
             )

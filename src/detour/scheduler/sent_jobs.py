@@ -54,6 +54,8 @@ class Sent:
     """The file that lets it start its work, if it was not sent held."""
     wall_s: int | None = None
     """The time limit it was sent with; None if not recorded."""
+    slurm_cluster: str | None = None
+    """As in `JobIntended`."""
     held_s: float = 0.0
     released_s: float = 0.0
     """When a person last held and last released it, in seconds since the epoch."""
@@ -71,6 +73,10 @@ class Sent:
     @property
     def stages(self) -> tuple[str, ...]:
         return tuple(stage for task in self.tasks for stage in task)
+
+    def may_be_on(self, cluster: str | None) -> bool:
+        """Whether it may be a job of this Slurm cluster: it was sent there, or it is not recorded to which one."""
+        return self.slurm_cluster in (None, cluster or "")
 
     def ids_for(self, stages: Iterable[str]) -> list[str]:
         """Job ids to wait for, for these stages: the job's or those of the array tasks that hold them."""
@@ -142,6 +148,7 @@ def _advance(sent: Sent, event: JobEvent) -> Sent:
                 dependency=sent.dependency or event.dependency,
                 gate=event.gate,
                 wall_s=event.wall_s,
+                slurm_cluster=event.slurm_cluster,
             )
         case JobAccepted() if _JOB_ID.fullmatch(event.job_id):
             is_other = sent.job_id not in (None, event.job_id)

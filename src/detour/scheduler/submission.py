@@ -32,7 +32,7 @@ from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sending import Look, ScriptWriter, Sender
-from detour.scheduler.sent_jobs import SubmissionLedger
+from detour.scheduler.sent_jobs import Sent, SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
 from detour.scheduler.tags import Slot
 from detour.scheduler.withdrawing import Withdrawer
@@ -185,7 +185,7 @@ class Submitter:
         tag, answer = self._sender.send_gated(request, self._seen)
         if answer.job_id is None:
             return None
-        if is_spent(answer.job_id, by_job_id(self._known.sent.values()), self._seen.snapshot, self.is_done):
+        if is_spent(answer.job_id, self._sent_here(), self._seen.snapshot, self.is_done):
             self._known.record(JobsDropped(why=SPENT, tags=[str(tag)]))
             return None
         self._known.record(JobAccepted(job_id=answer.job_id, tags=[str(tag)]))
@@ -212,7 +212,7 @@ class Submitter:
         snapshot = self._snapshot()
         if self._sender.room is None:
             self._sender.room = self._room_in(snapshot, sum(request.jobs for request in requests))
-        by_id = by_job_id(self._known.sent.values())
+        by_id = self._sent_here()
         known = {
             tag: sent
             for tag, sent in self._known.sent.items()
@@ -227,13 +227,21 @@ class Submitter:
         self._seen = Look(queue, filled, by_id)
         return decision
 
+    def _sent_here(self) -> Mapping[str, list[Sent]]:
+        """Jobs sent to this Slurm cluster, by id: another one gives out the same ids."""
+        return by_job_id(sent for sent in self._known.sent.values() if sent.may_be_on(self.slurm.cluster))
+
     def _record(self, decision: Decision, requests: Sequence[JobRequest]) -> None:
         """Record which jobs a decision adopts and drops, and remark on what it leaves held."""
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known.sent:
                 tasks = next(request.tasks for request in requests if request.unit == tag.unit)
-                self._known.record(JobIntended(tasks=_lists(tasks), dependency="", tags=[str(tag)]))
+                self._known.record(
+                    JobIntended(
+                        tasks=_lists(tasks), dependency="", slurm_cluster=self.slurm.cluster or "", tags=[str(tag)]
+                    )
+                )
             self._known.record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         for tag, why in decision.drop.items():
             self._remark(f"{tag.slot}: {why}")
