@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -16,6 +18,7 @@ from detour.orchestration.accounts import record_accounts
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import ACCOUNTING_FIELDS, SEPARATOR, Slurm
 from detour.scheduler.tags import Tag
+from tests.housekeeping.workspaces import stage_json
 from tests.support.past import Past
 
 START_S = 1_772_323_200.0
@@ -27,8 +30,7 @@ class Sacct:
     def __init__(self, *rows: dict[str, str], code: int = 0) -> None:
         self.rows, self.code = rows, code
 
-    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
-        del command, timeout_s
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG002
         lines = [ACCOUNTING_FIELDS.values(), *([row.get(name, "") for name in ACCOUNTING_FIELDS] for row in self.rows)]
         text = "".join(f"{SEPARATOR.join(line)}\n" for line in lines)
         return CommandResult(self.code, text if self.code == 0 else "", "slurmdbd is down" if self.code else "")
@@ -98,3 +100,76 @@ def test_without_sacct_the_hours_of_the_journal_are_used_and_labelled(workspace:
     (output,) = record_accounts(LedgerView(workspace), Slurm(Sacct(code=1)))
     assert "slurmdbd is down" in output
     assert allocated_gpu_s(workspace) == [320.0]
+
+
+@dataclass
+class Site:
+    """The sacct of two clusters that use the same job ids; None does not answer."""
+
+    rows: dict[str, dict[str, str] | None]
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        cluster = command[1].removeprefix("--clusters=")
+        self.asked.append(cluster)
+        rows = self.rows[cluster]
+        return (Sacct(code=1) if rows is None else Sacct(rows))(command, timeout_s)
+
+
+def send(workspace: Workspace, stage: str, slurm_cluster: str | None) -> dict[str, str]:
+    """Plan a chain of one stage for a cluster and record its job 7 there; returns sacct's row of a run of 100 s.
+
+    None is how an earlier version records it.
+    """
+    plan = {"chain": stage, "stages": [stage_json(stage, ())], "slurm_cluster": stage.rpartition("-")[2]}
+    workspace.chain(stage).mkdir(parents=True)
+    (workspace.chain(stage) / "plan.json").write_text(json.dumps(plan))
+    tag = Tag(workspace_id(workspace.root), stage, 1, "s1")
+    with Journal.open(workspace, f"command-{stage}") as journal:
+        journal.append(
+            JobIntended(tags=[str(tag)], tasks=[[stage]], dependency="", slurm_cluster=slurm_cluster)
+            if slurm_cluster is not None
+            else JobIntended(tags=[str(tag)], tasks=[[stage]], dependency="")
+        )
+        journal.append(JobAccepted(tags=[str(tag)], job_id="7"))
+        journal.append(JobsCommitted(tags=[str(tag)]))
+    return row(tag, cluster=slurm_cluster or stage.rpartition("-")[2])
+
+
+def gpu_s(workspace: Workspace) -> dict[str, float]:
+    return {
+        stage: sum(usage.allocated_s * (usage.gpus or 0) for run in known.runs if (usage := usage_of(stage, run, 2e9)))
+        for stage, known in LedgerView(workspace).state.stages.items()
+    }
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_each_cluster_is_asked_once_about_its_own_jobs_even_if_they_share_an_id(
+    workspace: Workspace, recorded: bool
+) -> None:
+    """Jobs of earlier versions have no cluster in the ledger: that of their chain's profile counts."""
+    old = send(workspace, "pretrain-old", "old" if recorded else None)
+    new = send(workspace, "pretrain-new", "new" if recorded else None) | {"allocated": "cpu=96,gres/gpu=8"}
+    site = Site({"old": old, "new": new})
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
+    assert gpu_s(workspace) == {"pretrain-old": 400.0, "pretrain-new": 800.0}
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
+    assert sorted(site.asked) == ["new", "old"]
+
+
+def test_a_cluster_that_does_not_answer_is_named_and_keeps_no_other_from_being_read(workspace: Workspace) -> None:
+    site = Site({"old": send(workspace, "pretrain-old", "old"), "new": None})
+    new = send(workspace, "pretrain-new", "new")
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == (
+        "sacct of new failed (slurmdbd is down): hours not read before are those of the journals",
+    )
+    assert gpu_s(workspace) == {"pretrain-old": 400.0}
+    site.rows["new"] = new
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
+    assert gpu_s(workspace) == {"pretrain-old": 400.0, "pretrain-new": 400.0}
+
+
+def test_a_job_is_looked_for_where_it_was_sent_even_if_its_chain_is_now_planned_elsewhere(workspace: Workspace) -> None:
+    site = Site({"old": send(workspace, "pretrain-new", "old")})
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
+    assert gpu_s(workspace) == {"pretrain-new": 400.0}

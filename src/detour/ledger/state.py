@@ -53,6 +53,12 @@ def speed_key(cluster: str, signature: str) -> str:
     return f"{cluster} {signature}"
 
 
+def run_key(run: JobAccounted) -> str:
+    """The key of a run among all with its job id: when it started (`-` if it never had nodes), and on which cluster."""
+    start = "-" if run.start_s is None else f"{run.start_s:.0f}"
+    return f"{start} {run.cluster or ''}"
+
+
 @dataclass(slots=True)
 class State:
     """The folded ledger. `add` is idempotent and independent of the order of entries."""
@@ -70,7 +76,7 @@ class State:
     expected_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Stage -> when it was last priced, and the expected wall time."""
     accounts: dict[str, dict[str, Entry[JobAccounted]]] = field(default_factory=dict)
-    """Job -> its runs by the scheduler's accounts, by start (`-` if it never had nodes)."""
+    """Job -> its runs by the scheduler's accounts, by `run_key`."""
     jobs: dict[str, list[tuple[str, AttemptState]]] = field(default_factory=dict, compare=False, repr=False)
     """Job -> the attempts in it, with their stages."""
     speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -159,10 +165,10 @@ class State:
         if entry.job is None:
             return
         runs = self.accounts.setdefault(entry.job, {})
-        start = "-" if entry.event.start_s is None else f"{entry.event.start_s:.0f}"
-        if start in runs:
-            self._forget(entry.job, runs[start].event)
-        _keep_later(runs, start, entry)
+        key = run_key(entry.event)
+        if key in runs:
+            self._forget(entry.job, runs[key].event)
+        _keep_later(runs, key, entry)
 
     def _add_score(self, entry: Entry[ForecastScored]) -> None:
         if entry.job is None or entry.event.of != "start":

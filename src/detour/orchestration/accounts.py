@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from detour.errors import UserError
-from detour.ledger.events import JobEvent
 from detour.ledger.folders import workspace_umask
-from detour.ledger.identity import workspace_id
 from detour.ledger.journal import command_journal
 from detour.ledger.process import users_here
+from detour.ledger.stages import slurm_cluster_of
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.files import first_slurm_cluster
 from detour.planning.selection import known_chains
-from detour.scheduler.accounted import accounted, to_ask
+from detour.scheduler.accounted import Accounted, accounted, to_ask
 from detour.scheduler.commands import Slurm
-from detour.scheduler.sent_jobs import fold
+from detour.scheduler.in_flight import jobs_sent
+from detour.scheduler.sent_jobs import Sent
+
+if TYPE_CHECKING:
+    from detour.sacct.rows import JobRow
 
 LATE_S = 3600.0
 """Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
@@ -25,41 +29,59 @@ PATIENCE_S = 30.0
 
 
 def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, ...]:
-    """Ask sacct once about ended runs of our jobs that the ledger lacks, and record its answer.
+    """Ask each Slurm cluster's sacct once about ended runs of our jobs that the ledger lacks, and record its answer.
 
     The view is refreshed. sacct is not called if nothing is missing or if it is not installed. Returns what could not
     be read, as sentences for people: figures then come from the journals.
     """
     if slurm is None and shutil.which("sacct") is None:
         return ()
-    workspace = view.workspace
-    ours = workspace_id(workspace.root)
-    sent = fold((entry.event for entry in view.commands(JobEvent)), ours)
-    asked = to_ask(view.state, sent.values())
-    if not asked:
-        return ()
+    workspace, client = view.workspace, slurm or Slurm(timeout_s=PATIENCE_S)
+    sent = jobs_sent(view)
     since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S
-    answer = (slurm or _clients(workspace)).accounting(since_s, users_here(view.state.users), asked)
-    if answer.returncode != 0:
-        return (f"sacct failed ({answer.message}): hours not read before are those of the journals",)
-    from detour.sacct.reading import Dialect, read_rows  # most reports have nothing to ask
-
-    try:
-        rows = list(read_rows(io.StringIO(answer.stdout, "\n"), Dialect(skip_broken=True)))
-    except UserError as error:
-        return (f"sacct gave no usable answer ({error}): hours are those of the journals",)
-    found = list(accounted(rows, view.state, sent, since_s))
+    users, missing = users_here(view.state.users), list[str]()
+    found: list[Accounted] = []
+    for cluster, jobs in _by_slurm_cluster(workspace, to_ask(view.state, sent.values())).items():
+        rows = _rows(client.on(cluster), since_s, users, jobs, missing)
+        found += accounted(rows, view.state, sent, jobs, since_s)
     if found:
         try:
             with workspace_umask(workspace.root), command_journal(workspace) as journal:
                 for one in found:
                     journal.append(one.event, job=one.job)
         except OSError as error:
-            return (f"what sacct says cannot be recorded ({error}): hours are those of the journals",)
+            return (*missing, f"what sacct says cannot be recorded ({error}): hours are those of the journals")
         view.refresh()
-    return ()
+    return tuple(missing)
 
 
-def _clients(workspace: Workspace) -> Slurm:
-    targets = (plan.target for plan in known_chains(workspace).chains.values())
-    return Slurm(timeout_s=PATIENCE_S, cluster=first_slurm_cluster(targets))
+def _by_slurm_cluster(workspace: Workspace, jobs: Sequence[Sent]) -> Mapping[str | None, list[Sent]]:
+    """The jobs by the Slurm cluster that has them; those of earlier versions, by the profile of their chain."""
+    planned: dict[str, str | None] = {}
+    if any(job.slurm_cluster is None for job in jobs):
+        chains = known_chains(workspace).chains.values()
+        planned = {stage.id: chain.target.slurm_cluster for chain in chains for stage in chain.stages}
+    usual = next(filter(None, planned.values()), None)  # of jobs that send a next wave, which no chain has
+    found: dict[str | None, list[Sent]] = {}
+    for job in jobs:
+        of_chain = next((planned[stage] for stage in job.stages if stage in planned), usual)
+        found.setdefault(slurm_cluster_of(job.slurm_cluster, of_chain), []).append(job)
+    return found
+
+
+def _rows(
+    slurm: Slurm, since_s: float, users: Sequence[str], jobs: Iterable[Sent], missing: list[str]
+) -> Sequence[JobRow]:
+    """sacct's rows about these jobs; none if it gives no usable answer, with the reason in `missing`."""
+    name, ids = slurm.named("sacct"), [job.job_id for job in jobs if job.job_id]
+    answer = slurm.accounting(since_s, users, ids)
+    if answer.returncode != 0:
+        missing.append(f"{name} failed ({answer.message}): hours not read before are those of the journals")
+        return ()
+    from detour.sacct.reading import Dialect, read_rows  # most reports have nothing to ask
+
+    try:
+        return list(read_rows(io.StringIO(answer.stdout, "\n"), Dialect(skip_broken=True)))
+    except UserError as error:
+        missing.append(f"{name} gave no usable answer ({error}): hours are those of the journals")
+        return ()
