@@ -243,6 +243,16 @@ def test_readings_of_two_clusters_are_not_confused(workspace: Workspace, monkeyp
     assert site.calls["squeue"] == 4
 
 
+@pytest.mark.parametrize(("cluster", "name"), [(None, "squeue failed"), ("south", "squeue of south failed")])
+def test_a_cluster_that_does_not_answer_is_named(workspace: Workspace, cluster: str | None, name: str) -> None:
+    site = Site(workspace)
+    site.down = {"squeue"}
+    question = Question(["7"], ["me"], since_s=0.0, every_s=60.0, slurm_cluster=cluster)
+    reading = read_jobs(workspace, question, Slurm(site))
+    assert reading.missing[0].startswith(f"{name} (")
+    assert reading.jobs == {}
+
+
 def test_how_a_job_ended_is_asked_again_after_an_hour(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     site, question = Site(workspace), Question(["7"], ["me"], since_s=0.0, every_s=60.0)
     now_s = time.time()

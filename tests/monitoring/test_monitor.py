@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -238,36 +239,74 @@ def test_ended_attempts_without_accounts_count_by_the_journal(tmp_path: Path) ->
     assert rows(workspace)[TRAIN.id].by_journal == 0
 
 
-def two_clusters(folder: Path, jobs: tuple[str, str]) -> Workspace:
-    """A chain on each of a site's clusters, with one submitted job."""
+def two_clusters(folder: Path, jobs: tuple[str, str], *, recorded: bool = True) -> Workspace:
+    """A chain on each of a site's clusters, with one submitted job. Earlier versions recorded no cluster of a job."""
     workspace = make_workspace(folder, "base", (PREPARE,), slurm_cluster="old")
     plan = {"chain": "large", "stages": [TRAIN.to_json()], "slurm_cluster": "new"}
     workspace.chain("large").mkdir()
     (workspace.chain("large") / "plan.json").write_text(json.dumps(plan))
     journal = Journal.open(workspace, "submit")
-    for stage, job in zip((PREPARE, TRAIN), jobs, strict=True):
-        journal.append(StageSubmitted(), stage=stage.id, job=job)
+    for stage, job, cluster in zip((PREPARE, TRAIN), jobs, ("old", "new"), strict=True):
+        submitted = StageSubmitted(slurm_cluster=cluster) if recorded else StageSubmitted()
+        journal.append(submitted, stage=stage.id, job=job)
     journal.close()
     return workspace
 
 
-def running(question: Question) -> Reading:
-    return Reading(1.0, {job: SeenJob(job, "RUNNING", "running", seen_s=1.0) for job in question.jobs}, (), 1.0)
+@dataclass
+class Clusters:
+    """Two clusters: the old one runs its jobs, those of the new one are pending."""
+
+    asked: dict[str | None, Question] = field(default_factory=dict)
+
+    def __call__(self, question: Question) -> Reading:
+        self.asked[question.slurm_cluster] = question
+        state, standing = ("RUNNING", "running") if question.slurm_cluster == "old" else ("PENDING", "waiting")
+        return Reading(1.0, {job: SeenJob(job, state, standing, seen_s=1.0) for job in question.jobs}, (), 1.0)
 
 
-def test_each_cluster_is_asked_about_its_own_jobs(tmp_path: Path) -> None:
-    asked = dict[str | None, list[str]]()
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("jobs", [("7", "8"), ("7", "7")])
+def test_each_cluster_is_asked_about_its_own_jobs_even_if_they_share_an_id(
+    tmp_path: Path, jobs: tuple[str, str], recorded: bool
+) -> None:
+    site = Clusters()
+    status = Monitor(two_clusters(tmp_path, jobs, recorded=recorded), ask=site).look()
+    assert {cluster: question.jobs for cluster, question in site.asked.items()} == {"old": [jobs[0]], "new": [jobs[1]]}
+    states = {row.id: (row.state, row.jobs) for chain in status.chains for row in chain.stages}
+    assert states == {PREPARE.id: ("running", (jobs[0],)), TRAIN.id: ("pending", (jobs[1],))}
+    assert status.warnings == ()
+
+
+def test_a_job_is_looked_for_where_it_was_sent_even_if_its_chain_is_now_planned_elsewhere(tmp_path: Path) -> None:
+    workspace, site = two_clusters(tmp_path, ("7", "7")), Clusters()
+    for chain, cluster in (("base", "new"), ("large", "old")):
+        path = workspace.chain(chain) / "plan.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"slurm_cluster": cluster}))
+    status = Monitor(workspace, ask=site).look()
+    assert {row.id: row.state for chain in status.chains for row in chain.stages} == {
+        PREPARE.id: "running",
+        TRAIN.id: "pending",
+    }
+
+
+def test_a_cluster_that_does_not_answer_leaves_only_its_own_jobs_unknown(tmp_path: Path) -> None:
+    site = Clusters()
 
     def ask(question: Question) -> Reading:
-        asked[question.slurm_cluster] = list(question.jobs)
-        return running(question)
+        return Reading(2.0, {}, ("squeue of new failed",)) if question.slurm_cluster == "new" else site(question)
 
-    chains = Monitor(two_clusters(tmp_path, ("7", "8")), ask=ask).look().chains
-    assert asked == {"old": ["7"], "new": ["8"]}
-    assert {row.state for chain in chains for row in chain.stages} == {"running"}
+    status = Monitor(two_clusters(tmp_path, ("7", "7")), ask=ask).look()
+    assert status.warnings == ("squeue of new failed",)
+    assert {row.id: row.state for chain in status.chains for row in chain.stages} == {
+        PREPARE.id: "running",
+        TRAIN.id: "pending",
+    }
+    assert (list(site.asked), status.queue_s) == (["old"], 1.0)
 
 
-def test_a_job_whose_id_two_clusters_use_is_shown_as_the_ledger_has_it(tmp_path: Path) -> None:
-    status = Monitor(two_clusters(tmp_path, ("7", "7")), ask=running).look()
-    assert status.warnings == ("several Slurm clusters have a job 7: it is shown as the ledger has it",)
-    assert {row.state for chain in status.chains for row in chain.stages} == {"pending"}
+def test_a_job_that_ran_on_one_cluster_has_not_been_tried_on_another(tmp_path: Path) -> None:
+    workspace, site = two_clusters(tmp_path, ("7", "7")), Clusters()
+    end(start(workspace, PREPARE, job="7"), "interrupted")
+    Monitor(workspace, ask=site).look()
+    assert {cluster: question.tried for cluster, question in site.asked.items()} == {"old": {"7"}, "new": frozenset()}

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import fields
 from io import BytesIO
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 
@@ -138,9 +139,10 @@ def made_of(workspace: Workspace, *more: Any) -> list[Any]:
     return [code_version(), str(workspace.root), *more]
 
 
-def private_path(workspace: Workspace, what: str) -> str:
-    """Raises OSError if others could have written the file."""
-    return private_file(str(workspace.root), f"{what}.json")
+def private_path(workspace: Workspace, what: str, slurm_cluster: str | None = None) -> str:
+    """Raises OSError if others could have written the file. Each of several Slurm clusters has its own."""
+    beside = "" if slurm_cluster is None else f"-{crc32(slurm_cluster.encode()):08x}"
+    return private_file(str(workspace.root), f"{what}{beside}.json")
 
 
 def _plain(value: object) -> Any:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import orjson
 
@@ -54,8 +53,8 @@ def read_jobs(workspace: Workspace, question: Question, slurm: Slurm | None = No
     is_young = kept is not None and 0 <= time.time() - kept.reading.taken_s < question.every_s
     if kept is not None and is_young and kept.asked.issuperset(question.jobs):
         return kept.reading
-    slurm = slurm or Slurm(timeout_s=PATIENCE_S, cluster=question.slurm_cluster)
-    reading = _ask(workspace_id(workspace.root), question, slurm, kept.reading if kept else None)
+    client = (slurm or Slurm(timeout_s=PATIENCE_S)).on(question.slurm_cluster)
+    reading = _ask(workspace_id(workspace.root), question, client, kept.reading if kept else None)
     _keep(workspace, question, reading)
     return reading
 
@@ -158,8 +157,7 @@ def _kept(workspace: Workspace, question: Question) -> _Kept | None:
 
 def _path(workspace: Workspace, question: Question) -> str:
     """One file per Slurm cluster, so that viewers of chains on different clusters do not make each other ask."""
-    cluster = question.slurm_cluster
-    return private_path(workspace, "jobs" if cluster is None else f"jobs-{crc32(cluster.encode()):08x}")
+    return private_path(workspace, "jobs", question.slurm_cluster)
 
 
 def _made_of(workspace: Workspace, question: Question) -> list[Any]:

@@ -24,7 +24,7 @@ class Evidence(NamedTuple):
     now_s: float
     writers: Mapping[str, WriterState] = MappingProxyType({})
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
-    """Job id -> what Slurm reports about it; a missing job is unknown, not ended."""
+    """Id of a job of the stage -> what Slurm reports about it; a missing job is unknown, not ended."""
     waiting_for_room: frozenset[str] = frozenset()
     """Stages whose owner is alive although their journal is silent (`room`)."""
     disk_is_full: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from detour.monitoring.queries import Reading
+from detour.monitoring.queries import Readings
 from detour.monitoring.status import ChainStatus
 from detour.planning.files import ChainOutline
 from detour.planning.selection import Known
@@ -53,14 +53,14 @@ class Memory:
             for chain in self.needed_by.get(stage, ()):
                 self._chains.pop(chain, None)
 
-    def chain(self, planned: ChainOutline, reading: Reading, now_s: float) -> ChainStatus | None:
+    def chain(self, planned: ChainOutline, readings: Readings, now_s: float) -> ChainStatus | None:
         """The chain's status at an earlier look, if still valid."""
         kept = self._chains.get(planned.chain)
-        if kept is None or kept.planned is not planned or kept.asked_s != reading.taken_s or now_s >= kept.until_s:
+        if kept is None or kept.planned is not planned or kept.asked_s != readings.taken_s or now_s >= kept.until_s:
             return None
         return kept.status
 
-    def keep(self, planned: ChainOutline, status: ChainStatus, reading: Reading, now_s: float) -> None:
+    def keep(self, planned: ChainOutline, status: ChainStatus, readings: Readings, now_s: float) -> None:
         ages_s = (AGES_S[row.status] for row in status.stages if row.status in AGES_S)
         until_s = now_s + min(ages_s, default=FULL_S)
-        self._chains[planned.chain] = _Kept(planned, status, reading.taken_s, until_s)
+        self._chains[planned.chain] = _Kept(planned, status, readings.taken_s, until_s)

@@ -28,7 +28,7 @@ from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
 from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
-from detour.monitoring.queries import Ask, Question, Reading, joined
+from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.sites import SiteOf, no_site
@@ -97,14 +97,14 @@ class Monitor:
         if is_full:
             self._unread.clear()
         self._memory.look(at_s, known, view.touched, is_full=is_full)
-        reading = self._reading(known, plans, view.touched, is_full=is_full)
+        readings = self._readings(known, plans, view.touched, is_full=is_full)
         view.touched.clear()
-        warnings += reading.missing
+        warnings += readings.missing
         no_room = bool(self._open) and disk_is_full(self.workspace)
-        evidence = Evidence(at_s, self.state.writers, reading.jobs, self._waiting_for_room(at_s), no_room)
+        evidence = Evidence(at_s, self.state.writers, {}, self._waiting_for_room(at_s), no_room)
         rows: dict[str, Costed] = {}
         chains = [
-            self._memory.chain(planned, reading, at_s) or self._looked_at(planned, rows, evidence, reading)
+            self._memory.chain(planned, readings, at_s) or self._looked_at(planned, rows, evidence, readings)
             for planned in plans
         ]
         if self._done_chains is not None and not names:
@@ -116,7 +116,7 @@ class Monitor:
             tuple(chains),
             groups(chains, lambda chain: chain.sweep),
             groups(chains, lambda chain: chain.project),
-            reading.queue_s,
+            readings.queue_s,
             (*warnings, *self._of_unread()),
             accuracy(self.state.scores.values()),
         )
@@ -134,28 +134,29 @@ class Monitor:
         return self._view
 
     def _looked_at(
-        self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, reading: Reading
+        self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, readings: Readings
     ) -> ChainStatus:
         """The chain's current status; `rows` collects those of stages that several chains share."""
         settled = self._done_chains and self._done_chains.chain(planned.chain, self._memory.needed_by)
         if settled:
-            self._memory.keep(planned, settled, reading, evidence.now_s)
+            self._memory.keep(planned, settled, readings, evidence.now_s)
             return settled
         costed = []
         for stage in planned.stages:
             row = rows.get(stage.id)
             if row is None:
                 chains = self._memory.needed_by[stage.id]
-                row = rows[stage.id] = self._stage(stage, planned.target, evidence, chains)
+                seen = readings.about(self.state.stages.get(stage.id), planned.target.slurm_cluster)
+                row = rows[stage.id] = self._stage(stage, planned.target, evidence._replace(jobs=seen), chains)
             costed.append(row)
         status = chain_status(self.workspace, planned, costed, self.state, evidence.now_s)
-        self._memory.keep(planned, status, reading, evidence.now_s)
+        self._memory.keep(planned, status, readings, evidence.now_s)
         return status
 
-    def _reading(
+    def _readings(
         self, known: Known, shown: Sequence[ChainOutline], touched: Collection[str], *, is_full: bool
-    ) -> Reading:
-        """The reading of the open jobs of all chains, shown or not, so that one reading serves every viewer."""
+    ) -> Readings:
+        """The readings of the open jobs of all chains, shown or not, so that they serve every viewer."""
         for stage_id in self.state.stages if is_full else touched:
             stage = self.state.stages.get(stage_id)
             if stage is not None and stage.is_open:
@@ -164,7 +165,7 @@ class Monitor:
                 self._open.pop(stage_id, None)
         submitted = {stage_id: jobs for stage_id, stage in self._open.items() if (jobs := stage.jobs)}
         if self.ask is None or not submitted:
-            return Reading(0.0, {})
+            return Readings()
         first = {plan.chain for plan in shown}
         asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
         targets = {
@@ -174,21 +175,32 @@ class Monitor:
             if stage.id in submitted
         }
         usual = next((target.slurm_cluster for target in reversed(targets.values())), None)
-        by_cluster: dict[str | None, set[str]] = {}
+        asked: dict[str | None, set[str]] = {}
+        tried: dict[str | None, set[str]] = {}
         for stage_id, jobs in submitted.items():
-            cluster = targets[stage_id].slurm_cluster if stage_id in targets else usual
-            by_cluster.setdefault(cluster, set()).update(jobs)
-        tried = (job for stage_id in submitted for _, job in self._open[stage_id].attempts_by_key if job)
+            stage = self._open[stage_id]
+            planned = targets[stage_id].slurm_cluster if stage_id in targets else usual
+            for job in jobs:
+                asked.setdefault(stage.slurm_cluster(job, planned), set()).add(job)
+            for _, job in stage.attempts_by_key:
+                tried.setdefault(stage.slurm_cluster(job, planned), set()).add(job)
         question = Question(
             (),
             users_here(self.state.users),
             since_s=min(self.state.submitted_s.values(), default=0.0),
             every_s=max((target.poll_s for target in targets.values() if target.poll_s), default=POLL_S),
-            tried=frozenset(tried),
         )
-        return joined(
-            self.ask(question._replace(jobs=sorted(jobs, key=natural_key), slurm_cluster=cluster))
-            for cluster, jobs in by_cluster.items()
+        return Readings(
+            {
+                cluster: self.ask(
+                    question._replace(
+                        jobs=sorted(jobs, key=natural_key),
+                        slurm_cluster=cluster,
+                        tried=frozenset(tried.get(cluster, ())),
+                    )
+                )
+                for cluster, jobs in asked.items()
+            }
         )
 
     def _waiting_for_room(self, now_s: float) -> frozenset[str]:

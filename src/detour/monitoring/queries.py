@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from detour.ledger.stages import StageState
 
 
 class SeenJob(NamedTuple):
@@ -54,6 +57,8 @@ class Question(NamedTuple):
 
 
 class Reading(NamedTuple):
+    """What one Slurm cluster reports."""
+
     taken_s: float
     """When Slurm was last asked."""
     jobs: Mapping[str, SeenJob]
@@ -64,22 +69,34 @@ class Reading(NamedTuple):
     """When the queue was last read; None if never."""
 
 
-def joined(readings: Iterable[Reading]) -> Reading:
-    """One reading of the jobs of all clusters. An id that several of them use is left out: it may be either job."""
-    every = list(readings)
-    if len(every) == 1:
-        return every[0]
-    uses = Counter(job for reading in every for job in reading.jobs)
-    shared = sorted(job for job in uses if uses[job] > 1)
-    return Reading(
-        max(reading.taken_s for reading in every),
-        {job: seen for reading in every for job, seen in reading.jobs.items() if uses[job] == 1},
-        (
-            *(said for reading in every for said in reading.missing),
-            *(f"several Slurm clusters have a job {job}: it is shown as the ledger has it" for job in shared),
-        ),
-        min((reading.queue_s for reading in every if reading.queue_s is not None), default=None),
-    )
+class Readings(NamedTuple):
+    """The last reading of each Slurm cluster that has jobs in question."""
+
+    by_cluster: Mapping[str | None, Reading] = MappingProxyType({})
+
+    @property
+    def taken_s(self) -> float:
+        """When a cluster was last asked; 0 if none was."""
+        return max((one.taken_s for one in self.by_cluster.values()), default=0.0)
+
+    @property
+    def queue_s(self) -> float | None:
+        """How old the queues are that were read; None if none was."""
+        return min((one.queue_s for one in self.by_cluster.values() if one.queue_s is not None), default=None)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(said for one in self.by_cluster.values() for said in one.missing)
+
+    def about(self, known: StageState | None, planned: str | None) -> dict[str, SeenJob]:
+        """A stage's jobs, each as the cluster that has it reports it; `planned` as in `StageState.slurm_cluster`.
+
+        Another cluster may have a job with the same id.
+        """
+        if known is None or not self.by_cluster:
+            return {}
+        found = ((job, self.by_cluster.get(known.slurm_cluster(job, planned))) for job in known.all_jobs)
+        return {job: reading.jobs[job] for job, reading in found if reading is not None and job in reading.jobs}
 
 
 Ask = Callable[[Question], Reading]

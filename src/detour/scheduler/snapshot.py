@@ -152,7 +152,7 @@ def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
 def take_snapshot(slurm: Slurm, users: Sequence[str]) -> Snapshot:
     """Ask squeue about all jobs of these users."""
     missing: list[str] = []
-    queue = _read("squeue", slurm.queue(users), read_queue, missing)
+    queue = _read(slurm, "squeue", slurm.queue(users), read_queue, missing)
     return Snapshot(time.time(), queue, None, tuple(missing))
 
 
@@ -166,19 +166,26 @@ def add_accounting(
     missing = list(snapshot.missing)
     # an array cancelled before it was split is known only by its own id
     asked = list(dict.fromkeys(parse_job_ids(job).id for job in ended))
-    accounting = _read("sacct", slurm.accounting(since_s, users, asked), read_accounting, missing)
+    accounting = _read(slurm, "sacct", slurm.accounting(since_s, users, asked), read_accounting, missing)
     return replace(snapshot, accounting=accounting, missing=tuple(missing))
 
 
 def _read(
-    name: str, result: CommandResult, read: Callable[[str], tuple[tuple[JobRecord, ...], int]], missing: list[str]
+    slurm: Slurm,
+    client: str,
+    result: CommandResult,
+    read: Callable[[str], tuple[tuple[JobRecord, ...], int]],
+    missing: list[str],
 ) -> tuple[JobRecord, ...] | None:
     consequence = {
         "squeue": "queued and running jobs are unknown",
         "sacct": "only markers and journals show how jobs ended, and only our own records their GPU-hours",
-    }[name]
+    }[client]
+    name = slurm.named(client)
     if result.returncode != 0:
-        why = "there is no accounting here" if NO_ACCOUNTING in result.stderr else f"{name} failed ({result.message})"
+        here = "here" if slurm.cluster is None else f"on {slurm.cluster}"
+        no_accounting = NO_ACCOUNTING in result.stderr
+        why = f"there is no accounting {here}" if no_accounting else f"{name} failed ({result.message})"
         missing.append(f"{why}: {consequence}")
         return None
     try:
