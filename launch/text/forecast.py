@@ -48,13 +48,19 @@ def forecasts_lines(made: Forecasts) -> Iterator[str]:
         yield ""
     if not any(chain.stages for chain in made.chains):
         yield "Nothing is pending or running."
-    bursts = "No past jobs of yours are known" if not made.history.waits else f"From {_waits(made)}"
+    bursts = f"From {_waits(made)}" if any(one.waits for one in made.histories) else "No past jobs of yours are known"
     yield f"{bursts}; docs/forecasts.md explains how."
     yield f"So far: {made.accuracy}." if made.accuracy else "No forecast of a start has been scored yet."
 
 
 def _waits(made: Forecasts) -> str:
-    return f"{counted(len(made.history.waits), 'past job')} of yours, read {_clock(made.history.taken_s)}"
+    jobs, taken_s = _history(made)
+    return f"{counted(jobs, 'past job')} of yours, read {_clock(taken_s)}"
+
+
+def _history(made: Forecasts) -> tuple[int, float]:
+    """Number of past jobs at all Slurm clusters, and when they were read: the longest ago."""
+    return sum(len(one.waits) for one in made.histories), min(one.taken_s for one in made.histories)
 
 
 def _blocks(chains: Sequence[ChainForecast]) -> dict[tuple[str, ...], list[StageForecast]]:
@@ -110,9 +116,10 @@ def _clock(at_s: float) -> str:
 
 def forecasts_json(made: Forecasts) -> dict[str, Any]:
     """Times are seconds since the epoch; null is unknown."""
+    jobs, taken_s = _history(made)
     return {
         "now_s": made.now_s,
-        "history": {"jobs": len(made.history.waits), "taken_s": made.history.taken_s},
+        "history": {"jobs": jobs, "taken_s": taken_s},
         "accuracy": made.accuracy._asdict() if made.accuracy else None,
         "chains": [{"name": chain.name, "stages": [_stage_json(one) for one in chain.stages]} for chain in made.chains],
         "warnings": list(made.warnings),

@@ -10,11 +10,11 @@ SHAPE = Shape(4, 3)
 NOW = 1000.0
 
 
-def wait(_shape: Shape, waited_s: float) -> Expected | NoForecast:
+def wait(_stage: PendingStage, waited_s: float) -> Expected | NoForecast:
     return Expected(max(10.0, waited_s), max(50.0, waited_s), 40)
 
 
-def none(_shape: Shape, _waited_s: float) -> Expected | NoForecast:
+def none(_stage: PendingStage, _waited_s: float) -> Expected | NoForecast:
     return NoForecast("too little is known")
 
 

@@ -62,15 +62,15 @@ def test_another_job_or_the_beginning_of_the_wait_needs_a_new_forecast() -> None
 def test_a_start_and_an_end_are_scored_once_after_they_happened() -> None:
     forecast = made(1.0)
     assert list(new_scores([forecast], [], Happened({}, {}))) == []
-    ((_, start),) = new_scores([forecast], [], Happened({"7": 15.0}, {}))
+    ((_, start),) = new_scores([forecast], [], Happened({(None, "7"): 15.0}, {}))
     assert (start.of, start.actual_s, start.made_s) == ("start", 15.0, 1.0)
     assert start.pinball_s == pytest.approx((0.5 * 5 + 0.1 * 5) / 2)
-    ((_, end),) = new_scores([forecast], [entered(start, "7")], Happened({"7": 15.0}, {"pretrain-1": 130.0}))
+    ((_, end),) = new_scores([forecast], [entered(start, "7")], Happened({(None, "7"): 15.0}, {"pretrain-1": 130.0}))
     assert (end.of, end.actual_s, end.p90_s) == ("end", 130.0, 120.0)
 
 
 def test_a_forecast_is_not_scored_by_what_happened_before_it() -> None:
-    assert list(new_scores([made(16.0)], [], Happened({"7": 15.0}, {}))) == []
+    assert list(new_scores([made(16.0)], [], Happened({(None, "7"): 15.0}, {}))) == []
 
 
 def test_the_accuracy_equals_an_independent_count() -> None:
@@ -80,7 +80,7 @@ def test_the_accuracy_equals_an_independent_count() -> None:
         p50_s, p90_s, actual_s = number * 100 + 10.0, number * 100 + 30.0, number * 100 + chance.uniform(0, 40)
         forecast = made(number * 100.0, job=str(number), start=(p50_s, p90_s))
         again = made(number * 100.0 + 1, job=str(number), start=(0.0, 1e9))
-        happened = Happened({str(number): actual_s + 1}, {})
+        happened = Happened({(None, str(number)): actual_s + 1}, {})
         scored += [entered(score, str(number)) for _, score in new_scores([forecast, again], [], happened)]
         truth.append((p50_s, p90_s, actual_s + 1))
     known = accuracy(scored)

@@ -99,7 +99,7 @@ def test_if_most_jobs_start_at_once_the_shares_before_the_quantiles_are_shown_to
 
 def test_a_long_warning_is_wrapped_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     warning = f"sacct failed ({'Connection refused; ' * 12}): without past jobs there is no forecast"
-    say_warnings(Forecasts(0.0, (), History(0.0, (), warning), None, (warning, warning)))
+    say_warnings(Forecasts(0.0, (), (History(0.0, (), warning),), None, (warning, warning)))
     shown = capsys.readouterr().err
     assert max(map(len, shown.splitlines())) <= 80
     assert " ".join(shown.split()) == f"warning: {warning}"

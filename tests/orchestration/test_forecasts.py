@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,10 +41,12 @@ class FakeSlurm:
     now_s: float
     name: str = "abc"
     """The name of each job."""
+    slowness: float = 1.0
+    """Factor of all waits."""
     calls: list[str] = field(default_factory=list)
 
     def waits(self) -> list[Wait]:
-        days = [(self.now_s - day * 24 * HOUR_S, (day % 20 + 1) * HOUR_S) for day in range(30, 1, -1)]
+        days = [(self.now_s - day * 24 * HOUR_S, self.slowness * (day % 20 + 1) * HOUR_S) for day in range(30, 1, -1)]
         shape = shape_of(4, LIMIT_S)
         return [Wait(str(at), "abc", shape, float(int(at)), float(int(at + wait_s))) for at, wait_s in days]
 
@@ -224,3 +227,96 @@ def test_without_sacct_the_reason_for_no_forecast_is_given(workspace: Workspace)
     made = forecast(workspace, slurm=Slurm(down), now_s=now_s)
     assert made.warnings[-1] == "sacct failed (sacct: error: no): without past jobs there is no forecast"
     assert made.chains[0].stages[0].outlook.start is None
+
+
+@pytest.fixture
+def of_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A pending job 7 on each of two clusters."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "node"))
+    (tmp_path / "node").mkdir()
+    stages = {"pretrain-1": "old", "pretrain-2": "new"}
+    workspace = make_workspace(tmp_path / "w", dict.fromkeys(stages, ()), {stages[one]: (one,) for one in stages})
+    with command_journal(workspace) as journal:
+        journal.append(ChainPriced(name="both", cluster="c", prices=[price_of(stages)]))
+        for stage, cluster in stages.items():
+            workspace.manifest(stage).unlink()
+            plan = workspace.chain(cluster) / "plan.json"
+            plan.write_text(json.dumps(json.loads(plan.read_text()) | {"slurm_cluster": cluster}))
+            journal.append(JobIntended(tags=[], tasks=[[stage]], dependency="", wall_s=int(LIMIT_S)))
+            journal.append(StageSubmitted(slurm_cluster=cluster), stage=stage, job="7")
+    return workspace
+
+
+@dataclass
+class Site:
+    """The clients of two clusters, of which jobs wait three times as long on the new one."""
+
+    now_s: float
+    down: Sequence[str] = ()
+    """Clusters without an answer of sacct."""
+    clusters: dict[str, FakeSlurm] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clusters = {"old": FakeSlurm(self.now_s), "new": FakeSlurm(self.now_s, slowness=3.0)}
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> CommandResult:
+        cluster = command[1].removeprefix("--clusters=")
+        if command[0] == "sacct" and cluster in self.down:
+            return CommandResult(1, "", "sacct: error: no")
+        return self.clusters[cluster]([command[0], *command[2:]], timeout_s)
+
+    def start_p50_s(self, cluster: str) -> float:
+        waits = self.clusters[cluster].waits()
+        expected = Forecaster(waits).forecast(shape_of(4, LIMIT_S), "abc", self.now_s, 60.0)
+        assert isinstance(expected, Expected)
+        return self.now_s - 60 + expected.p50_s
+
+
+def test_each_job_is_forecast_from_the_history_of_its_own_cluster(of_clusters: Workspace) -> None:
+    site = Site(now_of(of_clusters))
+    for _ in range(2):
+        made = forecast(of_clusters, slurm=Slurm(site), now_s=site.now_s)
+    starts = {chain.name: chain.stages[0].outlook.start for chain in made.chains}
+    assert site.start_p50_s("new") > site.start_p50_s("old") + HOUR_S
+    for cluster, start in starts.items():
+        assert start is not None
+        assert start.p50_s == pytest.approx(site.start_p50_s(cluster), abs=2.0)
+        assert site.clusters[cluster].calls.count("history") == 1, "it is read once an hour"
+    assert made.warnings == ()
+    assert sum(len(one.waits) for one in made.histories) == 2 * 29
+
+
+def test_a_cluster_whose_history_cannot_be_read_is_named_and_only_its_jobs_have_no_forecast(
+    of_clusters: Workspace,
+) -> None:
+    site = Site(now_of(of_clusters), down=["new"])
+    made = forecast(of_clusters, slurm=Slurm(site), now_s=site.now_s)
+    starts = {chain.name: chain.stages[0].outlook.start for chain in made.chains}
+    assert starts["new"] is None
+    assert starts["old"] is not None
+    assert made.warnings[-1] == "sacct of new failed (sacct: error: no): without past jobs there is no forecast"
+
+
+def test_the_start_of_a_job_scores_no_forecast_of_another_clusters_job_with_its_id(of_clusters: Workspace) -> None:
+    site = Site(now_of(of_clusters))
+    forecast(of_clusters, slurm=Slurm(site), now_s=site.now_s)
+    for number, known in ((1, 1), (2, 2)):
+        with Journal.open(of_clusters, f"pretrain-{number}.0001") as journal:
+            journal.append(AttemptStarted(node="n1"), stage=f"pretrain-{number}", job="7", attempt=1)
+        made = forecast(of_clusters, slurm=Slurm(site), now_s=site.now_s)
+        scored = LedgerView(of_clusters).commands(ForecastScored)
+        assert [(entry.stage, entry.event.slurm_cluster) for entry in scored] == [
+            ("pretrain-1", "old"),
+            ("pretrain-2", "new"),
+        ][:known]
+        assert made.accuracy is not None
+        assert made.accuracy.jobs == known
+
+
+def test_a_submission_to_one_cluster_forecasts_only_its_own_jobs(of_clusters: Workspace) -> None:
+    site = Site(now_of(of_clusters))
+    for cluster in ("old", "new"):
+        read_history(of_clusters, Slurm(site, cluster=cluster), site.now_s)
+    assert forecast_submitted(of_clusters, ["old", "new"], "new", site.now_s) == ()
+    (entry,) = LedgerView(of_clusters).commands(ForecastMade)
+    assert (entry.stage, entry.event.slurm_cluster) == ("pretrain-2", "new")

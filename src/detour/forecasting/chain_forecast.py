@@ -53,8 +53,8 @@ class Outlook(NamedTuple):
     """Why there is no start or no end."""
 
 
-Wait = Callable[[Shape, float], Expected | NoForecast]
-"""Shape of a job and the time it has waited -> its expected wait from the beginning."""
+Wait = Callable[[PendingStage, float], Expected | NoForecast]
+"""Stage and the time that its job has waited -> its expected wait from the beginning."""
 
 
 def look_ahead(stages: Sequence[PendingStage], wait: Wait, now_s: float) -> Mapping[str, Outlook]:
@@ -76,7 +76,7 @@ def _outlook(stage: PendingStage, before: Sequence[Outlook], wait: Wait, now_s: 
             if one.end is None:
                 return Outlook(None, None, None, None, "the end of a stage that it waits for is unknown")
             ready = ready.at_least(one.end)
-    expected = wait(stage.shape, 0.0 if stage.begun_s is None else now_s - stage.begun_s)
+    expected = wait(stage, 0.0 if stage.begun_s is None else now_s - stage.begun_s)
     bursts = expected.bursts if isinstance(expected, Expected) else None
     if stage.start is not None:
         return _ended(stage, stage.start.at_least(now), stage.start.at_least(now), wait, bursts)
@@ -94,7 +94,7 @@ def _ended(stage: PendingStage, start: Pair, since: Pair, wait: Wait, bursts: in
         return Outlook(stage.begun_s, start, None, bursts, "how long it takes is unknown")
     end = since.plus(stage.left)
     if further := _further_jobs(stage):
-        again = wait(stage.shape, 0.0)
+        again = wait(stage, 0.0)
         if isinstance(again, NoForecast):
             return Outlook(stage.begun_s, start, None, bursts, f"it takes more than one job, and {again.reason}")
         end = end.plus(Pair(again.p50_s, again.p90_s), further)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from detour.forecasting.loss import pair_loss_s
 from detour.ledger.events import ForecastMade, ForecastScored
@@ -13,6 +13,8 @@ SCORED = 40
 """Number of jobs in the score that is shown."""
 LEAST_STANDING_S = 3600.0
 START, LATER, END = "start", "later start", "end"
+JobKey: TypeAlias = tuple[str | None, str]
+"""Slurm cluster, as `JobIntended` has it, and job: several clusters may use the same id."""
 
 
 class Accuracy(NamedTuple):
@@ -32,12 +34,12 @@ class Accuracy(NamedTuple):
 
 def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Accuracy | None:
     """Accuracy of the last `most` jobs; None before the first start."""
-    first: dict[str, Entry[ForecastScored]] = {}
+    first: dict[JobKey, Entry[ForecastScored]] = {}
     for entry in scored:
-        job = entry.job or ""
+        job = job_key(entry)
         if entry.event.of == START and (job not in first or entry.event.made_s < first[job].event.made_s):
             first[job] = entry
-    newest = sorted(first, key=lambda job: (first[job].event.actual_s, job))[-most:]
+    newest = sorted(first, key=lambda job: (first[job].event.actual_s, job[1]))[-most:]
     last = [first[job].event for job in newest]
     if not last:
         return None
@@ -47,6 +49,10 @@ def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Acc
         by_p90=sum(event.actual_s <= event.p90_s for event in last) / len(last),
         pinball_s=sum(event.pinball_s for event in last) / len(last),
     )
+
+
+def job_key(entry: Entry[ForecastMade] | Entry[ForecastScored]) -> JobKey:
+    return entry.event.slurm_cluster, entry.job or ""
 
 
 def made_at_s(made: Entry[ForecastMade]) -> float:
@@ -68,7 +74,7 @@ def is_current(made: Entry[ForecastMade] | None, job: str | None, begun_s: float
 
 
 class Happened(NamedTuple):
-    started_s: Mapping[str, float]
+    started_s: Mapping[JobKey, float]
     """Job -> its first start."""
     ended_s: Mapping[str, float]
     """Stage -> when it was done."""
@@ -82,7 +88,7 @@ def new_scores(
     for entry in made:
         event, made_s = entry.event, made_at_s(entry)
         of = LATER if event.begun_s is None else START
-        quantiles = [(of, event.start_p50_s, event.start_p90_s, happened.started_s.get(entry.job or ""))]
+        quantiles = [(of, event.start_p50_s, event.start_p90_s, happened.started_s.get(job_key(entry)))]
         if event.end_p50_s is not None and event.end_p90_s is not None:
             quantiles.append((END, event.end_p50_s, event.end_p90_s, happened.ended_s.get(entry.stage or "")))
         for what, p50_s, p90_s, actual_s in quantiles:
@@ -99,5 +105,6 @@ def new_scores(
                     pinball_s=pair_loss_s(p50_s, p90_s, actual_s),
                     method=event.method,
                     slurm_start_s=event.slurm_start_s if what != END else None,
+                    slurm_cluster=event.slurm_cluster,
                 ),
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
-from detour.forecasting.records import LATER, START
+from detour.forecasting.records import LATER, START, JobKey, job_key
 from detour.ledger.events import ForecastScored
 from detour.ledger.record import Entry
 
@@ -19,13 +19,13 @@ REMEMBERED = 100
 
 def errors_s(scored: Iterable[Entry[ForecastScored]]) -> list[float]:
     """How much later than Slurm's estimate jobs started: the last jobs, each with its first estimate."""
-    first: dict[str | None, Entry[ForecastScored]] = {}
+    first: dict[JobKey, Entry[ForecastScored]] = {}
     for entry in scored:
-        event = entry.event
+        event, job = entry.event, job_key(entry)
         if event.slurm_start_s is None or event.of not in (START, LATER):
             continue
-        if entry.job not in first or event.made_s < first[entry.job].event.made_s:
-            first[entry.job] = entry
+        if job not in first or event.made_s < first[job].event.made_s:
+            first[job] = entry
     last = sorted((entry.event for entry in first.values()), key=lambda event: event.actual_s)[-REMEMBERED:]
     return [event.actual_s - (event.slurm_start_s or 0.0) for event in last]
 

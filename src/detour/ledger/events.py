@@ -507,6 +507,9 @@ class BudgetReleased(BudgetEvent, kind="budget.released"):
 class ForecastEvent(Event):
     """An event about the forecast of a stage."""
 
+    slurm_cluster: str | None = None
+    """As in `JobIntended`, of the job next to the payload."""
+
 
 class ForecastMade(ForecastEvent, kind="forecast.made", durability=Durability.LAZY):
     """When a stage's job was expected to start and the stage to end."""

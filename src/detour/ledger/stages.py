@@ -40,6 +40,11 @@ def slurm_cluster_of(recorded: str | None, planned: str | None) -> str | None:
     return planned if recorded is None else recorded or None
 
 
+def may_be_on(cluster: str | None, recorded: str | None) -> bool:
+    """Whether a job may be on a Slurm cluster: it was sent there, or it is not `recorded` to which one."""
+    return recorded in (None, cluster or "")
+
+
 @dataclass(slots=True)
 class WriterState:
     process: Process | None = None

@@ -82,7 +82,7 @@ class State:
     speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
     """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
     scores: dict[str, Entry[ForecastScored]] = field(default_factory=dict)
-    """Job -> the score of the first forecast of its start, for the jobs that started last."""
+    """Slurm cluster and job -> the score of the first forecast of its start, for the jobs that started last."""
     records: int = 0
     """Number of distinct records folded."""
     damaged_sources: int = 0
@@ -173,8 +173,9 @@ class State:
     def _add_score(self, entry: Entry[ForecastScored]) -> None:
         if entry.job is None or entry.event.of != "start":
             return
-        if (known := self.scores.get(entry.job)) is None or _made(entry) < _made(known):
-            self.scores[entry.job] = entry
+        key = f"{entry.event.slurm_cluster or ''} {entry.job}"
+        if (known := self.scores.get(key)) is None or _made(entry) < _made(known):
+            self.scores[key] = entry
         if len(self.scores) > SCORED:
             del self.scores[min(self.scores, key=lambda job: (self.scores[job].event.actual_s, job))]
 

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 from detour.errors import DetourError, UserError
 from detour.forecasting.chain_forecast import Outlook, Pair, PendingStage, look_ahead
 from detour.forecasting.forecaster import P50, P90, Expected, Forecaster, NoForecast
 from detour.forecasting.own_history import History, kept_history, read_history
-from detour.forecasting.records import Accuracy, Happened, accuracy, is_current, made_at_s, new_scores
+from detour.forecasting.records import Accuracy, Happened, JobKey, accuracy, is_current, made_at_s, new_scores
 from detour.forecasting.slurm_estimate import corrected_s, errors_s
 from detour.forecasting.waits import Shape, shape_of
 from detour.ledger.events import ChainPriced, ForecastMade, ForecastScored, JobIntended
 from detour.ledger.journal import command_journal
 from detour.ledger.record import Entry
+from detour.ledger.stages import may_be_on
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.jobs import read_jobs
 from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.status import ChainStatus, SegmentRow, StageRow, Status
-from detour.planning.files import first_slurm_cluster, read_plan_outline
+from detour.planning.files import read_plan_outline
 from detour.scheduler.commands import Slurm
 
 HISTORY, SLURM = "history", "Slurm's estimate, corrected"
@@ -51,7 +53,8 @@ class ChainForecast(NamedTuple):
 class Forecasts(NamedTuple):
     now_s: float
     chains: tuple[ChainForecast, ...]
-    history: History
+    histories: tuple[History, ...]
+    """The waits at each Slurm cluster that was asked."""
     accuracy: Accuracy | None
     warnings: tuple[str, ...]
 
@@ -67,21 +70,24 @@ def forecast(
     """Forecast what is pending. Raises UserError for an unknown name; what cannot be recorded is in `warnings`."""
     now = time.time() if now_s is None else now_s
     status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
-    targets = (read_plan_outline(workspace, chain.name).target for chain in status.chains)
-    asked = slurm or Slurm(cluster=first_slurm_cluster(targets))
-    view, history = LedgerView(workspace), read_history(workspace, asked, now)
-    outlooks = _Outlooks(view, history, now)
+    view, client = LedgerView(workspace), slurm or Slurm()
+    clusters = _slurm_clusters(workspace, status, view.state)
+    ahead = [row.id for chain in status.chains for row in _not_ended(chain)]
+    asked = dict.fromkeys(clusters[stage] for stage in ahead or clusters) or (None,)
+    histories = {cluster: read_history(workspace, client.on(cluster), now) for cluster in asked}
+    outlooks = _Outlooks(view, clusters, histories, now)
     chains = tuple(ChainForecast(chain.name, outlooks.of_chain(chain)) for chain in status.chains)
     problem = _write_down(workspace, view, status, outlooks)
     refreshed = LedgerView(workspace).state if problem is None else view.state
-    warnings = [*status.warnings, *([history.missing] if history.missing else []), *([problem] if problem else [])]
-    return Forecasts(now, chains, history, accuracy(refreshed.scores.values()), tuple(warnings))
+    missing = [history.missing for history in histories.values() if history.missing]
+    warnings = (*status.warnings, *missing, *([problem] if problem else []))
+    return Forecasts(now, chains, tuple(histories.values()), accuracy(refreshed.scores.values()), warnings)
 
 
 def forecast_submitted(
     workspace: Workspace, chains: Collection[str], cluster: str | None, began_s: float
 ) -> tuple[str, ...]:
-    """Record a forecast of each stage whose submission began at `began_s`, without asking Slurm.
+    """Record a forecast of each stage whose submission to this Slurm cluster began at `began_s`, without asking Slurm.
 
     It uses the history that `detour forecast` last read; without one, nothing is recorded. Jobs that have started since
     get the forecast they would have had at `began_s`: if only those that wait long had one, the score would cover only
@@ -93,7 +99,8 @@ def forecast_submitted(
     try:
         status = monitor(workspace, offline=True).look(chains)
         view = LedgerView(workspace)
-        outlooks = _Outlooks(view, history, began_s, made_s=began_s)
+        clusters = _slurm_clusters(workspace, status, view.state)
+        outlooks = _Outlooks(view, clusters, {cluster: history}, began_s, made_s=began_s)
         for chain in status.chains:
             outlooks.of_chain(chain._replace(stages=tuple(_as_of(row, began_s) for row in chain.stages)))
         problem = _write_down(workspace, view, status, outlooks)
@@ -102,36 +109,74 @@ def forecast_submitted(
     return (problem,) if problem else ()
 
 
+def _slurm_clusters(workspace: Workspace, status: Status, state: State) -> Mapping[str, str | None]:
+    """Stage -> the Slurm cluster that has its last job, or that its chain is planned for."""
+    found: dict[str, str | None] = {}
+    for chain in status.chains:
+        planned = read_plan_outline(workspace, chain.name).target.slurm_cluster
+        for row in chain.stages:
+            known = state.stages.get(row.id)
+            found.setdefault(row.id, known.slurm_cluster(row.jobs[-1], planned) if known and row.jobs else planned)
+    return found
+
+
+def _not_ended(chain: ChainStatus) -> list[StageRow]:
+    return [row for row in chain.stages if row.status not in ("done", "failed", "cancelled")]
+
+
 def _as_of(row: StageRow, began_s: float) -> StageRow:
     """The row as it was when its submission began: what has started since had not."""
     segments = tuple(one._replace(started_s=None) if (one.started_s or 0.0) >= began_s else one for one in row.segments)
     return row if segments == row.segments else row._replace(status="submitted", segments=segments)
 
 
+class _Queue:
+    """What is known about the waits at one Slurm cluster."""
+
+    def __init__(self, history: History, errors_s: Sequence[float]) -> None:
+        self._known_s, self.errors_s = history.taken_s, errors_s
+        self._forecaster = Forecaster(history.waits)
+        self._accounts = {wait.shape: wait.account for wait in history.waits}
+
+    def wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
+        """The expected wait, as of the time the history was read: what was pending then may not be now.
+
+        The account is the last one with jobs of this shape: GPUs and CPUs are often charged to different accounts.
+        """
+        return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._known_s, waited_s)
+
+
 class _Outlooks:
     """Outlooks of stages, each computed once however many chains need it."""
 
-    def __init__(self, view: LedgerView, history: History, now_s: float, made_s: float | None = None) -> None:
-        self._now_s, self._known_s, self._made_s = now_s, history.taken_s, made_s
-        self._forecaster = Forecaster(history.waits)
-        self._accounts = {wait.shape: wait.account for wait in history.waits}
-        self._errors_s = errors_s(view.commands(ForecastScored))
+    def __init__(
+        self,
+        view: LedgerView,
+        clusters: Mapping[str, str | None],
+        histories: Mapping[str | None, History],
+        now_s: float,
+        made_s: float | None = None,
+    ) -> None:
+        """`clusters` has the Slurm cluster of each stage, `histories` those of which the waits are known."""
+        self._state, self._clusters, self._now_s, self._made_s = view.state, clusters, now_s, made_s
+        scored = view.commands(ForecastScored)
+        self._queues = {
+            cluster: _Queue(history, errors_s(one for one in scored if may_be_on(cluster, one.event.slurm_cluster)))
+            for cluster, history in histories.items()
+        }
         self._priced, self._limits_s = _prices(view.commands(ChainPriced)), _limits_s(view.commands(JobIntended))
         self._made = {entry.stage: entry for entry in view.commands(ForecastMade)}
         self.fresh: dict[str, tuple[str | None, ForecastMade]] = {}
         """Stage -> job and the forecast to record."""
 
     def of_chain(self, chain: ChainStatus) -> tuple[StageForecast, ...]:
-        rows = [row for row in chain.stages if row.status not in ("done", "failed", "cancelled")]
+        rows = _not_ended(chain)
         found = look_ahead([self._ahead(row) for row in rows], self._wait, self._now_s)
         return tuple(self._shown(row, found[row.id]) for row in rows)
 
-    def _wait(self, shape: Shape, waited_s: float) -> Expected | NoForecast:
-        """The expected wait, as of the time the history was read: what was pending then may not be now.
-
-        The account is the last one with jobs of this shape: GPUs and CPUs are often charged to different accounts.
-        """
-        return self._forecaster.forecast(shape, self._accounts.get(shape, ""), self._known_s, waited_s)
+    def _wait(self, stage: PendingStage, waited_s: float) -> Expected | NoForecast:
+        queue = self._queues.get(self._clusters[stage.id])
+        return queue.wait(stage.shape, waited_s) if queue else NoForecast("no past jobs of its Slurm cluster are known")
 
     def _ahead(self, row: StageRow) -> PendingStage:
         priced, limit_s = self._priced.get(row.id, _Priced()), self._limits_s.get(row.id)
@@ -149,9 +194,10 @@ class _Outlooks:
         )
 
     def _corrected(self, row: StageRow) -> Pair | None:
-        if row.starts_s is None:
+        queue = self._queues.get(self._clusters[row.id])
+        if row.starts_s is None or queue is None:
             return None
-        p50_s, p90_s = (corrected_s(row.starts_s, self._errors_s, share) for share in (P50, P90))
+        p50_s, p90_s = (corrected_s(row.starts_s, queue.errors_s, share) for share in (P50, P90))
         return None if p50_s is None or p90_s is None else Pair(p50_s, p90_s)
 
     def _shown(self, row: StageRow, outlook: Outlook) -> StageForecast:
@@ -174,6 +220,7 @@ class _Outlooks:
                 slurm_start_s=row.starts_s,
                 bursts=outlook.bursts,
                 made_s=self._made_s,
+                slurm_cluster=_recorded_cluster(self._state, row.id, job),
             ),
         )
         return StageForecast(row, outlook, self._now_s, method)
@@ -205,14 +252,24 @@ def _write_down(workspace: Workspace, view: LedgerView, status: Status, outlooks
 
 def _happened(state: State, rows: Iterable[StageRow]) -> Happened:
     """Starts by the attempts' own records, or by Slurm's for jobs that have not reported; ends of done stages."""
-    started_s = {
-        job: min(known)
-        for job, attempts in state.jobs.items()
-        if (known := [attempt.started_s for _, attempt in attempts if attempt.started_s is not None])
-    }
-    seen = {one.job: one.started_s for row in rows for one in row.segments if one.job and one.started_s}
+    started_s: dict[JobKey, float] = {}
+    for row in rows:
+        for one in row.segments:
+            if one.job and one.started_s:
+                started_s[_recorded_cluster(state, row.id, one.job), one.job] = one.started_s
+    reported_s: dict[JobKey, float] = {}
+    for job, attempts in state.jobs.items():
+        for stage, attempt in attempts:
+            if attempt.started_s is not None:
+                key = _recorded_cluster(state, stage, job), job
+                reported_s[key] = min(attempt.started_s, reported_s.get(key, inf))
     ended = {stage.id: stage.ended_s for stage in state.stages.values() if stage.done and stage.ended_s is not None}
-    return Happened(seen | started_s, ended)
+    return Happened(started_s | reported_s, ended)
+
+
+def _recorded_cluster(state: State, stage: str, job: str | None) -> str | None:
+    known = state.stages.get(stage)
+    return known.slurm_clusters.get(job or "") if known else None
 
 
 def _waiting(row: StageRow) -> SegmentRow | None:

@@ -69,11 +69,6 @@ class Target(NamedTuple):
         )
 
 
-def first_slurm_cluster(targets: Iterable[Target]) -> str | None:
-    """Return the first Slurm cluster that a target names, None if all are on the site's default one."""
-    return next((target.slurm_cluster for target in targets if target.slurm_cluster), None)
-
-
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 

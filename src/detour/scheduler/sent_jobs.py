@@ -21,6 +21,7 @@ from detour.ledger.events import (
     JobsHeld,
     JobsReleased,
 )
+from detour.ledger.stages import may_be_on
 from detour.scheduler.tags import Slot, Tag, find_tag
 
 _JOB_ID = re.compile(r"[0-9]{1,18}")
@@ -75,8 +76,8 @@ class Sent:
         return tuple(stage for task in self.tasks for stage in task)
 
     def may_be_on(self, cluster: str | None) -> bool:
-        """Whether it may be a job of this Slurm cluster: it was sent there, or it is not recorded to which one."""
-        return self.slurm_cluster in (None, cluster or "")
+        """See `detour.ledger.stages.may_be_on`."""
+        return may_be_on(cluster, self.slurm_cluster)
 
     def ids_for(self, stages: Iterable[str]) -> list[str]:
         """Job ids to wait for, for these stages: the job's or those of the array tasks that hold them."""

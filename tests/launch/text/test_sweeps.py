@@ -70,7 +70,7 @@ def test_a_forecast_shows_shared_stages_once(planned: Planned, tmp_path: Path) -
         ChainForecast(chain.name, tuple(StageForecast(row, outlook, 0.0, "history") for row in chain.stages))
         for chain in status.chains
     )
-    lines = list(forecasts_lines(Forecasts(0.0, chains, History(0.0, ()), None, ())))
+    lines = list(forecasts_lines(Forecasts(0.0, chains, (History(0.0, ()),), None, ())))
     text = "\n".join(lines)
     assert text.count("prepare") == text.count("pretrain clm") == text.count("promote mlm-30") == 1
     assert "Shared by quickstart-clm-decay-30k, quickstart-clm-decay-60k:\n  pretrain clm, promote clm: not" in text
