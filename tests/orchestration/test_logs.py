@@ -103,3 +103,18 @@ def test_a_missing_log_is_answered_with_the_existing_ones(
 ) -> None:
     with pytest.raises(UserError, match=message):
         log_part(workspace, names, attempt, rank)
+
+
+def test_the_log_of_another_job_with_the_same_id_is_not_shown(workspace: Workspace) -> None:
+    """It is on another cluster, or Slurm has used the id before: `x2` is an array of it in which the stage is not."""
+    for unit, stages in (("prepare-x2-0a1b", f"{PREPARE.id} {TRAIN.id}-b"), ("pretrain-x2-1c2d", f"a {TRAIN.id}")):
+        folder = workspace.root / "submissions" / unit
+        folder.mkdir()
+        (folder / "1-s.sh").write_text(f"stages=('{stages}')\n")
+        (folder / "9_0_log.out").write_text(f"of {unit}\n")
+    os.utime(workspace.root / "submissions" / "pretrain-x2-1c2d" / "9_0_log.out", (2e9, 2e9))
+    submit(workspace, TRAIN, "9")
+    assert text(log_part(workspace, [TRAIN.id])) == ["of pretrain-x2-1c2d"]
+    submit(workspace, PREPARE, "9")
+    assert text(log_part(workspace, [PREPARE.id])) == ["of prepare-x2-0a1b"]
+    assert log_part(workspace, ["base"]).stage == TRAIN.id, "its log was written last"

@@ -281,3 +281,65 @@ def test_of_many_failures_the_number_without_a_verdict_is_given(tmp_path: Path) 
     found = why(workspace, None, Slurm(Site()))
     assert (len(trainings), len(found)) == (4, 3)
     assert left_out_line(found, "detour status") == "1 other stage in the same state; `detour status` lists them"
+
+
+@pytest.fixture
+def of_clusters(tmp_path: Path) -> tuple[Workspace, list[str]]:
+    """A chain planned for each of two clusters, and a training of each."""
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
+    plans = detour.plan("quickstart-sweep").plans[:2]
+    for plan, name in zip(plans, ("old", "new"), strict=True):
+        write_chains(workspace, [plan], load_cluster("slurm-local").model_copy(update={"slurm_cluster": name}))
+    return workspace, [next(stage.id for stage in plan.stages if stage.label == LABELS[1]) for plan in plans]
+
+
+def clients(**sites: Site) -> Slurm:
+    """The clients of several clusters."""
+    return Slurm(
+        lambda command, timeout_s: sites[command[1].removeprefix("--clusters=")]([command[0], *command[2:]], timeout_s)
+    )
+
+
+def test_jobs_of_two_clusters_with_one_id_have_each_their_own_verdict(of_clusters: tuple[Workspace, list[str]]) -> None:
+    workspace, trainings = of_clusters
+    past = Past(workspace)
+    for stage, cluster in zip(trainings, ("old", "new"), strict=True):
+        past.add("submit.stage", 50.0, {"slurm_cluster": cluster}, stage)
+        past.attempt(stage, 1000.0, 60.0, outcome="failed")
+    past.write()
+    timeout = {"JobID": "7", "State": "NODE_FAIL", "ExitCode": "0:0", "Start": "100"}
+    memory = {"JobID": "7", "State": "OUT_OF_MEMORY", "ExitCode": "0:125", "Start": "100"}
+    slurm = clients(old=Site((), [timeout]), new=Site((), [memory]))
+    assert [(one.stage and one.stage.id, one.verdict.cause) for one in why(workspace, None, slurm)] == [
+        (trainings[0], "node_failure"),
+        (trainings[1], "host_oom"),
+    ]
+    assert slurm.calls == {"squeue": 2, "sacct": 2}
+
+
+def test_a_cluster_that_does_not_answer_is_named_among_what_is_unreadable(
+    of_clusters: tuple[Workspace, list[str]],
+) -> None:
+    workspace, (training, _) = of_clusters
+    past = Past(workspace)
+    past.attempt(training, 1000.0, 60.0, outcome="failed")
+    past.write()
+    (found,) = why(workspace, training, clients(old=Site((), None)))
+    assert found.verdict.unreadable["sacct"].startswith("old: ")
+
+
+def test_a_hold_on_one_cluster_holds_no_job_of_another_with_its_id(of_clusters: tuple[Workspace, list[str]]) -> None:
+    workspace, (first, second) = of_clusters
+    past = Past(workspace)
+    past.add("submit.stage", 50.0, {"slurm_cluster": "old"}, first, job="8")
+    past.add("submit.stage", 50.0, {"slurm_cluster": "new"}, second, job="8")
+    prepare = stage_named(workspace, "prepare")
+    past.add("submit.stage", 50.0, {"slurm_cluster": "new"}, prepare, job="7")
+    past.attempt(prepare, 60.0, None, job="7")
+    past.write()
+    held = {"job": "8", "state": "PENDING", "reason": "JobHeldUser", "priority": "0"}
+    new = Site([{"job": "7", "state": "RUNNING", "priority": "5"}, held])
+    (found,) = why(workspace, None, clients(new=new))
+    assert found.held is not None
+    assert found.held.stages == (second,)

@@ -187,6 +187,10 @@ class StageState:
         """The Slurm cluster that has one of the stage's jobs; see `slurm_cluster_of`."""
         return slurm_cluster_of(self.slurm_clusters.get(job or ""), planned)
 
+    def last_slurm_cluster(self, planned: str | None) -> str | None:
+        """The Slurm cluster that has the job submitted last; `planned` before the first."""
+        return self.slurm_cluster(max(self.submitted_s, key=self.submitted_s.__getitem__, default=None), planned)
+
     @property
     def is_cancelled(self) -> bool:
         """Whether a person cancelled the last job that tried it, or was to try it first, and it has no other."""

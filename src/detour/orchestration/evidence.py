@@ -5,7 +5,9 @@ What cannot be read is recorded as unreadable, with the reason; it is never take
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,14 +114,23 @@ def slurm_jobs(known: StageState | None) -> list[str]:
 def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
     unreadable: dict[str, str] = {}
     queue, scripts = queue_rows(slurm, users, unreadable)
-    return Answers(queue, scripts, job_rows(slurm, jobs, since_s, unreadable), unreadable)
+    accounts = job_rows(slurm, jobs, since_s, unreadable)
+    of_which = "" if slurm.cluster is None else f"{slurm.cluster}: "
+    return Answers(queue, scripts, accounts, {client: f"{of_which}{why}" for client, why in unreadable.items()})
 
 
 def stage_evidence(
-    workspace: Workspace, stage: str, known: StageState | None, events: StageEvents, answers: Answers
+    workspace: Workspace,
+    stage: str,
+    known: StageState | None,
+    jobs: Sequence[str],
+    events: StageEvents,
+    answers: Answers,
 ) -> StageEvidence:
-    """The evidence of one stage; only ledger and logs if it ran on this machine."""
-    jobs = slurm_jobs(known)
+    """The evidence of one stage, of which the Slurm cluster with these `answers` has these `jobs`.
+
+    Only ledger and logs if it ran on this machine.
+    """
     if not jobs:
         answers = Answers()
     unreadable = {**events.unreadable, **answers.unreadable}
@@ -239,13 +250,39 @@ def log_files(
         return
     problems: list[str] = []
     units = _entries(workspace.root / "submissions", problems)
-    found = [path for unit in units for path in _entries(unit, problems)]
-    found += _entries(workspace.stage(stage) / "logs", problems)
+    submitted = [path for unit in units for path in _entries(unit, problems) if _is_log(path, job)]
+    found = [*logs_of_stage(submitted, stage), *_entries(workspace.stage(stage) / "logs", problems)]
     if unread is not None:
         unread += problems
-    of_job = (path for path in found if path.name.startswith(f"{job}_") and path.name.endswith("_log.out"))
-    ranked = {(int(part), path) for path in of_job if (part := path.name.split("_")[-2]).isdecimal()}
+    ranked = {(int(path.name.split("_")[-2]), path) for path in found if _is_log(path, job)}
     yield from sorted(ranked, key=lambda one: (one[0] == 0, one[0]))
+
+
+def _is_log(path: Path, job: str) -> bool:
+    name = path.name
+    return name.startswith(f"{job}_") and name.endswith("_log.out") and name.split("_")[-2].isdecimal()
+
+
+def logs_of_stage(logs: Sequence[Path], stage: str) -> Sequence[Path]:
+    """Of the logs with one job's id, those of the job that has the stage.
+
+    They are several jobs' if they are in several units' folders: another cluster may use the id, or Slurm again. A
+    folder has the stage if its name or one of its scripts does; if none has, the logs may be of any.
+    """
+    folders = {path.parent for path in logs}
+    if len(folders) < 2:
+        return logs
+    own = {folder for folder in folders if _has_stage(folder, stage)}
+    return [path for path in logs if path.parent in (own or folders)]
+
+
+def _has_stage(unit: Path, stage: str) -> bool:
+    if unit.name == stage:
+        return True
+    word = re.compile(rf"(?<![\w-]){re.escape(stage)}(?![\w-])")
+    with suppress(OSError):
+        return any(word.search(script.read_text(errors="replace")) for script in unit.glob("*.sh"))
+    return False
 
 
 def _entries(folder: Path, problems: list[str]) -> list[Path]:

@@ -116,7 +116,7 @@ def _slurm_clusters(workspace: Workspace, status: Status, state: State) -> Mappi
         planned = read_plan_outline(workspace, chain.name).target.slurm_cluster
         for row in chain.stages:
             known = state.stages.get(row.id)
-            found.setdefault(row.id, known.slurm_cluster(row.jobs[-1], planned) if known and row.jobs else planned)
+            found.setdefault(row.id, known.last_slurm_cluster(planned) if known else planned)
     return found
 
 

@@ -33,22 +33,25 @@ def held_stages(
     state: State,
     stages: Collection[str],
     needed_by: Mapping[str, Sequence[str]],
-    queue: Sequence[Row],
+    planned: Mapping[str, str | None],
+    queues: Mapping[str | None, Sequence[Row]],
     name: str | None = None,
 ) -> Held | None:
-    """Those of `stages` (ids) that the queue shows as held; None if none is.
+    """Those of `stages` (ids) that the queue of their Slurm cluster shows as held; None if none is.
 
-    `needed_by` has the chains of each stage. `name` is what to release, by default the chains.
+    `needed_by` has the chains of each stage, `planned` the cluster of the first one. `name` is what to release, by
+    default the chains.
     """
-    rows: dict[str, list[Row]] = {}
-    for row in filter(_is_held, queue):
-        rows.setdefault(_number(row.id), []).append(row)
+    rows: dict[tuple[str | None, str], list[Row]] = {}
+    for cluster, queue in queues.items():
+        for row in filter(_is_held, queue):
+            rows.setdefault((cluster, _number(row.id)), []).append(row)
     found = {
         stage: row
         for stage in stages
         if (known := state.stages.get(stage)) is not None
         for job in known.jobs
-        for row in rows.get(_number(job), ())
+        for row in rows.get((known.slurm_cluster(job, planned.get(stage)), _number(job)), ())
         if is_row_of(row, job)
     }
     if not found:

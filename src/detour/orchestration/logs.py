@@ -6,7 +6,7 @@ before a requeue can be found under the same job. What a job prints before its s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from detour.ledger.attempt import BEGINS
 from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.evidence import log_files
+from detour.orchestration.evidence import log_files, logs_of_stage
 from detour.planning.files import read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.text import natural_key
@@ -68,12 +68,12 @@ def log_part(
     no such stage, attempt or rank, or if its folder cannot be read; NoLogYet if there is no log yet.
     """
     state = LedgerView(workspace).state
-    written_s = _written_s(workspace)
-    stage, label = _stage(workspace, names, state, written_s)
+    logs = _Logs(workspace)
+    stage, label = _stage(workspace, names, state, logs)
     known = state.stages.get(stage)
     wanted = _attempt(known, label, attempt)
     job = wanted.job if wanted else None
-    if attempt is None and (unbegun := _unbegun(known, job, written_s)):
+    if attempt is None and (unbegun := _unbegun(known, job, logs)):
         wanted, job = None, unbegun
     unread: list[str] = []
     paths = dict(log_files(workspace, stage, job, unread))
@@ -90,14 +90,21 @@ def log_part(
     return LogPart(stage, label, job, wanted.number if wanted else None, rank, path, start, end)
 
 
-def _written_s(workspace: Workspace) -> dict[str, float]:
-    """Job -> when its log was last written to; only jobs in Slurm."""
-    written_s: dict[str, float] = {}
-    for path in workspace.root.glob("submissions/*/*_log.out"):
-        with suppress(OSError):
-            job, at_s = path.name.rsplit("_", 2)[0], path.stat().st_mtime
-            written_s[job] = max(written_s.get(job, 0.0), at_s)
-    return written_s
+class _Logs:
+    """The logs of all jobs in Slurm, and when those of a stage's job were last written to."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._by_job: dict[str, list[Path]] = {}
+        for path in workspace.root.glob("submissions/*/*_log.out"):
+            self._by_job.setdefault(path.name.rsplit("_", 2)[0], []).append(path)
+
+    def written_s(self, stage: str, job: str) -> float:
+        """0 without a log."""
+        at_s = 0.0
+        for path in logs_of_stage(self._by_job.get(job, ()), stage):
+            with suppress(OSError):
+                at_s = max(at_s, path.stat().st_mtime)
+        return at_s
 
 
 def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
@@ -109,12 +116,12 @@ def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str
     return stages | {stage: known.stages[stage].label for stage in meant.stages}
 
 
-def _stage(workspace: Workspace, names: Sequence[str], state: State, written_s: Mapping[str, float]) -> tuple[str, str]:
+def _stage(workspace: Workspace, names: Sequence[str], state: State, logs: _Logs) -> tuple[str, str]:
     stages = selected_stages(workspace, names)
     seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and _jobs(state.stages[stage])}
     if not seen:
         raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)
-    latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], written_s))
+    latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], logs))
     return latest, stages[latest]
 
 
@@ -123,9 +130,9 @@ def _jobs(stage: StageState) -> set[str]:
     return stage.all_jobs or stage.cancelled_jobs
 
 
-def _last_sign_s(stage: StageState, written_s: Mapping[str, float]) -> float:
+def _last_sign_s(stage: StageState, logs: _Logs) -> float:
     signs_s = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
-    return max(*signs_s, *(written_s.get(job, 0.0) for job in _jobs(stage)), 0.0)
+    return max(*signs_s, *(logs.written_s(stage.id, job) for job in _jobs(stage)), 0.0)
 
 
 def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
@@ -140,15 +147,17 @@ def _attempt(known: StageState | None, label: str, wanted: int | None) -> Attemp
     raise UserError(f"{label}: no attempt {wanted}; {there}")
 
 
-def _unbegun(known: StageState | None, last: str | None, written_s: Mapping[str, float]) -> str | None:
+def _unbegun(known: StageState | None, last: str | None, logs: _Logs) -> str | None:
     """The job that has not begun the stage, if its log is newer than the last attempt's or there is no attempt.
 
     Of several, the one with the newest log, or else the first.
     """
-    begun = {attempt.job for attempt in known.attempts} if known else set()
-    jobs = sorted(_jobs(known) - begun, key=natural_key) if known else []
-    newest = max(jobs, key=lambda job: written_s.get(job, 0.0), default=None)
-    is_newer = newest is not None and written_s.get(newest, 0.0) > written_s.get(last or "", 0.0)
+    if known is None:
+        return None
+    begun = {attempt.job for attempt in known.attempts}
+    written_s = {job: logs.written_s(known.id, job) for job in sorted(_jobs(known) - begun, key=natural_key)}
+    newest = max(written_s, key=written_s.__getitem__, default=None)
+    is_newer = newest is not None and written_s[newest] > (logs.written_s(known.id, last) if last else 0.0)
     return newest if is_newer or not begun else None
 
 

@@ -33,7 +33,7 @@ from detour.orchestration.evidence import (
 )
 from detour.orchestration.held import Held, held_stages
 from detour.output_files import write_output
-from detour.planning.files import StageOutline, Target, read_plan_outline
+from detour.planning.files import StageOutline, read_plan_outline
 from detour.planning.selection import Selection, known_chains, select
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
@@ -113,6 +113,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     needed_by = {
         stage_id: sorted(chains, key=lambda chain: chain not in meant) for stage_id, chains in known.needed_by().items()
     }
+    planned = {stage_id: known.chains[chains[0]].target.slurm_cluster for stage_id, chains in needed_by.items()}
     stages = _stages(workspace, selected, known.stages)
     if not stages:
         raise UserError(f"{name or workspace.root}: its plan has no stages")
@@ -120,12 +121,12 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     worst = min(words.values(), key=_WORST.index)
     alike = [stage for stage in stages if words[stage.id] == worst]
     asked = alike[:LOOKED_AT]
-    facts = _facts(workspace, asked, needed_by, view.state, slurm)
-    found: dict[str | None, Why] = {}
+    facts = _facts(workspace, asked, needed_by, planned, view.state, slurm)
+    found: dict[tuple[str | None, str | None], Why] = {}
     for stage in asked:
         alike.remove(stage)
         one = facts.judged(stage)
-        found.setdefault(_decisive_job(one), one)
+        found.setdefault((facts.clusters[stage.id], _decisive_job(one)), one)
         if worst in ("planned", "done") or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
@@ -142,21 +143,24 @@ def _facts(
     workspace: Workspace,
     asked: Sequence[StageOutline],
     needed_by: Mapping[str, Sequence[str]],
+    planned: Mapping[str, str | None],
     state: State,
     slurm: Slurm | None,
 ) -> _Facts:
-    targets = {stage.id: read_plan_outline(workspace, needed_by[stage.id][0]).target for stage in asked}
-    jobs: dict[str | None, list[str]] = {}
-    for stage in asked:
-        jobs.setdefault(targets[stage.id].slurm_cluster, []).extend(slurm_jobs(state.stages.get(stage.id)))
-    slurms = {cluster: slurm or Slurm(timeout_s=PATIENCE_S, cluster=cluster) for cluster in jobs}
-    events = stage_events(workspace, [stage.id for stage in asked])
-    users = users_here(state.users)
-    answers = {
-        cluster: ask_slurm(slurms[cluster], users, ids, events.since_s) if ids else Answers()
-        for cluster, ids in jobs.items()
-    }
-    return _Facts(workspace, state, needed_by, targets, events, slurms, answers)
+    clusters, jobs = dict[str, str | None](), dict[str, list[str]]()
+    for stage in (stage.id for stage in asked):
+        known, of_chain = state.stages.get(stage), planned[stage]
+        clusters[stage] = known.last_slurm_cluster(of_chain) if known else of_chain
+        here = (job for job in slurm_jobs(known) if known and known.slurm_cluster(job, of_chain) == clusters[stage])
+        jobs[stage] = list(here)
+    client = slurm or Slurm(timeout_s=PATIENCE_S)
+    slurms = {cluster: client.on(cluster) for cluster in clusters.values()}
+    events = stage_events(workspace, list(clusters))
+    users, answers = users_here(state.users), dict[str | None, Answers]()
+    for cluster, clients in slurms.items():
+        ids = [job for stage in clusters if clusters[stage] == cluster for job in jobs[stage]]
+        answers[cluster] = ask_slurm(clients, users, ids, events.since_s) if ids else Answers()
+    return _Facts(workspace, state, needed_by, planned, events, clusters, jobs, slurms, answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +170,24 @@ class _Facts:
     workspace: Workspace
     state: State
     needed_by: Mapping[str, Sequence[str]]
-    targets: Mapping[str, Target]
+    planned: Mapping[str, str | None]
+    """Stage -> the Slurm cluster for which its first chain is planned."""
     events: StageEvents
+    clusters: Mapping[str, str | None]
+    """Stage -> the Slurm cluster that has its last job."""
+    jobs: Mapping[str, Sequence[str]]
+    """Stage -> its jobs there."""
     slurms: Mapping[str | None, Slurm]
     answers: Mapping[str | None, Answers]
 
     def held(self, stages: Collection[str], name: str | None) -> Held | None:
-        queue = [row for answers in self.answers.values() for row in answers.queue]
-        return held_stages(self.workspace, self.state, stages, self.needed_by, queue, name)
+        queues = {cluster: answers.queue for cluster, answers in self.answers.items()}
+        return held_stages(self.workspace, self.state, stages, self.needed_by, self.planned, queues, name)
 
     def judged(self, stage: StageOutline) -> Why:
-        cluster, chains = self.targets[stage.id].slurm_cluster, tuple(self.needed_by[stage.id])
+        cluster, chains = self.clusters[stage.id], tuple(self.needed_by[stage.id])
         known = self.state.stages.get(stage.id)
-        found = stage_evidence(self.workspace, stage.id, known, self.events, self.answers[cluster])
+        found = stage_evidence(self.workspace, stage.id, known, self.jobs[stage.id], self.events, self.answers[cluster])
         verdict = judge(found.evidence)
         pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
         return Why(stage, chains, found, verdict, pending, awaited_room(self.workspace, known, time.time()))
