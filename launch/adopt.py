@@ -19,4 +19,6 @@ def command(workspace: Workspace, as_json: bool) -> None:
 
     They are found by their tags; known jobs are left alone. Use it after a ledger was lost or restored.
     """
-    show_controlled(adopt(workspace, on_wait=say_waiting), as_json=as_json)
+    reached = adopt(workspace, on_wait=say_waiting)
+    show_controlled(reached, as_json=as_json)
+    reached.require_done()

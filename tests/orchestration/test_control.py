@@ -16,7 +16,7 @@ from detour.ledger.process import user_name
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
-from detour.orchestration import control
+from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.control import Controlled
 from detour.orchestration.order import make_order, order_for
@@ -46,7 +46,7 @@ def silent(_: str) -> None:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(user=user_name())
-    for module in (submit_module, control):
+    for module in (submit_module, cluster_orders):
         monkeypatch.setattr(module, "Slurm", lambda **_: Slurm(slurm))
     for room in ("control", "withdrawing"):
         monkeypatch.setattr(f"detour.scheduler.{room}.LATE_S", 0.0)
@@ -174,7 +174,7 @@ def test_a_killed_cancel_run_again_completes_everything(
 ) -> None:
     fuse = Fuse(instant, after)
     guarded = Slurm(lambda command, timeout_s: fuse.guard(fake, command, timeout_s))
-    monkeypatch.setattr(control, "Slurm", lambda **_: guarded)
+    monkeypatch.setattr(cluster_orders, "Slurm", lambda **_: guarded)
     try:
         cancel(workspace)
     except Killed:
@@ -240,7 +240,7 @@ def calls(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made.append(command[0])
         return fake(command, timeout_s)
 
-    monkeypatch.setattr(control, "Slurm", lambda **_: Slurm(run))
+    monkeypatch.setattr(cluster_orders, "Slurm", lambda **_: Slurm(run))
     return made
 
 

@@ -13,7 +13,7 @@ from detour.config.loading import load_cluster
 from detour.errors import UserError, Withdrawn
 from detour.launch.text.submission import submitted_lines
 from detour.ledger.workspace import Workspace
-from detour.orchestration import control
+from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
@@ -163,7 +163,7 @@ def test_a_second_mount_finds_the_jobs_of_the_first(tmp_path: Path, fake: FakeSl
 def test_a_copy_submits_its_own_jobs_and_cancels_none_of_the_original(
     workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "Slurm", lambda **_: Slurm(fake))
+    monkeypatch.setattr(cluster_orders, "Slurm", lambda **_: Slurm(fake))
     submit(workspace)
     originals = set(fake.jobs)
     copy = Workspace(workspace.root.with_name("copy"))

@@ -202,7 +202,13 @@ def test_only_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
     yours.submitter().submit(MORE)
     mine.ledger.written.clear()
     everything = [stage for request in MORE for stage in request.stages]
-    assert control(yours).adopt(everything).stages == ("pretrain-1", "promote-2", "pretrain-3")
+    adopted = control(yours).adopt(everything)
+    assert dict(zip(adopted.ids, adopted.stages, strict=True)) == {
+        "2": "pretrain-1",
+        "3": "pretrain-1",
+        "4": "promote-2",
+        "5": "pretrain-3",
+    }
     assert control(mine).adopt(everything).stages == ("prepare-0",)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
@@ -18,13 +18,13 @@ from detour.ledger.journal import Journal, command_journal
 from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
 from detour.orchestration.selection import Chosen, chain_stages, chosen, without_needed
-from detour.orchestration.slurm import control, submitting
+from detour.orchestration.slurm import submitting
 from detour.orchestration.waves import continuations
-from detour.planning.files import StageOutline, chain_names, read_plan_outline
+from detour.planning.files import StageOutline, chain_names
 from detour.planning.selection import known_chains
-from detour.scheduler.commands import Slurm
-from detour.scheduler.control import Affected
+from detour.scheduler.control import Affected, Control
 from detour.text import counted, listed
 
 NAMED_JOBS = 12
@@ -50,18 +50,19 @@ class Controlled:
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
-        if self.affected.undecided:
-            jobs = _jobs_in_words(self.affected.undecided)
-            raise SchedulerUnavailable(
-                f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it again: `detour submit`"
-            )
-        if not self.affected.left:
-            return
-        jobs = _jobs_in_words(self.affected.left)
-        said = f"; Slurm says: {self.affected.said}" if self.affected.said else ""
-        raise SchedulerUnavailable(
-            f"not {self.done}, by {self.affected.seen_in}: {jobs}{said}. Run it again: `{self.again}`"
-        )
+        if problems := [*self._problems()]:
+            raise SchedulerUnavailable("; ".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        affected = self.affected
+        if affected.undecided:
+            jobs = _jobs_in_words(affected.undecided)
+            yield f"not {self.done}: {jobs}. Submit its chain again, which frees it or sends it again: `detour submit`"
+        elif affected.left:
+            jobs = _jobs_in_words(affected.left)
+            said = f"; Slurm says: {affected.said}" if affected.said else ""
+            yield f"not {self.done}, by {affected.seen_in}: {jobs}{said}. Run it again: `{self.again}`"
+        yield from affected.unreached
 
 
 def _jobs_in_words(said: Mapping[str, str]) -> str:
@@ -84,8 +85,12 @@ def cancel(
     next_waves = continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
         ours = [*next_waves, *(row.id for row in choice.stages)]
-        affected = control(workspace, journal, _slurm(workspace, choice)).cancel(
-            ours, "cancelled by its user", concerned=choice.labels
+        affected = _ordered(
+            view,
+            journal,
+            choice,
+            ours,
+            lambda of_cluster, stages: of_cluster.cancel(stages, "cancelled by its user", concerned=choice.labels),
         )
         view.refresh()
         known = view.state.stages
@@ -111,7 +116,7 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
-        affected = control(workspace, journal, _slurm(workspace, choice)).hold(list(labels))
+        affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.hold)
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
     warnings = (*LedgerView(workspace).warnings, *_held_up(workspace, choice, affected))
@@ -131,7 +136,7 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
-        affected = control(workspace, journal, _slurm(workspace, choice)).release(list(labels))
+        affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.release)
         for chain in choice.chains or _chains_of(workspace, choice):
             journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
     return Controlled(
@@ -148,9 +153,13 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
     with _ordering(workspace, on_wait) as journal:
-        affected = control(workspace, journal, _slurm_of(workspace, chain_names(workspace))).adopt(labels)
-        for stage_id, job_id in zip(affected.stages, affected.ids, strict=False):
-            journal.append(StageSubmitted(), stage=stage_id, job=job_id)
+        stages = by_slurm_cluster(LedgerView(workspace), labels, ())
+        answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels))
+        for cluster, found in answers.of.items():
+            for stage_id, job_id in zip(found.stages, found.ids, strict=True):
+                journal.append(StageSubmitted(slurm_cluster=cluster or ""), stage=stage_id, job=job_id)
+        affected = joined(answers, stages)
+        affected = replace(affected, stages=tuple(dict.fromkeys(affected.stages)))
     return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
 
 
@@ -187,14 +196,7 @@ def _chains_of(workspace: Workspace, choice: Chosen) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain for root in choice.roots for chain in needed_by[root]))
 
 
-def _slurm(workspace: Workspace, choice: Chosen) -> Slurm:
-    return _slurm_of(workspace, choice.chains or _chains_of(workspace, choice))
-
-
-def _slurm_of(workspace: Workspace, chains: Iterable[str]) -> Slurm:
-    """Clients of the cluster the chains were submitted to. Raises UserError if that is several clusters of one site."""
-    targets = (read_plan_outline(workspace, chain).target for chain in chains)
-    clusters = sorted({target.slurm_cluster for target in targets if target.slurm_cluster})
-    if len(clusters) > 1:
-        raise UserError(f"these chains are on several clusters ({', '.join(clusters)}): give one order for each")
-    return Slurm(cluster=next(iter(clusters), None))
+def _ordered(view: LedgerView, journal: Journal, choice: Chosen, stages: Iterable[str], order: Order) -> Affected:
+    """Give an order about the stages to each Slurm cluster that may have jobs of them."""
+    by_cluster = by_slurm_cluster(view, stages, choice.chains or _chains_of(view.workspace, choice))
+    return joined(give(view.workspace, journal, by_cluster, order), by_cluster)

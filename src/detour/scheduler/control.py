@@ -54,6 +54,8 @@ class Affected:
     seen_in: str = "the queue"
     """Where `left` was seen: the queue or sacct."""
     warnings: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
+    """Why the order did not reach other Slurm clusters, which may have such jobs."""
 
 
 @dataclass(slots=True)
@@ -178,7 +180,7 @@ class Control:
         """Record as submitted this user's jobs that carry this workspace's tag and that the ledger does not know.
 
         Only jobs of a single stage in `known_stages`: the tasks of an array were only in the lost ledger and are in no
-        tag. Submitting its recipe again finds an array and adopts it.
+        tag. Submitting its recipe again finds an array and adopts it. Returns a stage for each job.
         """
         snapshot, known = self._snapshot(), self._sent()
         orphans = {
@@ -197,7 +199,7 @@ class Control:
         if orphans:
             self.ledger.append(JobsCommitted(tags=[str(tag) for tag in orphans]))
         ids = tuple(record.ids.id for record in orphans.values())
-        return Affected(ids, tuple(dict.fromkeys(tag.unit for tag in orphans)))
+        return Affected(ids, tuple(tag.unit for tag in orphans))
 
     def _order(
         self,
@@ -266,9 +268,10 @@ class Control:
         return None if record.user in ("", self.users[0]) else record.user
 
     def _sent(self) -> dict[Tag, Sent]:
-        """What the ledger knew at first: under the claim, only this order changes it."""
+        """What the ledger knew at first of jobs on this cluster: under the claim, only this order changes it."""
         if self._known is None:
-            self._known = fold(self.ledger.events(), self.workspace)
+            known = fold(self.ledger.events(), self.workspace)
+            self._known = {tag: sent for tag, sent in known.items() if sent.may_be_on(self.slurm.cluster)}
         return self._known
 
     def _snapshot(self, consequence: str = "nothing was changed, run it again later") -> Snapshot:

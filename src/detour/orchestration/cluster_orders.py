@@ -1,0 +1,108 @@
+"""An order about jobs in Slurm, given to each Slurm cluster that may have such jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from detour.errors import SchedulerUnavailable
+from detour.ledger.journal import Journal
+from detour.ledger.stages import slurm_cluster_of
+from detour.ledger.view import LedgerView
+from detour.ledger.workspace import Workspace
+from detour.orchestration.slurm import control
+from detour.planning.selection import known_chains
+from detour.scheduler.accounted import to_ask
+from detour.scheduler.commands import Slurm
+from detour.scheduler.control import Affected, Control
+from detour.scheduler.in_flight import jobs_sent
+from detour.scheduler.sent_jobs import Sent
+
+Order = Callable[[Control, Sequence[str]], Affected]
+"""Gives the order about these stages to one cluster."""
+
+
+class Answers(NamedTuple):
+    """The outcome of an order at each Slurm cluster."""
+
+    of: Mapping[str | None, Affected]
+    unreached: Mapping[str | None, str]
+    """Clusters that did not answer, and what follows, in words."""
+
+
+def by_slurm_cluster(
+    view: LedgerView, stages: Iterable[str], chains: Collection[str]
+) -> Mapping[str | None, Sequence[str]]:
+    """The stages by each Slurm cluster that may have jobs of them; those without, where their chain is planned.
+
+    `chains` decide for stages that other chains need too.
+    """
+    known = known_chains(view.workspace).chains
+    in_order = sorted(known.values(), key=lambda chain: chain.chain in chains)
+    planned = {stage.id: chain.target.slurm_cluster for chain in in_order for stage in chain.stages}
+    usual = in_order[-1].target.slurm_cluster if in_order else None  # of jobs that send a next wave
+    sent = _open_jobs(view)
+    found: dict[str | None, list[str]] = {}
+    for stage in stages:
+        of_chain = planned.get(stage, usual)
+        recorded = () if _is_done(view.workspace, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
+        for cluster in dict.fromkeys(slurm_cluster_of(one, of_chain) for one in recorded) or (of_chain,):
+            found.setdefault(cluster, []).append(stage)
+    return found or {usual: ()}
+
+
+def _is_done(workspace: Workspace, stage: str) -> bool:
+    try:
+        return workspace.is_done(stage)
+    except OSError:
+        return False
+
+
+def _open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:
+    """Stage -> jobs sent for it that may be in a queue: the ledger has neither their end nor that they were dropped."""
+    sent = jobs_sent(view).values()
+    found: dict[str, list[Sent]] = {}
+    for job in (*to_ask(view.state, sent), *(job for job in sent if not (job.committed or job.dropped))):
+        for stage in job.stages:
+            found.setdefault(stage, []).append(job)
+    return found
+
+
+def give(workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], order: Order) -> Answers:
+    """Give the order to each cluster, about its stages. Raises SchedulerUnavailable if none answers."""
+    reached, unreached = dict[str | None, Affected](), dict[str | None, str]()
+    for cluster, of_cluster in stages.items():
+        try:
+            reached[cluster] = order(control(workspace, journal, Slurm(cluster=cluster)), of_cluster)
+        except SchedulerUnavailable as error:
+            unreached[cluster] = str(error)
+    if unreached and not reached:
+        raise SchedulerUnavailable("; ".join(unreached.values()))
+    return Answers(reached, unreached)
+
+
+def joined(answers: Answers, stages: Mapping[str | None, Sequence[str]]) -> Affected:
+    """The outcome at all clusters together, in which a job is `7 on CLUSTER` if there are several.
+
+    The stages of clusters that did not answer count as in the queue.
+    """
+    if len(answers.of) == 1 and not answers.unreached:
+        return next(iter(answers.of.values()))
+
+    def named(jobs: Mapping[str, str], cluster: str | None) -> dict[str, str]:
+        return {job if cluster is None else f"{job} on {cluster}": words for job, words in jobs.items()}
+
+    every = answers.of.items()
+    in_queue = [*(one.in_queue for one in answers.of.values()), *(stages[cluster] for cluster in answers.unreached)]
+    return Affected(
+        ids=tuple(job for cluster, one in every for job in named(dict.fromkeys(one.ids, ""), cluster)),
+        stages=tuple(dict.fromkeys(stage for _, one in every for stage in one.stages)),
+        theirs=tuple(sent for _, one in every for sent in one.theirs),
+        left={job: state for cluster, one in every for job, state in named(one.left, cluster).items()},
+        said="; ".join(one.said for _, one in every if one.said),
+        in_queue=frozenset().union(*in_queue),
+        undecided={job: why for cluster, one in every for job, why in named(one.undecided, cluster).items()},
+        seen_in=" and ".join(dict.fromkeys(one.seen_in for _, one in every)),
+        warnings=tuple(said for _, one in every for said in one.warnings),
+        unreached=tuple(answers.unreached.values()),
+    )
