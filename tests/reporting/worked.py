@@ -73,6 +73,7 @@ def make_worked(workspace: Workspace) -> None:
         quick = [stage for stage in stages if stage.kind in ("promote", "export")]
         for stage, at_h in zip(quick, done_h, strict=True):
             past.add("stage.done", EVENING_S + at_h * HOUR_S, {"result": {}}, stage.id, 1)
+    past.sent("pretrain-0", "101", at_h=2.0)  # another cluster has a job with this id
     past.write()
     for stages, level in ((released, 0.70), (tried, 0.72)):
         for stage in stages:
@@ -96,10 +97,10 @@ def _schedule() -> dict[str, Any]:
 class _Night(Past):
     """What happened, in hours since the evening; jobs are accepted at its beginning."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
-        for job in range(100, 106):
-            self.add("submit.accepted", EVENING_S, {"tags": [], "job_id": str(job)})
+    def sent(self, stage: str, job: str, at_h: float = 0.0) -> None:
+        tag = f"detour:1:w:{stage}:1:s{job}"
+        self.add("submit.intent", EVENING_S, {"tags": [tag], "tasks": [[stage]], "dependency": ""})
+        self.add("submit.accepted", EVENING_S + at_h * HOUR_S, {"tags": [tag], "job_id": job})
 
     def ran(
         self,
@@ -116,6 +117,8 @@ class _Night(Past):
         number: int = 1,
     ) -> None:
         """Without an outcome it was killed: its last event is progress."""
+        if number == 1:
+            self.sent(stage.id, job)
         start_s = EVENING_S + at_h * HOUR_S
         held = {"nodes": 1, "node": "node1", "gpus": gpus, "cpus": cpus, "cluster": CLUSTER}
         self.add("attempt.started", start_s, held, stage.id, number, job)

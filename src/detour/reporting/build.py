@@ -10,7 +10,7 @@ from detour.accounting.energy import EnergyFigure
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
-from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, ProgressMade
+from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, JobIntended, ProgressMade
 from detour.ledger.reading import Selection
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
@@ -205,7 +205,7 @@ def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[Chec
 
 
 def _waits(view: LedgerView, gathered: Mapping[str, Gathered]) -> list[WaitRow]:
-    accepted_s = {entry.event.job_id: entry.wall_s for entry in view.commands(JobAccepted)}
+    accepted_s = _accepted_s(view)
     done_s = {
         stage_id: max(entry.wall_s for entry in known.done.values())
         for stage_id, known in view.state.stages.items()
@@ -216,12 +216,27 @@ def _waits(view: LedgerView, gathered: Mapping[str, Gathered]) -> list[WaitRow]:
         before_s = None
         for attempt, row in zip(one.attempts, one.stage.attempts, strict=True):
             inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
-            sent_s = accepted_s.get((row.job or "").partition("_")[0])
+            sent_s = accepted_s.get((one.planned.id, (row.job or "").partition("_")[0]))
             since_s = eligible_s(sent_s, inputs, before_s)
             if since_s is not None:
                 waits.setdefault((row.cluster or "unknown", one.stage.kind), []).append(row.started_s - since_s)
             before_s = attempt.usage.end_s
     return wait_rows(waits)
+
+
+def _accepted_s(view: LedgerView) -> Mapping[tuple[str, str], float]:
+    """Stage and job id -> when Slurm accepted the job: another cluster may use the id."""
+    stages = {
+        tag: {stage for task in entry.event.tasks for stage in task}
+        for entry in view.commands(JobIntended)
+        for tag in entry.event.tags
+    }
+    return {
+        (stage, entry.event.job_id): entry.wall_s
+        for entry in view.commands(JobAccepted)
+        for tag in entry.event.tags
+        for stage in stages.get(tag, ())
+    }
 
 
 def _accuracy(
