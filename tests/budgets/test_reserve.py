@@ -330,3 +330,7 @@ def test_a_plan_reserves_its_time_limits(workspace: Workspace, journal: Journal)
     assert wanted.facts["project"] == "xyz"
     assert wanted.facts["account"] == "xyz@h100"
     assert reserve(workspace, journal, [make_budget(5.0)], wanted).lines[0].unknown == 0
+    longer = demand_for(stages, prices, cluster, facts_of(cluster, None, "tiny"), wall_s=3600)
+    hours = {stage.label: longer.amounts[stage.id]["gpu_hours"] for stage in stages}
+    assert hours["pretrain clm"] == 4.0, "the requested limit, since the training may run that long"
+    assert hours["promote clm"] == amounts["promote clm"]["gpu_hours"]

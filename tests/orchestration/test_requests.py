@@ -165,6 +165,21 @@ def test_arrays_stay_within_the_limits_of_the_site(limit: int, length: int) -> N
         assert all(str(dependency_of(export, 1, shown)).startswith("aftercorr:") for export in exports)
 
 
+@pytest.mark.parametrize(("asked_s", "limit_s"), [(None, 600), (300, 300), (7200, 7200), (100 * 3600, 20 * 3600)])
+def test_a_requested_time_limit_counts_instead_of_the_estimate_within_the_sites(
+    asked_s: int | None, limit_s: int
+) -> None:
+    requests = requests_of(tiny(1), options=JobOptions(wall_s=asked_s))
+    limits_s = {request.label: request.wall_s for request in requests}
+    assert limits_s["pretrain clm"] == limit_s
+    assert limits_s["export"] == 600, "it concerns trainings only"
+
+
+def test_a_time_limit_of_exactly_the_grace_period_is_refused() -> None:
+    with pytest.raises(UserError, match=r"a time limit of 2m00s less the 2m00s for saving .* leaves no time to work"):
+        requests_of(tiny(1), options=JobOptions(wall_s=120))
+
+
 def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
     by_label = {
         request.label: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))

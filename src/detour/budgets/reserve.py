@@ -37,23 +37,29 @@ CLAIM = "budget"
 PATIENCE_S = 60.0
 
 
-def demand_for(stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts) -> Demand:
-    """Return what the stages request, by their time limits, which no stage can exceed without another request."""
+def demand_for(
+    stages: Sequence[Stage], prices: Mapping[str, Price], cluster: Cluster, facts: Facts, wall_s: int | None = None
+) -> Demand:
+    """Return what the stages request, by their time limits, which no stage can exceed without another request.
+
+    `wall_s` is the time limit requested for a segment of a training, which may be longer than the training's estimate.
+    """
     by_price: dict[Price, Amounts] = {}
     for stage in stages:
         price = prices[stage.id]
         if price not in by_price:
-            by_price[price] = limit_amounts(stage, price, cluster)
+            requested_s = wall_s if stage.kind == "pretrain" else None
+            by_price[price] = limit_amounts(price, cluster, max(stage_limit_s(stage, price), requested_s or 0))
     unpriced = frozenset(stage.id for stage in stages if prices[stage.id].wall_s is None)
     return Demand(facts, stages, {stage.id: by_price[prices[stage.id]] for stage in stages}, unpriced)
 
 
-def limit_amounts(stage: Stage, price: Price, cluster: Cluster) -> Amounts:
-    hours = stage_limit_s(stage, price) / HOUR_S
+def limit_amounts(price: Price, cluster: Cluster, limit_s: int) -> Amounts:
+    hours = limit_s / HOUR_S
     nodes = max(1, -(-price.gpus // cluster.gpu.per_node)) if cluster.gpu else 1
     held = boards(cluster, price.gpus)
     charged = billed_gpus(cluster, held, price.cores, nodes)
-    _, figure = energy_of(cluster, price.gpus, price.cores, hours * HOUR_S)
+    _, figure = energy_of(cluster, price.gpus, price.cores, limit_s)
     return {
         "gpu_hours": None if held is None else held * hours,
         "billed_hours": None if charged is None else charged * hours,

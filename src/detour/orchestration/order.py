@@ -110,7 +110,7 @@ def make_order(
         chains,
         cluster,
         tuple(requests),
-        demand_for(missing, price.prices, cluster, facts),
+        demand_for(missing, price.prices, cluster, facts, options.wall_s),
         price,
         Continuation(name, sweep, ids, cluster, options, len(done)),
         failures,

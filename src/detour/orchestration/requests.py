@@ -137,7 +137,7 @@ def _request(
     needed_s = max(sum(stage_limit_s(stage, prices[stage.id]) for stage in task) for task in tasks)
     wall_s, segments = needed_s, 1
     if first.kind == "pretrain":
-        wall_s = min(filter(None, (needed_s, limit_s, options.wall_s)))
+        wall_s = min(filter(None, (options.wall_s or needed_s, limit_s)))
         segments = options.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
     elif limit_s is not None and needed_s > limit_s:
         wall_s = limit_s
@@ -156,7 +156,7 @@ def _request(
 
 def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> None:
     """Raises UserError for a job that must save before it has begun: each segment would make one step at most."""
-    if wall_s < cluster.grace:
+    if wall_s <= cluster.grace:
         limit, grace = format_duration(wall_s), format_duration(cluster.grace)
         raise UserError(
             f"{stage.label}: a time limit of {limit} less the {grace} for saving (`grace` of {cluster.name}) leaves no "
