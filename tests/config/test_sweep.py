@@ -64,6 +64,21 @@ axes:
     assert recipes[2].phases[0].tokens == 300_000
 
 
+@pytest.mark.parametrize("axis", ["optimizer.lr", "recipe", "sweep", "0", "a[b", "a: b"])
+def test_an_axis_may_have_any_name(write: Write, axis: str) -> None:
+    path = write(f"{HEAD}axes: {{'{axis}': {{key: optimizer.lr, values: [1e-3, 2e-3]}}}}\n")
+    assert [recipe.name for recipe in load_chains(path)] == ["s-0.001", "s-0.002"]
+
+
+def test_an_axis_takes_precedence_in_the_template_over_what_has_its_name(write: Write) -> None:
+    names = "names: '{recipe}-{optimizer.lr}'\n"
+    path = write(f"""{HEAD}{names}axes:
+  recipe: {{cases: {{small: {{}}, large: {{optimizer.eps: 1e-5}}}}}}
+  optimizer.lr: {{key: optimizer.lr, values: [1e-3]}}
+""")
+    assert [recipe.name for recipe in load_chains(path)] == ["small-0.001", "large-0.001"]
+
+
 def test_a_chain_equals_the_recipe_with_the_same_overrides(write: Write) -> None:
     path = write(
         f"{HEAD}axes:\n  lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}\n  b: {{key: benchmark, values: [other]}}\n"
@@ -207,6 +222,8 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: same", 4, "two chains are called same"),
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'a b {arm}'", 4, '"a b 1" is not a name'),
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'a{'", 4, "is not a template"),
+        ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: '{arm:d}'", 4, "a format of `arm` has no meaning"),
+        ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: '{arm!z}'", 4, "write `{arm}`"),
         ("seeds: [1, 1]", 3, "seeds.1: `1` appears twice"),
         ("seeds: [-1]", 3, "seeds.0: must be at least 0"),
         ("axes: {m: {cases: {x: {recipe: nowhere.yaml}}}}", 3, "no such file: nowhere.yaml"),

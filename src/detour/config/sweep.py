@@ -134,10 +134,14 @@ class Sweep:
     def name(self) -> str:
         return self.file.name
 
-    @property
-    def template(self) -> str:
-        axes = [*self.file.axes, SEED_AXIS] if self.file.seeds else [*self.file.axes]
-        return self.file.names or "-".join(["{sweep}", *(f"{{{axis}}}" for axis in axes)])
+    def chain_name(self, labels: Mapping[str, str], recipe: str) -> str:
+        """Return the name of the chain with these labels by axis; an axis may be called `recipe` or `sweep` too."""
+        if self.file.names is None:
+            axes = [*self.file.axes, SEED_AXIS] if self.file.seeds else [*self.file.axes]
+            return "-".join([self.name, *(labels[axis] for axis in axes)]).lower()
+        words = {"recipe": recipe, "sweep": self.name, **labels}
+        parts = Formatter().parse(self.file.names)
+        return "".join(text + (words[field] if field else "") for text, field, _, _ in parts).lower()
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         return Problem(*place(self.tree, path), message)
@@ -179,9 +183,11 @@ def _check(file: SweepFile, tree: Node) -> None:
     problems = []
     known = [*file.axes, "recipe", "sweep", *([SEED_AXIS] if file.seeds else [])]
     try:
-        used = [field for _, field, _, _ in Formatter().parse(file.names or "") if field is not None]
-        unknown = [field for field in used if field not in known]
-        said = [f"`{{{field}}}` is not an axis{suggestion(field, known)}" for field in unknown]
+        used = [
+            (field, form or kind) for _, field, form, kind in Formatter().parse(file.names or "") if field is not None
+        ]
+        said = [f"`{{{field}}}` is not an axis{suggestion(field, known)}" for field, _ in used if field not in known]
+        said += [f"a format of `{field}` has no meaning here: write `{{{field}}}`" for field, form in used if form]
     except ValueError as error:
         said = [f"is not a template: {error}"]
     problems += [Problem(*place(tree, ("names",)), message) for message in said]
