@@ -51,6 +51,16 @@ def test_an_order_survives_the_round_trip(workspace: Workspace, name: str) -> No
         Continuation.read(workspace, "continue-x-2")
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"chains": 5, "name": "d"}', '{"chains": ["c"]}'])
+def test_a_damaged_order_keeps_no_other_from_being_cancelled(workspace: Workspace, content: str) -> None:
+    for unit, text in (("continue-x-1", content), ("continue-x-2", json.dumps(ORDERED.to_json()))):
+        submission_folder(workspace, unit).mkdir(parents=True)
+        (submission_folder(workspace, unit) / ORDER).write_text(text)
+    assert continuations(workspace, ["c"]) == {"continue-x-2": "next wave of c"}
+    with pytest.raises(UserError, match="not an order written by detour"):
+        Continuation.read(workspace, "continue-x-1")
+
+
 def test_a_wave_ends_with_all_segments_of_stages_without_dependents() -> None:
     requests = [job("a"), job("b", "a", segments=2), job("c", "a"), job("d", "c")]
     jobs = {Slot("a"): "1", Slot("b"): "2", Slot("b", 2): "3", Slot("c"): "4"}

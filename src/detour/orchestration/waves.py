@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class Continuation:
 
     @classmethod
     def read(cls, workspace: Workspace, unit: str) -> Continuation:
-        """Raises UserError if there is none of this name."""
+        """Raises UserError if there is none of this name, or it is damaged."""
         path = submission_folder(workspace, unit) / ORDER
         try:
             data = json.loads(path.read_bytes())
@@ -77,7 +78,7 @@ class Continuation:
             return cls(**data | {"chains": chains, "cluster": cluster, "options": options})
         except FileNotFoundError:
             raise UserError(f"{path}: no such order") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not an order written by detour ({error}); submit the recipe again") from error
 
 
@@ -112,12 +113,16 @@ def send_continuation(
 
 
 def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]:
-    """Unit -> its name for people, of every continuation that was ever to send jobs of these chains."""
+    """Unit -> its name for people, of every continuation that was ever to send jobs of these chains.
+
+    A damaged order is left out: its job cannot read it either, and sends nothing.
+    """
     found = {}
     for path in sorted((workspace.root / "submissions").glob(f"{PREFIX}-*/{ORDER}")):
-        data = json.loads(path.read_bytes())
-        if set(chains) & set(data["chains"]):
-            found[path.parent.name] = f"next wave of {data['name']}"
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            data = json.loads(path.read_bytes())
+            if not set(data["chains"]).isdisjoint(chains):
+                found[path.parent.name] = f"next wave of {data['name']}"
     return found
 
 
@@ -131,9 +136,8 @@ def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str
         waits = record.state.standing is Standing.WAITING
         if waits and record.tag is not None and record.tag.unit.startswith(prefix):
             return record.tag.unit
-    folders = (workspace.root / "submissions").glob(f"{prefix}*")
-    number = 1 + max((int(folder.name.removeprefix(prefix)) for folder in folders), default=0)
-    return f"{prefix}{number}"
+    used = (folder.name.removeprefix(prefix) for folder in (workspace.root / "submissions").glob(f"{prefix}*"))
+    return f"{prefix}{1 + max((int(number) for number in used if number.isdecimal()), default=0)}"
 
 
 def _resources(cluster: Cluster) -> Resources:
