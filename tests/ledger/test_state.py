@@ -121,6 +121,15 @@ def test_a_chain_was_submitted_at_its_first_submission() -> None:
     assert fold(*submissions).submitted_s == {"base": 7.0}
 
 
+def test_jobs_may_have_been_sent_since_the_first_intent_even_if_its_submission_was_killed() -> None:
+    def made(kind: str, wall_s: float, **data: Any) -> Entry[Any]:
+        return make_entry(f"command-{wall_s}", kind=kind, stage=None, wall_s=wall_s, data=data)
+
+    intents = [made("submit.intent", at_s, tags=["t"], tasks=[["a"]], dependency="") for at_s in (90_000.0, 10_000.0)]
+    assert fold(*intents, made("chain.submitted", 95_000.0, cluster="x")).sent_since_s == 6_400.0
+    assert fold().sent_since_s == 0.0
+
+
 def test_a_foreign_record_is_not_missing_and_changes_nothing_else() -> None:
     state = fold(make_entry(sequence=0, kind="run.paused"), make_entry(sequence=1, kind="progress", data={"done": "7"}))
     assert state.missing == 0

@@ -219,6 +219,7 @@ def _state(lines: Iterable[bytes]) -> State:
         accounts={job: _entries(runs) for job, runs in data["accounts"].items()},
         speeds={key: (at_s, tokens_per_s) for key, (at_s, tokens_per_s) in data["speeds"].items()},
         scores=_entries(data["scores"]),
+        first_sent_s=data["first_sent_s"],
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )

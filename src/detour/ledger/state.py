@@ -28,6 +28,7 @@ from detour.ledger.events import (
     ForecastScored,
     Foreign,
     JobAccounted,
+    JobIntended,
     JournalClosed,
     JournalOpened,
     JournalsCompacted,
@@ -44,6 +45,8 @@ from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterSt
 
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
 
+CLOCKS_DIFFER_S = 3600.0
+"""Upper bound on the difference between the clocks of the machines that wrote the ledger and of Slurm's accounts."""
 SCORED = 100
 """Upper bound on jobs whose forecast's score is kept in memory; the journals have all of them."""
 
@@ -83,6 +86,8 @@ class State:
     """`speed_key` -> when it was last benchmarked, and the tokens per second and GPU."""
     scores: dict[str, Entry[ForecastScored]] = field(default_factory=dict)
     """Slurm cluster and job -> the score of the first forecast of its start, for the jobs that started last."""
+    first_sent_s: float | None = None
+    """When the first job was about to be sent to Slurm, in seconds since the epoch."""
     records: int = 0
     """Number of distinct records folded."""
     damaged_sources: int = 0
@@ -97,6 +102,11 @@ class State:
     def users(self) -> set[str]:
         """Names of the users who have written to the ledger."""
         return {writer.process.user for writer in self.writers.values() if writer.process}
+
+    @property
+    def sent_since_s(self) -> float:
+        """A time before any job was sent to Slurm, by any clock; 0 if none is known to have been."""
+        return max((self.first_sent_s or 0.0) - CLOCKS_DIFFER_S, 0.0)
 
     def is_chain_cancelled(self, chain: str) -> bool:
         """Whether a person cancelled it as a whole and has not planned or submitted it since."""
@@ -197,6 +207,8 @@ class State:
             self._add_to_chain(entry.chain, event, entry.wall_s, entry.writer)
         elif isinstance(event, ChainPriced):
             self._add_prices(event, entry.wall_s)
+        elif isinstance(event, JobIntended):
+            self.first_sent_s = min(entry.wall_s, self.first_sent_s or entry.wall_s)
         elif isinstance(event, SpeedMeasured):
             key, measured = speed_key(event.cluster, event.signature), (entry.wall_s, event.tokens_per_s)
             self.speeds[key] = max(measured, self.speeds.get(key, (0.0, 0.0)))

@@ -32,8 +32,6 @@ PATIENCE_S = 10.0
 """Seconds to wait for an unreachable controller: less than when submitting."""
 ENDED_S = 3600.0
 """Seconds after which sacct is asked again how a job ended."""
-LATE_S = 3600.0
-"""Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
 _OPEN = (Standing.WAITING.value, Standing.RUNNING.value, Standing.UNKNOWN.value)
 
 
@@ -69,7 +67,7 @@ def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None)
     known = {job for job in ended if 0 <= snapshot.taken_s - seen[job].seen_s < ENDED_S}
     again = {job for job in question.tried & queued if _waits(snapshot, workspace, job) and not _before(seen, job)}
     if asked := [job for job in question.jobs if job in again or job not in queued | known]:
-        snapshot = add_accounting(snapshot, slurm, question.users, asked, question.since_s - LATE_S)
+        snapshot = add_accounting(snapshot, slurm, question.users, asked, question.since_s)
     jobs, untagged = {}, snapshot.rewrites_tags(question.jobs)
     for job in question.jobs:
         record = snapshot.job(workspace, job, untagged=untagged)

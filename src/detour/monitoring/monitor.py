@@ -187,7 +187,7 @@ class Monitor:
         question = Question(
             (),
             users_here(self.state.users),
-            since_s=min(self.state.submitted_s.values(), default=0.0),
+            since_s=self.state.sent_since_s,
             every_s=max((target.poll_s for target in targets.values() if target.poll_s), default=POLL_S),
         )
         return Readings(

@@ -47,7 +47,7 @@ class Question(NamedTuple):
     users: Sequence[str]
     """Users whose jobs they may be."""
     since_s: float
-    """When the first of them was submitted, in seconds since the epoch."""
+    """A time before the first of them was submitted, in seconds since the epoch."""
     every_s: float
     """The site's poll interval."""
     slurm_cluster: str | None = None

@@ -23,8 +23,6 @@ from detour.scheduler.sent_jobs import Sent
 if TYPE_CHECKING:
     from detour.sacct.rows import JobRow
 
-LATE_S = 3600.0
-"""Upper bound on the difference between the clocks of the login node and of the accounts, in seconds."""
 PATIENCE_S = 30.0
 
 
@@ -38,7 +36,7 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
         return ()
     workspace, client = view.workspace, slurm or Slurm(timeout_s=PATIENCE_S)
     sent = jobs_sent(view)
-    since_s = min(view.state.submitted_s.values(), default=0.0) - LATE_S
+    since_s = view.state.sent_since_s
     users, missing = users_here(view.state.users), list[str]()
     found: list[Accounted] = []
     for cluster, jobs in _by_slurm_cluster(workspace, to_ask(view.state, sent.values())).items():

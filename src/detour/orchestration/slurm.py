@@ -62,8 +62,8 @@ class WorkspaceLedger:
         return users_here(self._view.state.users)
 
     def since_s(self) -> float:
-        """A time before the first submission, an hour early since clocks differ; 0 without one."""
-        return max(min(self._view.state.submitted_s.values(), default=0.0) - 3600.0, 0.0)
+        """As `State.sent_since_s`."""
+        return self._view.state.sent_since_s
 
 
 @contextmanager
