@@ -111,6 +111,28 @@ def test_an_empty_claim_is_being_written_or_abandoned(workspace: Workspace, age_
             claim(workspace, NAME, "next")
 
 
+@pytest.mark.parametrize("token", ["../../victim", "a/../../victim", "\0", "*", "x" * 5000, ["a"], None])
+def test_a_claim_with_an_impossible_token_counts_as_damaged_and_touches_no_other_file(
+    workspace: Workspace, token: object
+) -> None:
+    path, others = workspace.claims / f"{NAME}.json", {workspace.claims / f"{NAME}.a.7", workspace.root / "victim.0"}
+    for other in others:
+        other.touch()
+    path.write_bytes(orjson.dumps({"token": token, "owner": "eve"}))
+    assert holder(workspace, NAME) is not None
+    make_old(path, UNFINISHED_AFTER_S + 1)
+    claim(workspace, NAME, "owner").release()
+    assert not path.exists()
+    assert all(other.exists() for other in others)
+
+
+def test_a_mark_without_a_number_hinders_no_one(workspace: Workspace) -> None:
+    (workspace.claims / f"{NAME}..x").touch()
+    (workspace.claims / f"{NAME}.json").touch()
+    make_old(workspace.claims / f"{NAME}.json", UNFINISHED_AFTER_S + 1)
+    claim(workspace, NAME, "owner").release()
+
+
 def test_an_owner_whose_claim_was_taken_over_neither_refreshes_nor_releases_it(workspace: Workspace) -> None:
     late = claim(workspace, NAME, "slept for an hour")
     path = workspace.claims / f"{NAME}.json"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import orjson
 import pytest
 
 from detour.errors import UserError
@@ -120,6 +121,12 @@ def test_a_moved_workspace_of_an_earlier_version_is_identified_by_its_scripts(tm
     root.rename(tmp_path / "moved")
     assert workspace_id(tmp_path / "moved") == first
     assert workspace_id(made(tmp_path / "moved")) == first
+
+
+def test_a_path_that_no_file_can_have_names_no_original(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(orjson.dumps({"id": "0123456789ab", "path": "a\0b"}))
+    establish(tmp_path)
+    assert workspace_id(tmp_path) == "0123456789ab"
 
 
 def test_reading_the_id_writes_nothing(tmp_path: Path) -> None:

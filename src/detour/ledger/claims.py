@@ -43,6 +43,8 @@ UNFINISHED_AFTER_S = 30.0
 FRESH_EVERY_S = UNFINISHED_AFTER_S / 4
 TRIES = 5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+_TOKEN = re.compile(r"[A-Za-z0-9]{1,64}")
+"""Part of a file's name. Any member of the group can write a claim, so any other text counts as damage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ def _read(path: Path) -> dict[str, Any]:
         data = orjson.loads(path.read_bytes())
     except ValueError:
         return {}
-    return data if isinstance(data, dict) else {}
+    token = data.get("token") if isinstance(data, dict) else None
+    return data if isinstance(token, str) and _TOKEN.fullmatch(token) else {}
 
 
 def _token(path: Path) -> str:
@@ -254,7 +257,8 @@ def _age_s(path: Path) -> float:
 def _right_to_change(workspace: Workspace, name: str, token: str) -> Iterator[bool]:
     """Yields whether only this process may change the claim with `token`, until the context ends."""
     folder = workspace.claims
-    marks = sorted(folder.glob(f"{name}.{token}.*"), key=lambda path: int(path.suffix[1:]))
+    found = (path for path in folder.glob(f"{name}.{token}.*") if path.suffix[1:].isdecimal())
+    marks = sorted(found, key=lambda path: int(path.suffix[1:]))
     number = 0
     if marks:
         try:

@@ -57,7 +57,7 @@ def establish(root: Path) -> None:
 def _id_under(root: Path, known: Identity, here: str) -> str:
     """The known id, unless the workspace it was made for is still in place and is another folder."""
     original = Path(known.path)
-    with suppress(OSError, UserError):
+    with suppress(OSError, UserError, ValueError):  # the last for a NUL in the path
         there = _read(original)
         if there is not None and there.id == known.id and not is_same_folder(root, original):
             return hashlib.sha256(f"{known.id} {here}".encode()).hexdigest()[:12]
