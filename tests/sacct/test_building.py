@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from detour.errors import UserError
 from detour.sacct.building import RowBuilder
 from detour.sacct.columns import Cells
 from detour.sacct.reading import Dialect, read_rows
@@ -77,6 +78,13 @@ def test_without_any_other_figure_cpus_are_cpu_time_over_elapsed_time(column: st
     header = [*(name for name in HEADER if name not in ("NCPUS", "AllocTRES")), column]
     (row,) = read_rows(lines_of(job(ElapsedRaw="7200", **{column: text}), header=header))
     assert row.n_cpus == 8
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1e400", "inf", "nan:1"])
+def test_a_cpu_time_that_no_job_can_have_is_refused(text: str) -> None:
+    header = [*(name for name in HEADER if name not in ("NCPUS", "AllocTRES")), "CPUTimeRAW"]
+    with pytest.raises(UserError, match=r"CPUTimeRAW: .*expected a duration, from 0 on"):
+        list(read_rows(lines_of(job(CPUTimeRAW=text), header=header)))
 
 
 @pytest.mark.parametrize("nodes", ["None assigned", "none assigned", "(null)"])

@@ -124,6 +124,7 @@ def test_numeric_tres_of_the_database_are_read() -> None:
         ("7696487:2", 2, None),
         ("craynetwork:1", None, None),
         ("gpu:tesla:two", None, None),
+        (f"gpu:{'9' * 5000}", None, None),
     ],
 )
 def test_the_older_gres_form_is_read(text: str, gpus: int | None, kind: str | None) -> None:

@@ -30,7 +30,7 @@ _JOB = re.compile(r"(\d{1,18})(?:\+\d+)?(?:_(?:(\d{1,18})|\[([^\]]*)\]?))?$")
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?$")
 _GRES_GPU = re.compile(
     r"(?:per_node:)?(?:(?:gres[:/])?gpu|7696487)(?::(?P<type>\(null\)|\d+(?=[:=]\d)|[^:=,(]*[a-z][^:=,(]*))?"
-    r"(?:[:=](?P<count>\d+))?(?:\([^)]*\))?$",
+    r"(?:[:=](?P<count>\d{1,9}))?(?:\([^)]*\))?$",
     re.IGNORECASE,
 )
 """Types may be numbers, `gpu:3090:2`; some versions print the number that stands for `gpu` in Slurm's database."""
@@ -116,8 +116,13 @@ def parse_duration_s(text: str) -> float | None:
 
 
 def parse_cpu_time_s(text: str) -> float | None:
-    """Parse a duration that is summed over all CPUs of a job and so has no upper bound."""
-    return None if unknown(text) else float(text) if text.isdecimal() else _clock_s(text)
+    """Parse a duration that is summed over all CPUs of a job and so may be far longer than a job."""
+    if unknown(text):
+        return None
+    seconds = float(text) if text.isdecimal() else _clock_s(text)
+    if not 0 <= seconds < _MOST:
+        raise ValueError("a duration, from 0 on")
+    return seconds
 
 
 @lru_cache(1 << 14)
