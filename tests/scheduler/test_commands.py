@@ -83,6 +83,28 @@ def test_the_runner_never_raises(tmp_path: Path) -> None:
     assert "is not on the path" in missing.message
 
 
+def test_a_client_that_cannot_be_started_proves_nothing() -> None:
+    result = SubprocessRunner()(["sh", "-c", "true", "x" * 2_000_000], 5)
+    assert result == CommandResult(126, "", "sh cannot be started: Argument list too long")
+    assert read_submission(result).unknown == "sh cannot be started: Argument list too long"
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "cancel"])
+def test_an_order_about_many_tasks_fits_command_lines_and_names_the_first_failure(verb: str) -> None:
+    asked: list[str] = []
+
+    def run(command: Sequence[str], timeout_s: float) -> CommandResult:  # noqa: ARG001
+        jobs = [job for word in command if "_" in word for job in word.split(",")]
+        assert max(map(len, command)) < 131_072, "the longest argument that Linux takes"
+        asked.extend(jobs)
+        return CommandResult(1, "", "no such task") if "7_1500" in jobs else CommandResult(0)
+
+    tasks = [f"7_{index}" for index in range(12_000)]
+    result = getattr(Slurm(run), verb)(tasks)
+    assert asked == tasks
+    assert result.message == "no such task"
+
+
 def test_a_full_queue_costs_seconds_and_is_reported_with_the_message_of_slurm(tmp_path: Path) -> None:
     """sbatch itself retries for two minutes."""
     words = "Slurm temporarily unable to accept job"

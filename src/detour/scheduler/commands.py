@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,6 +108,8 @@ class SubprocessRunner:
             return CommandResult(127, "", f"{command[0]} is not on the path: is this a login node of the cluster?")
         except PermissionError:
             return CommandResult(126, "", f"permission denied: {command[0]} may not be run here")
+        except OSError as error:  # such as a limit on processes, which login nodes often have
+            return CommandResult(126, "", f"{command[0]} cannot be started: {error.strerror}")
 
 
 def _result(process: subprocess.Popen[bytes], client: str, timeout_s: float) -> CommandResult:
@@ -214,10 +216,10 @@ class Slurm:
         return self.ask("sacct", "--parsable2", "--allocations", f"--user={user}", "--starttime=now", "--format=jobid")
 
     def release(self, ids: Sequence[str]) -> CommandResult:
-        return self.ask("scontrol", "release", ",".join(ids))
+        return self._in_parts(ids, lambda some: self.ask("scontrol", "release", ",".join(some)))
 
     def hold(self, ids: Sequence[str]) -> CommandResult:
-        return self.ask("scontrol", "hold", ",".join(ids))
+        return self._in_parts(ids, lambda some: self.ask("scontrol", "hold", ",".join(some)))
 
     def change_dependency(self, job_id: str, dependency: str) -> CommandResult:
         """Only pending jobs can be changed; an empty `dependency` removes it."""
@@ -225,7 +227,7 @@ class Slurm:
 
     def cancel(self, ids: Sequence[str]) -> CommandResult:
         """Jobs that have ended meanwhile are not an error."""
-        return self.ask("scancel", "--quiet", *ids)
+        return self._in_parts(ids, lambda some: self.ask("scancel", "--quiet", *some))
 
     def configuration(self) -> dict[str, str]:
         """`scontrol show config` as a dict; `AsOf` is the controller's clock. Raises SchedulerUnavailable."""
@@ -255,6 +257,12 @@ class Slurm:
     def version(self) -> str:
         """Such as `22.05.8`. Raises SchedulerUnavailable."""
         return self._text("sinfo", "--version").split()[-1]
+
+    def _in_parts(self, ids: Sequence[str], order: Callable[[Sequence[str]], CommandResult]) -> CommandResult:
+        """Give an order about jobs in as many calls as command lines need; returns the first failure, if any."""
+        firsts = range(0, len(ids), MAX_IDS_PER_CALL)
+        results = [order(ids[first : first + MAX_IDS_PER_CALL]) for first in firsts]
+        return next((result for result in results if result.returncode != 0), CommandResult(0))
 
     def _sacct(self, fields: Iterable[str], *options: str) -> CommandResult:
         """One row per run: each requeue has its own."""

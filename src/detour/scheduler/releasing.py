@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobsCommitted, JobsDropped
-from detour.scheduler.commands import MAX_IDS_PER_CALL, Slurm
+from detour.scheduler.commands import Slurm
 from detour.scheduler.conflicts import gives_way, rivals_of
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER
@@ -55,21 +55,19 @@ class Releaser:
             return f"submitted, but whether all jobs are released is not known: {error}"
 
     def _release(self, ids: Sequence[str]) -> str:
-        """Release jobs; return those still held, with Slurm's reasons and messages, or an empty string."""
+        """Release jobs; return those still held, with Slurm's reasons and message, or an empty string."""
+        wanted = set(ids)
         for pause_s in (0.0, LATE_S):
             self.wait(pause_s)
-            said = [
-                result.message
-                for first in range(0, len(ids), MAX_IDS_PER_CALL)
-                if (result := self.slurm.release(ids[first : first + MAX_IDS_PER_CALL])).returncode != 0
-            ]
-            held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and r.ids.id in set(ids)}
+            result = self.slurm.release(ids)
+            held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and r.ids.id in wanted}
             if not held:
                 return ""
         named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
+        said = f"; {result.message}" if result.returncode != 0 else ""
         return (
-            f"still held: {named}{''.join(f'; {words}' for words in said)}. Run it again to release them, or ask who "
-            f"holds them: `scontrol show job {min(held, key=int)}`"
+            f"still held: {named}{said}. Run it again to release them, or ask who holds them: "
+            f"`scontrol show job {min(held, key=int)}`"
         )
 
     def commit(self, ready: Sequence[Sent]) -> None:
