@@ -15,11 +15,11 @@ from detour.cards.about_file import About
 from detour.cards.content import Content
 from detour.cards.exported import CARD
 from detour.cards.rendering import render
-from detour.checkpoints.manifest import MANIFEST, read_manifest, verify_manifest
+from detour.checkpoints.manifest import read_manifest, verify_manifest
 from detour.errors import UserError
 from detour.files import fsync_directory, naming, write_atomic
 from detour.ledger.folders import refuse_links
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import MANIFEST, Workspace
 
 RECORD = "card.json"
 SCHEMA = 1

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from detour.files import fsync_directory, sha256_file, write_atomic
+from detour.ledger.workspace import MANIFEST
 
-MANIFEST = "manifest.json"
 SCHEMA = 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from detour.errors import Interrupted, NotReady
 from detour.ledger.allocations import Held, Ran
 from detour.ledger.events import (
     AttemptDiagnosed,
@@ -29,7 +30,11 @@ _OUTCOMES: dict[str | None, StageStatus] = {
     "failed": "failed",
     "refused": "failed",
 }
-_BY_EXIT_CODE: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
+_BY_EXIT_CODE: dict[int | None, StageStatus] = {
+    0: "done",
+    Interrupted.exit_code: "interrupted",
+    NotReady.exit_code: "interrupted",
+}
 
 
 def slurm_cluster_of(recorded: str | None, planned: str | None) -> str | None:

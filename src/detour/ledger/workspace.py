@@ -35,6 +35,7 @@ from detour.text import pasted
 
 VARIABLE = "DETOUR_WORKSPACE"
 MANIFEST = "manifest.json"
+"""File in every output with digests and provenance; it marks the output as complete."""
 
 
 @dataclass(frozen=True, slots=True)

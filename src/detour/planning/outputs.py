@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from detour.ledger.workspace import MANIFEST
 from detour.planning.settings import PrepareSettings
 from detour.planning.stage import PrepareStage, Stage, StageKind
 
-MANIFEST = "manifest.json"
-"""File in every output with digests and provenance; it marks the output as complete."""
 _FIXED: Mapping[StageKind, tuple[str, ...]] = {
     "pretrain": ("checkpoint.safetensors", "config.json", "history.json"),
     "promote": ("model/config.json", "model/model.safetensors", "optimizer.safetensors", "promotion.json"),

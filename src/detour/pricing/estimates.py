@@ -78,7 +78,6 @@ def table_row(stage: PretrainStage, cluster: Cluster) -> Throughput | None:
         if (row.model == name or name.endswith(f"-{row.model}"))
         and row.sequence_length == stage.settings.sequence_length
         and row.objective in (None, stage.settings.phase.objective)
-        and row.tokens_per_s_per_gpu.value > 0
     ]
     return min(rows, key=lambda row: row.objective is not None, default=None)
 

@@ -25,6 +25,8 @@ from detour.scheduler.slow_clients import on_slow
 TIMEOUT_S = 60.0
 """Seconds before a client is stopped. Clients report a controller that is down after up to 38 s."""
 MAX_IDS_PER_CALL = 1000
+LATE_S = 2.0
+"""Seconds the queue is given to show a job after sbatch gave no answer, or the effect of an order."""
 LISTEN_S = 1.0
 """Seconds between checks on a running client: whether it has ended or reports that the queue is full."""
 SEPARATOR = "\x1f"

@@ -13,7 +13,7 @@ from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.by_accounts import ByAccounts, by_accounts
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.matching import by_tag, counted_for
@@ -25,8 +25,6 @@ from detour.scheduler.tags import Tag
 
 CUT_SHORT = "its submission was cut short"
 MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
-LATE_S = 2.0
-"""Seconds the queue is given to show the effect of an order."""
 ACCOUNTS_LATE_S = (LATE_S, 6.0)
 """Seconds that sacct is given before the first and the second look."""
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobsCommitted, JobsDropped
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.conflicts import gives_way, rivals_of
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER
-from detour.scheduler.sending import LATE_S
 from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
 

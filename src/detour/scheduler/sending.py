@@ -11,7 +11,7 @@ from typing import Protocol
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobAccepted, JobIntended, JobsDropped
 from detour.scheduler.answers import SubmissionRefused, SubmitAnswer
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.crash import is_spent, spent_by_tasks
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.knowledge import Knowledge
@@ -24,8 +24,6 @@ from detour.scheduler.tags import Slot, Tag
 
 MAX_SENDS_PER_SLOT = 2
 """Upper bound on sends per slot: a lost job is sent again once; after that a person has to look."""
-LATE_S = 2.0
-"""Seconds the queue is given to show a job after sbatch gave no answer, or the effect of an order."""
 
 
 class ScriptWriter(Protocol):

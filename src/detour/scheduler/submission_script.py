@@ -14,6 +14,7 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmExecutor
 
+from detour.errors import NotReady
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.job_ids import array_option
 from detour.scheduler.requests import JobRequest
@@ -23,7 +24,6 @@ STAGES = "stages"
 """Name of the shell array with the stage ids of each array task."""
 GATE_PATIENCE_S = 120
 """Seconds to wait for the gate: a shared file system may show a new file this late."""
-NOT_READY = 87
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +139,10 @@ def _additional(request: JobRequest, style: ScriptStyle, *, held: bool) -> dict[
 
 def _wait_for(gate: Path) -> list[str]:
     there = f"[ -e {shlex.quote(str(gate))} ]"
+    problem = "detour: its submission was cut short: submit the chain again"
     return [
         f"for ((second = 0; second < {GATE_PATIENCE_S}; second++)); do {there} && break; sleep 1; done",
-        f"{there} || {{ echo 'detour: its submission was cut short: submit the chain again'; exit {NOT_READY}; }}",
+        f"{there} || {{ echo '{problem}'; exit {NotReady.exit_code}; }}",
     ]
 
 

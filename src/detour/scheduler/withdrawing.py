@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from detour.errors import SchedulerUnavailable
 from detour.ledger.events import JobsDropped
-from detour.scheduler.commands import Slurm
+from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.knowledge import Knowledge
-from detour.scheduler.sending import LATE_S
 from detour.scheduler.sent_jobs import Places
 from detour.scheduler.snapshot import Snapshot
 
