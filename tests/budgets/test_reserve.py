@@ -16,7 +16,7 @@ import pytest
 from detour.budgets import reserve as reserve_module
 from detour.budgets.book import Book, Demand
 from detour.budgets.caps import Budget
-from detour.budgets.reservations import Amounts
+from detour.budgets.reservations import EXPIRES_S, Amounts
 from detour.budgets.reserve import CLAIM, demand_for, facts_of, release_stages, reserve, reserving
 from detour.config.loading import load_cluster
 from detour.config.models import File
@@ -43,6 +43,7 @@ from detour.planning.stage import Stage
 from detour.pricing.price import prices_of
 from detour.scheduler.tags import Tag
 from tests.support.no_history import NoHistory
+from tests.support.past import Past
 from tests.support.recipes import make_recipe
 from tests.support.stages import pretrain_stage
 
@@ -176,6 +177,22 @@ def test_a_stage_that_continues_after_its_command_was_killed_holds_its_reservati
     with claim(workspace, make_stage("a").id, "its job"):
         assert reserved_hours(workspace) == 6.0
     assert reserved_hours(workspace) == 0.0
+
+
+def test_a_run_on_another_machine_holds_its_reservation_while_its_stages_show_signs_of_life(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`detour run` reserves for all its stages at its start and records nothing else about budgets until its end."""
+    in_a_child(lambda: _reserve_and_die(workspace))
+    monkeypatch.setattr("detour.ledger.process.Process.is_alive", lambda _self: None)
+    now_s = time.time()
+    assert reserved_hours(workspace, now_s + EXPIRES_S + 100) == 0.0
+    past = Past(workspace)
+    past.add("attempt.started", now_s + 10, {}, make_stage("a").id, 1)
+    past.add("attempt.heartbeat", now_s + 3600, {}, make_stage("a").id, 1)
+    past.write()
+    assert reserved_hours(workspace, now_s + 3600 + EXPIRES_S - 100) == 12.0
+    assert reserved_hours(workspace, now_s + 3600 + EXPIRES_S + 100) == 0.0
 
 
 def _reserve_and_die(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
@@ -94,8 +95,19 @@ class Book:
             return known.process.is_alive() if known and known.process else None
 
         in_flight = running | stages_sent(self.view)
-        last_seen_s = {entry.writer: entry.wall_s for entry in self.view.commands(Event)}
-        return Evidence(self.now_s, self._is_finished, in_flight, is_alive, last_seen_s.get)
+        wrote_s = {entry.writer: entry.wall_s for entry in self.view.commands(Event)}
+        reserved_for: dict[str, set[str]] = {}
+        for made in self.reservations:
+            reserved_for.setdefault(made.writer, set()).update(made.amounts)
+
+        @cache
+        def last_seen_s(writer: str) -> float:
+            stages = self.view.state.stages
+            tried = (stages[stage] for stage in reserved_for[writer] if stage in stages)
+            signs_s = (attempt.last_seen_s or 0.0 for stage in tried for attempt in stage.attempts)
+            return max(wrote_s.get(writer, 0.0), max(signs_s, default=0.0))
+
+        return Evidence(self.now_s, self._is_finished, in_flight, is_alive, last_seen_s)
 
     def _spendings(self) -> Iterator[Spending]:
         """Yield the spending of every attempt, with the facts of the reservation that it ran under."""

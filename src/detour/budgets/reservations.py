@@ -54,7 +54,7 @@ class Evidence:
     is_alive: Callable[[str], bool | None] = lambda writer: None  # noqa: ARG005
     """Whether the process behind a journal is alive; None if this cannot be determined from here."""
     last_seen_s: Callable[[str], float | None] = lambda writer: None  # noqa: ARG005
-    """When the journal was last written to."""
+    """When the process behind a journal, or an attempt at a stage that it reserved for, last showed a sign of life."""
 
 
 def reserved_stages(amounts: Mapping[str, Amounts]) -> list[ReservedStages]:
