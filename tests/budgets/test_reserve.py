@@ -309,6 +309,17 @@ def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Wo
     assert reserved_hours(workspace) == 5.0, "`retry` removed the marker"
 
 
+def test_stage_files_that_name_each_other_as_inputs_end_nothing(workspace: Workspace, journal: Journal) -> None:
+    reserve(workspace, journal, [], demand_of(2.0, "a", "b", "failed")).commit()
+    one, other, failed = make_stage("a"), make_stage("b"), make_stage("failed")
+    for stage, inputs in ((one, {"parent": other.id}), (other, {"parent": one.id}), (failed, {})):
+        workspace.stage(stage.id).mkdir(parents=True)
+        (workspace.stage(stage.id) / "stage.json").write_text(json.dumps({**stage.to_json(), "inputs": inputs}))
+    Attempt(journal, stage=failed.id, number=1, job="7").event(StageFailed(reason="gate"))
+    workspace.failure(failed.id).write_text('{"reason": "gate"}')
+    assert reserved_hours(workspace) == 4.0
+
+
 def test_joining_submitted_stages_does_not_reserve_them_again(workspace: Workspace, journal: Journal) -> None:
     shared = make_stage("shared").id
     reserve(workspace, journal, [], demand_of(8.0, "shared")).commit()

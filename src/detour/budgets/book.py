@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
@@ -23,6 +23,7 @@ from detour.ledger.state import AttemptState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import read_stage_outline
+from detour.planning.order import upstream
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
 from detour.scheduler.in_flight import stages_sent
@@ -53,7 +54,7 @@ class Book:
             for stage in self.view.state.stages.values()
             if stage.failed and self.workspace.has_failed(stage.id)
         }
-        self._doomed: dict[str, bool] = {}
+        self._inputs_of = cache(partial(_inputs, self.workspace))
         self.spendings = list(self._spendings())
         self.evidence = self._evidence()
 
@@ -141,11 +142,7 @@ class Book:
 
     def _is_doomed(self, stage: str) -> bool:
         """Whether the stage failed permanently, or depends on one that did."""
-        if not self._failed or stage in self._failed:
-            return stage in self._failed
-        if stage not in self._doomed:
-            self._doomed[stage] = any(self._is_doomed(input_id) for input_id in _inputs(self.workspace, stage))
-        return self._doomed[stage]
+        return bool(self._failed) and not self._failed.isdisjoint(upstream([stage], self._inputs_of))
 
 
 class _AttemptAmounts:
