@@ -87,10 +87,10 @@ def test_a_retry_submits_failed_stages_and_a_dry_run_clears_nothing(workspace: W
 def test_a_cleared_failure_is_recorded_with_its_reason(workspace: Workspace, promotion: str) -> None:
     data = planned(workspace)
     stage = Stage.from_json(data["stages"][promotion])
-    assert clear_failures(workspace, "quickstart-sweep", [stage])["promote clm"].startswith("the loss fell")
+    clear_failures(workspace, "quickstart-sweep", [stage])
     assert not workspace.failure(promotion).exists()
     (retried,) = history(workspace, (ChainRetried,))
-    assert retried.event.cleared.keys() == {"promote clm"}
+    assert retried.event.cleared["promote clm"].startswith("the loss fell")
 
 
 def test_if_nothing_else_can_be_submitted_it_is_no_success(workspace: Workspace, promotion: str) -> None:

@@ -12,8 +12,9 @@ from detour.config.loading import load_cluster
 from detour.files import write_atomic
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
-from detour.ledger.events import AttemptEnded, AttemptStarted
+from detour.ledger.events import AttemptEnded, AttemptStarted, ChainRetried
 from detour.ledger.journal import Journal
+from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.orchestration import local_runner
 from detour.orchestration.chain_files import write_chains
@@ -126,3 +127,18 @@ def test_a_damaged_plan_of_a_finished_chain_is_written_again(order: LocalOrder) 
     ran = run_here(order, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
     assert ran.left == ()
     assert order.is_done
+
+
+def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: LocalOrder, started: list[str]) -> None:
+    workspace = order.workspace
+    prepare, *_, summary = order.stages
+    for failed in (prepare, summary):
+        workspace.manifest(failed.id).unlink()
+        workspace.failure(failed.id).write_text('{"reason": "no memory"}')
+    again = local_order(workspace, order.planned, order.cluster, retry=True, until="prepare")
+    run_here(again, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+    assert started == [prepare.id]
+    assert not workspace.failure(prepare.id).exists()
+    assert workspace.failure(summary.id).exists(), "it is not run"
+    (retried,) = history(workspace, (ChainRetried,))
+    assert retried.event.cleared == {"prepare": "no memory"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from detour.ledger.events import ChainRetried
@@ -72,8 +72,8 @@ def failure_reason(workspace: Workspace, stage_id: str) -> str:
         return "unknown"
 
 
-def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> Mapping[str, str]:
-    """Let failed stages run again. `name` is that of the chain or sweep. Returns label -> why each had failed."""
+def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> None:
+    """Let failed stages run again, and record why each had failed. `name` is that of the chain or sweep."""
     cleared = {}
     for stage in failed:
         refuse_links(workspace.root, workspace.stage(stage.id))
@@ -81,7 +81,6 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
         workspace.failure(stage.id).unlink(missing_ok=True)
     with command_journal(workspace) as journal:
         journal.append(ChainRetried(cleared=cleared), chain=name)
-    return cleared
 
 
 def _retry_chain(workspace: Workspace, stage_id: str, chains: Sequence[str], known: Sequence[str]) -> str | None:

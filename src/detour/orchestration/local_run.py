@@ -18,7 +18,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.damage import damaged_outputs, set_aside
-from detour.orchestration.failures import Failure, failures_of, with_dependents
+from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
@@ -156,8 +156,9 @@ def run_here(
         write_chains(workspace, order.planned.plans, order.cluster, order.prices, sweep=order.planned.sweep)
         set_aside(workspace, order.damaged)
         if order.retry:
-            for stage in order.stages:
-                workspace.failure(stage.id).unlink(missing_ok=True)
+            ids = {stage.id for stage in order.stages}
+            failed = [failure.stage for failure in order.failures if failure.stage.id in ids]
+            clear_failures(workspace, order.planned.name, failed)
         runner.journal = journal
         with stop_on_ctrl_c(runner, on_stop):
             runner.run(on_refresh)
