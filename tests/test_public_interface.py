@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import detour
+from detour.config.fields import WITH_UNITS
 from detour.config.loading import load_recipe
-from detour.config.models import WITH_UNITS
 from detour.errors import UserError
 from tests.support.chains import SMALL
 from tests.support.page import PAGE, examples

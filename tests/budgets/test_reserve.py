@@ -18,8 +18,8 @@ from detour.budgets.book import Book, Demand
 from detour.budgets.caps import Budget
 from detour.budgets.reservations import EXPIRES_S, Amounts
 from detour.budgets.reserve import CLAIM, demand_for, facts_of, release_stages, reserve, reserving
+from detour.config.fields import File
 from detour.config.loading import load_cluster
-from detour.config.models import File
 from detour.errors import BudgetRefused, UserError
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.models import File, Source
+from detour.config.fields import File
+from detour.config.models import Source
 from detour.corpus.files import GivenFormat, SourceError, file_format, look_into, resolve_files
 from detour.errors import UserError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from detour.config.models import File
+from detour.config.fields import File
 from detour.corpus.fingerprints import fingerprint
 from detour.errors import UserError
 from detour.jobs import evaluate, summarize

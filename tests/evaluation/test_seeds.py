@@ -16,7 +16,7 @@ import torch
 
 from detour.checkpoints.manifest import write_manifest
 from detour.checkpoints.provenance import provenance
-from detour.config.models import File
+from detour.config.fields import File
 from detour.errors import Interrupted, PermanentFailure, UserError
 from detour.evaluation import evaluators
 from detour.evaluation.finetune import FineTuning

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from detour.checkpoints.manifest import write_manifest
-from detour.config.models import File, Recipe
+from detour.config.fields import File
+from detour.config.models import Recipe
 from detour.corpus.files import SourceError
 from detour.jobs import pretrain, promote
 from detour.jobs.compile_cache import keep_compiled

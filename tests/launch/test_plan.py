@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from detour.config.models import File
+from detour.config.fields import File
 from detour.errors import UserError
 from detour.launch import plan as plan_verb
 from detour.launch.text.plan_tree import MOST_LINES

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 import detour
 from detour.accounting.energy import Band
+from detour.config.fields import File
 from detour.config.loading import load_cluster
-from detour.config.models import File
 from detour.launch import prices
 from detour.ledger.events import SpeedMeasured
 from detour.ledger.journal import command_journal

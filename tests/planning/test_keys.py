@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from detour.canonical import canonical, digest
-from detour.config.models import File, Recipe
+from detour.config.fields import File
+from detour.config.models import Recipe
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.plan import Plan

@@ -11,8 +11,9 @@ import pytest
 
 from detour.accounting.energy import Band, Method
 from detour.config.cluster import Cluster
+from detour.config.fields import File
 from detour.config.loading import load_cluster, load_recipe
-from detour.config.models import File, Gate, Probe, Recipe
+from detour.config.models import Gate, Probe, Recipe
 from detour.flops import BASE, LARGE, expected_context, training_flops_per_token
 from detour.planning.build import Planner
 from detour.planning.origins import Content

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from detour.config.models import File
+from detour.config.fields import File
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.stage import (

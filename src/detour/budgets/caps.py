@@ -20,9 +20,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from detour.config.fields import NotNegative, TimeZone
+from detour.config.fields import Name, NotNegative, TimeZone, Written
 from detour.config.layers import keep, read_layers
-from detour.config.models import Name, Written
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
 from detour.config.roots import config_roots
 from detour.config.validation import validate

@@ -10,8 +10,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from detour.config.fields import NotNegative, Positive, PositiveWhole, Whole
-from detour.config.models import Count, Duration, Name, Objective, Written, repeated
+from detour.config.fields import (
+    Count,
+    Duration,
+    Name,
+    NotNegative,
+    Objective,
+    Positive,
+    PositiveWhole,
+    Whole,
+    Written,
+    repeated,
+)
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.sbatch import SbatchOption, VariableName
 

@@ -1,94 +1,44 @@
 """The recipe: one chain, from text to evaluated encoder, as immutable, fully typed models.
 
-Each section has its own module; this one has the recipe and re-exports their names. Which fields determine a result,
-and so belong to a stage's key, is decided in `detour.planning`.
+Each section has its own module; this one has the recipe, and offers the sections that other rooms use. Which fields
+determine a result, and so belong to a stage's key, is decided in `detour.planning`.
 """
 
 from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from detour.config.benchmark import (
-    Benchmark,
-    Split,
-    Task,
-    TaskData,
-    TaskSize,
-)
-from detour.config.data import (
-    Data,
-    Source,
-    Tokenizer,
-    TokenizerTraining,
-)
-from detour.config.fields import (
-    MAX_COUNT,
-    MAX_DURATION_S,
-    WITH_UNITS,
-    Count,
-    Duration,
-    File,
-    Filled,
-    Fraction,
-    Name,
-    Objective,
-    Pattern,
-    Seed,
-    Written,
-    added,
-    repeated,
-)
+from detour.config.benchmark import Benchmark, Split, Task, TaskData, TaskSize
+from detour.config.data import Data, Source, Tokenizer, TokenizerTraining
+from detour.config.fields import Name, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.training import (
-    Band,
-    Baseline,
     Batch,
     Equivalence,
     Export,
     Freeze,
     Gate,
-    GradientNorms,
     Model,
     OneMinusSqrt,
     Optimizer,
     Phase,
     Probe,
-    Schedule,
     Seeds,
     Training,
     WarmupConstant,
 )
 
 __all__ = [
-    "MAX_COUNT",
-    "MAX_DURATION_S",
-    "WITH_UNITS",
-    "Band",
-    "Baseline",
-    "Batch",
     "Benchmark",
-    "Count",
-    "Data",
-    "Duration",
     "Equivalence",
-    "Export",
-    "File",
-    "Filled",
-    "Fraction",
     "Freeze",
     "Gate",
-    "GradientNorms",
     "Model",
-    "Name",
-    "Objective",
     "OneMinusSqrt",
     "Optimizer",
-    "Pattern",
     "Phase",
     "Probe",
     "Recipe",
-    "Schedule",
-    "Seed",
     "Seeds",
     "Source",
     "Split",
@@ -99,9 +49,6 @@ __all__ = [
     "TokenizerTraining",
     "Training",
     "WarmupConstant",
-    "Written",
-    "added",
-    "repeated",
 ]
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from detour.config.fields import Positive, TimeZone
+from detour.config.fields import Positive, TimeZone, Written
 from detour.config.layers import keep, read_layers
-from detour.config.models import Written
 from detour.config.roots import config_roots
 from detour.config.validation import validate
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from detour.config.fields import MAX_COUNT
 from detour.config.model_config import FIELDS
-from detour.config.models import MAX_COUNT, Recipe
+from detour.config.models import Recipe
 from detour.config.schema import field_meanings
 
 _LIMITS = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "to"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 from functools import cache
+from itertools import chain
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from detour.config import benchmark, data, fields, models, training
 from detour.config.models import Recipe
@@ -99,16 +100,14 @@ def _described(name: str, body: Any, described: dict[str, dict[str, str]]) -> An
 @cache
 def field_meanings() -> dict[str, dict[str, str]]:
     """Return class -> field -> the string below it in the source, read only when needed because it is slow."""
-    found: dict[str, dict[str, str]] = {}
+    own, classes = dict[str, dict[str, str]](), list[type]()
     for module in (fields, data, training, benchmark, models):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):
-                found[node.name] = _field_strings(node)
-    for name in list(found):
-        for base in getattr(models, name).__mro__[1:]:
-            if issubclass(base, BaseModel):
-                found[name] = {**found.get(base.__name__, {}), **found[name]}
-    return found
+                own[node.name] = _field_strings(node)
+                classes.append(getattr(module, node.name))
+    inherited = {one.__name__: [own.get(base.__name__, {}) for base in reversed(one.__mro__)] for one in classes}
+    return {name: dict(chain.from_iterable(part.items() for part in parts)) for name, parts in inherited.items()}
 
 
 def _field_strings(node: ast.ClassDef) -> dict[str, str]:

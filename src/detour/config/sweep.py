@@ -24,8 +24,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from detour.config.fields import Name, Seed, Written, repeated
 from detour.config.layers import keep, read_layers
-from detour.config.models import Name, Seed, Written, repeated
 from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from detour.config.models import File
+from detour.config.fields import File
 from detour.corpus.fingerprints import fingerprints
 from detour.errors import UserError
 from detour.files import is_lfs_pointer, written_path

@@ -11,8 +11,8 @@ from pathlib import Path
 from detour.accounting.site import site_of
 from detour.budgets.reserve import facts_of
 from detour.config.cluster import Cluster
+from detour.config.fields import WITH_UNITS
 from detour.config.loading import load_cluster
-from detour.config.models import WITH_UNITS
 from detour.config.problems import RecipeError
 from detour.errors import UserError
 from detour.ledger.compaction import tidy

@@ -10,8 +10,9 @@ from pathlib import Path
 from detour.budgets.book import Demand
 from detour.budgets.reserve import demand_for, facts_of
 from detour.config.expansion import expand
+from detour.config.fields import File
 from detour.config.loading import load_recipe, recipe_path
-from detour.config.models import File, Recipe, TaskData
+from detour.config.models import Recipe, TaskData
 from detour.config.sweep import is_sweep, load_sweep
 from detour.corpus.files import files_below, look_into, resolve_files
 from detour.errors import UserError

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detour.config.cluster import Cluster
-from detour.config.models import WITH_UNITS
+from detour.config.fields import WITH_UNITS
 from detour.errors import SchedulerUnavailable, UserError
 from detour.files import write_atomic
 from detour.ledger.folders import make_folder

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from detour.config.models import Benchmark, File, Gate, Phase, Recipe, Source, Task, TaskData
+from detour.config.fields import File
+from detour.config.models import Benchmark, Gate, Phase, Recipe, Source, Task, TaskData
 from detour.planning.arithmetic import PhaseSteps, phase_steps
 from detour.planning.origins import Content, Folder, Published, RandomWeights, SourceSettings, without_place
 from detour.planning.plan import Plan

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from detour.config.models import File, Source
+from detour.config.fields import File
+from detour.config.models import Source
 
 AnyFile = TypeVar("AnyFile", bound=File)
 Head = Literal["pretrained", "new"]
