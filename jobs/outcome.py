@@ -16,10 +16,8 @@ from detour.jobs.diagnosis import diagnosis_event, verdict_on_failure
 from detour.jobs.log import best_effort
 from detour.jobs.progress import FRUITLESS_ATTEMPTS, got_further, is_fruitless, leave_uncounted
 from detour.ledger.attempt import Attempt
+from detour.ledger.stages import is_out_of_time
 from detour.ledger.workspace import Workspace
-
-OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
-"""Reasons to stop at a time limit; any other makes room for another job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +84,4 @@ def judged(folder: Path, number: int, outcome: Outcome, stop_reason: str | None)
 
 
 def _makes_room_for_others(outcome: Outcome, stop_reason: str | None) -> bool:
-    return outcome.name == "interrupted" and stop_reason not in OUT_OF_TIME
+    return outcome.name == "interrupted" and not is_out_of_time(stop_reason)

@@ -29,6 +29,9 @@ NOW_S = 10_000.0
 ELSEWHERE = Process.current()._replace(host="node7", boot="another")
 STARTED = AttemptStarted()
 SAVED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGUSR2: saved at step 9")
+SAVED_TEXT = AttemptEnded(
+    outcome="interrupted", exit_code=85, reason="stopped (signal SIGUSR2); what was tokenised is kept"
+)
 ASKED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGTERM: saved at step 9")
 
 
@@ -90,6 +93,7 @@ def test_stages_that_resume_by_themselves_need_no_person(
         ([], [seen("7", "FAILED", exit_code=1)], "failed", "ended as FAILED, exit code 1 before", "{why}"),
         ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "{retry}"),
         ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "{retry}"),
+        ([STARTED, SAVED_TEXT], [], "saved at limit", "signal SIGUSR2", "{retry}"),
         ([STARTED], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "{retry}"),
         ([], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "{retry}"),
         ([STARTED, ASKED], [seen("7", "PREEMPTED")], "preempted", "signal SIGTERM", "{retry}"),

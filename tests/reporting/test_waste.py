@@ -60,6 +60,8 @@ def test_no_interval_is_expected_to_be_better_than_youngs(save_s: float, between
     [
         ("done", None, "done"),
         ("interrupted", "wall-time limit: saved at step 7 of 9", "time limit"),
+        ("interrupted", "signal SIGUSR2: saved at step 7 of 9", "time limit"),
+        ("interrupted", "stopped (signal SIGUSR2); what was tokenised is kept", "time limit"),
         ("interrupted", "signal SIGTERM: saved at step 7 of 9", "signal"),
         ("interrupted", None, "interrupted"),
         ("failed", "out of memory", "failed"),

@@ -30,6 +30,9 @@ _OUTCOMES: dict[str | None, StageStatus] = {
     "failed": "failed",
     "refused": "failed",
 }
+OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
+"""Reasons to stop at a time limit: what the batch script asks Slurm to send, and a timer where there is no Slurm."""
+_BY_EXIT_CODE: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
 _BY_EXIT_CODE: dict[int | None, StageStatus] = {
     0: "done",
     Interrupted.exit_code: "interrupted",
@@ -48,6 +51,11 @@ def slurm_cluster_of(recorded: str | None, planned: str | None) -> str | None:
 def may_be_on(cluster: str | None, recorded: str | None) -> bool:
     """Whether a job may be on a Slurm cluster: it was sent there, or it is not `recorded` to which one."""
     return recorded in (None, cluster or "")
+
+
+def is_out_of_time(reason: str | None) -> bool:
+    """Whether an attempt stopped because its time was over; any other stop makes room for another job."""
+    return any(known in (reason or "") for known in OUT_OF_TIME)
 
 
 @dataclass(slots=True)

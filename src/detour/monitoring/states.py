@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
+from detour.ledger.stages import is_out_of_time
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.full_disk import NEXT_STEP, SILENT_S, waits_in_words
 from detour.monitoring.liveness import Evidence, process_is_alive
@@ -35,8 +36,6 @@ StateWord = Literal[
 ]
 WORDS: tuple[StateWord, ...] = get_args(StateWord)
 """Worst first, among those that need a person and among those that do not."""
-OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
-"""Beginnings of the reason of an attempt that saved because its time was over."""
 START_S = 120.0
 """Seconds from a job's start to its first sign of life: interpreter and libraries load from a busy file system."""
 AGAIN = "`{retry}` submits it again"
@@ -186,7 +185,7 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
     saved = attempt.outcome == "interrupted"
     if word in ("preempted", "node failed", "requeued"):
         return word
-    if saved and (attempt.reason or "").startswith(OUT_OF_TIME):
+    if saved and is_out_of_time(attempt.reason):
         return "saved at limit"
     if word is not None:
         return "saved at limit" if word == "timed out" and saved else word

@@ -9,6 +9,7 @@ from math import fsum, sqrt
 from statistics import median
 
 from detour.accounting.fates import Fates
+from detour.ledger.stages import is_out_of_time
 from detour.reporting.costs import Counted
 
 CAUSES = {
@@ -94,8 +95,9 @@ def cause_of(outcome: str, reason: str | None) -> str:
     """Return a key of CAUSES for an attempt's outcome and reason."""
     if outcome != "interrupted":
         return outcome if outcome in CAUSES else "failed"
-    said = reason or ""
-    return "time limit" if "wall-time limit" in said else "signal" if "signal SIG" in said else "interrupted"
+    if is_out_of_time(reason):
+        return "time limit"
+    return "signal" if "signal SIG" in (reason or "") else "interrupted"
 
 
 def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
