@@ -267,6 +267,33 @@ def test_metadata_that_is_no_yaml_is_one_message(tmp_path: Path) -> None:
         verified(tmp_path, "---\na: [1\n---\n")
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "model-index: {name: m}",
+        "model-index: [m, {name: m, results: 7}, {name: m, results: [{metrics: 7}, 7]}]",
+        "model-index: [{name: m, results: [{dataset: Cases-30, metrics: [{type: f1, value: 74.8}]}]}]",
+        f"model-index: [{{name: m, results: [{{dataset: [a], metrics: [{{value: 1{'0' * 400}}}]}}]}}]",
+        "co2_eq_emissions: .nan",
+        "co2_eq_emissions: {emissions: .inf}",
+        f"co2_eq_emissions: 1{'0' * 400}",
+    ],
+    ids=range(7),
+)
+def test_metadata_of_another_form_leave_the_rest_checked(tmp_path: Path, metadata: str) -> None:
+    body = CARD.partition("\n---\n")[2]
+    found = verified(tmp_path, f"---\n{metadata}\n---\n{body}")
+    assert found["average of Older: stated 61, its 6 scores give 60.00"] == "differs"
+    assert found["16 GPU-h: 4 GPUs x 4 h = 16 GPU-h"] == "holds"
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_absurdly_long_figures_are_checked_like_others(tmp_path: Path, digits: int) -> None:
+    many = "9" * digits
+    card = f"{many} x H100 for 4 hours, 16 GPU-h and {many} kg CO2eq. It wins on {many} of 6 tasks.\n"
+    assert any(sentence.startswith("16 GPU-h: 999") for sentence in verified(tmp_path, card))
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path]:
     workspace = run_chain(Workspace(tmp_path_factory.mktemp("workspace")), "made-up")

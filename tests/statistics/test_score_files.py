@@ -139,3 +139,9 @@ def test_a_table_framed_by_bars_is_read_like_one_without(tmp_path: Path) -> None
 def test_a_table_can_have_a_single_task(tmp_path: Path) -> None:
     table = read_scores(written(tmp_path, "a.md", "| Model | cases |\n|---|---|\n| ours | 70 |\n| theirs | 60 |\n"))
     assert table.cells == {("ours", "cases"): {None: 70.0}, ("theirs", "cases"): {None: 60.0}}
+
+
+def test_a_very_wide_table_is_read_at_once(tmp_path: Path) -> None:
+    rule, row = "|---|---|" + " " * 5000 + "x", "| ours | 74.8 |"
+    found = read_scores(written(tmp_path, "a.md", f"| Model | cases |\n{rule}\n\n{WIDE}\n{row}\n"))
+    assert found.tasks == ("cases", "drugs")

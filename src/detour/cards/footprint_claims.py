@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from detour.cards.conventions import Convention, shipped_conventions
 from detour.cards.findings import Finding, agrees
 from detour.cards.footprint_tables import table_statements
-from detour.cards.reading import FoundCard
+from detour.cards.reading import FoundCard, figure
 
 NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
@@ -101,7 +101,7 @@ def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Findi
     walls = {hours for hours, is_wall in found if is_wall} or {hours for hours, _ in found}
     if len(gpus) == len(walls) == 1 and gpu_hours:
         (number,), (wall,) = gpus, walls
-        product = int(number) * _number(wall)
+        product = _number(number) * _number(wall)
         yield Finding(
             "holds" if agrees(gpu_hours[0], product) else "differs",
             f"{gpu_hours[0]} GPU-h: {number} GPUs x {wall} h = {product:g} GPU-h",
@@ -111,8 +111,8 @@ def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Findi
 
 def _metadata(metadata: Mapping[str, Any], said: Sequence[Stated]) -> Iterator[Finding]:
     stated = metadata.get("co2_eq_emissions")
-    value = stated.get("emissions") if isinstance(stated, dict) else stated
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    value = figure(stated.get("emissions") if isinstance(stated, dict) else stated)
+    if value is None:
         return
     claim = f"metadata: {value:g} g CO2eq"
     if not said:

@@ -119,26 +119,33 @@ def _depth(bare: str, key: str, before: list[str]) -> int:
 
 
 def _entries(index: Any) -> Iterator[Entry]:
-    for model in index if isinstance(index, list) else ():
-        for result in (model.get("results") or []) if isinstance(model, dict) else ():
-            for metric in (result.get("metrics") or []) if isinstance(result, dict) else ():
-                value = metric.get("value") if isinstance(metric, dict) else None
-                dataset = result.get("dataset") or {}
+    for model in _mappings(index):
+        for result in _mappings(model.get("results")):
+            dataset = result.get("dataset")
+            name = dataset.get("name", dataset.get("type")) if isinstance(dataset, dict) else dataset
+            for metric in _mappings(result.get("metrics")):
                 yield Entry(
-                    str(model.get("name", "")),
-                    str(dataset.get("name", dataset.get("type", ""))),
-                    str(metric.get("type", "")) if isinstance(metric, dict) else "",
-                    _figure(value),
+                    _text(model.get("name")), _text(name), _text(metric.get("type")), figure(metric.get("value"))
                 )
 
 
-def _figure(value: Any) -> float | None:
+def _mappings(value: Any) -> list[dict[Any, Any]]:
+    """Return the mappings in a list; the metadata of a card may hold anything."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    """Return a name; an alias in YAML can stand for a list of any size, whose text would never end."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def figure(value: Any) -> float | None:
     """Return a finite number, which may be written as text, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         found = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if isfinite(found) else None
 

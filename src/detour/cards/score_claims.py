@@ -18,7 +18,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\[*])")
 POINTS_CLAIM = re.compile(r"(?:[+]\s?|\bby )(\d+(?:\.\d+)?)\s*(?:F1\b|pp|%?\s*(?:F1 )?points?|pts)\b")
 WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 IN_WORDS = {word: number for number, word in enumerate(WORDS, 2)}
-COUNT = rf"(\d+|{'|'.join(IN_WORDS)})"
+COUNT = rf"(\d{{1,4}}|{'|'.join(IN_WORDS)})"
 WINS_CLAIM = re.compile(
     rf"\b(?:on|in|across|wins?) (?:all )?{COUNT}(?: of (?:the )?| out of (?:the )?|/){COUNT} (?:\w+ ){{0,2}}tasks\b"
     rf"|\b(?:on|in|across|wins?) all (?:the )?{COUNT}\b[^.]*\btasks\b",

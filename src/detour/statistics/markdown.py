@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-RULE = re.compile(r"^\s*\|?(\s*:?-+:?\s*\|)+\s*:?-*:?\s*\|?\s*$")
+RULE = re.compile(r":?-+:?")
+"""A cell of the line below a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Table:
 def tables_in(text: str) -> Iterator[Table]:
     lines = unwrapped(text).splitlines()
     for place in range(1, len(lines)):
-        if not RULE.match(lines[place]) or "|" not in lines[place - 1]:
+        if "|" not in lines[place - 1] or not _is_rule(lines[place]):
             continue
         rows = []
         for number, line in enumerate(lines[place + 1 :], place + 2):
@@ -29,6 +30,10 @@ def tables_in(text: str) -> Iterator[Table]:
                 break
             rows.append((number, cells_of(line)))
         yield Table(place, cells_of(lines[place - 1]), tuple(rows))
+
+
+def _is_rule(line: str) -> bool:
+    return "|" in line and all(map(RULE.fullmatch, cells_of(line)))
 
 
 def cells_of(line: str) -> tuple[str, ...]:
