@@ -74,6 +74,22 @@ def test_slurm_variables_give_the_totals_of_all_nodes() -> None:
     assert read_allocation({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": ""}) == Allocation(0, None, None)
 
 
+@pytest.mark.parametrize(
+    ("memory", "ram_mib"),
+    [
+        ({"SLURM_MEM_PER_NODE": "1024"}, 2048),
+        ({"SLURM_MEM_PER_CPU": "5000"}, 240_000),
+        ({"SLURM_MEM_PER_GPU": "7168"}, 57_344),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_memory_is_known_by_whatever_unit_slurm_grants_it(memory: dict[str, str], ram_mib: int | None) -> None:
+    sizes = {"SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_CPUS_PER_NODE": "24(x2)"}
+    held = read_allocation({"SLURM_JOB_ID": "1", **sizes, **memory})
+    assert held.ram_gb == (None if ram_mib is None else ram_mib * 2**20 / 1e9)
+
+
 def test_without_slurm_the_whole_machine_is_held() -> None:
     held = read_allocation({"CUDA_VISIBLE_DEVICES": ""})
     assert held.cpus == len(os.sched_getaffinity(0))

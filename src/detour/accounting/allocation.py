@@ -100,14 +100,26 @@ def held_cpus(environment: Mapping[str, str] = os.environ) -> int:
 
 def _slurm_allocation(environment: Mapping[str, str]) -> Allocation:
     nodes = int(environment.get("SLURM_JOB_NUM_NODES", environment.get("SLURM_NNODES", "1")))
-    per_node_mb = environment.get("SLURM_MEM_PER_NODE")
+    gpus, cpus = _slurm_gpus(environment, nodes), sum_per_node(environment.get("SLURM_JOB_CPUS_PER_NODE"))
     return Allocation(
-        gpus=_slurm_gpus(environment, nodes),
-        cpus=sum_per_node(environment.get("SLURM_JOB_CPUS_PER_NODE")),
-        ram_gb=int(per_node_mb) * nodes * 2**20 / 1e9 if per_node_mb else None,
+        gpus=gpus,
+        cpus=cpus,
+        ram_gb=_slurm_ram_gb(environment, {"NODE": nodes, "CPU": cpus, "GPU": gpus}),
         nodes=nodes,
         cluster=environment.get("DETOUR_CLUSTER") or environment.get("SLURM_CLUSTER_NAME"),
     )
+
+
+def _slurm_ram_gb(environment: Mapping[str, str], counts: Mapping[str, int | None]) -> float | None:
+    """Return the job's memory, which Slurm sets in MiB per node, CPU or GPU, whichever was requested or is the default.
+
+    0 stands for all of a node's memory, of unknown size.
+    """
+    for unit, count in counts.items():
+        each_mib = environment.get(f"SLURM_MEM_PER_{unit}", "")
+        if count is not None and each_mib.isdecimal() and int(each_mib):
+            return int(each_mib) * count * 2**20 / 1e9
+    return None
 
 
 def _slurm_gpus(environment: Mapping[str, str], nodes: int) -> int | None:
