@@ -21,29 +21,34 @@ def microbatch_rows(rows: int, device: torch.device, run_rows: Callable[[int], N
     """
     if device.type != "cuda":
         return 1
-    one, two = (_peak_bytes(run_rows, n, device) for n in (1, 2))
-    fixed = 2 * one - two + moments_bytes
     capacity = torch.cuda.get_device_properties(device).total_memory
-    fitting = rows_that_fit(rows, fixed, two - one, capacity)
-    if fitting is None:
+    one = _peak_bytes(run_rows, 1, device)
+    if one is None or one + moments_bytes > SHARE_USED * capacity:
+        needed = "" if one is None else f" of the {(one + moments_bytes) / 2**30:.1f} that one row needs"
         raise PermanentFailure(
-            f"one row needs {(one + moments_bytes) / 2**30:.1f} GiB, and the device has {capacity / 2**30:.1f}: "
+            f"the device has {capacity / 2**30:.1f} GiB{needed}, too little for one row: "
             "shorten `data.sequence_length`, or take a larger GPU"
         )
-    return fitting
+    two = _peak_bytes(run_rows, 2, device)
+    return 1 if two is None else rows_that_fit(rows, 2 * one - two + moments_bytes, two - one, capacity)
 
 
-def rows_that_fit(rows: int, fixed_bytes: int, row_bytes: int, capacity_bytes: int) -> int | None:
-    """The largest divisor n of `rows` with fixed + n * row within the usable memory; None if there is none.
+def rows_that_fit(rows: int, fixed_bytes: int, row_bytes: int, capacity_bytes: int) -> int:
+    """The largest divisor n of `rows` with fixed + n * row within the usable memory; at least 1.
 
     A divisor keeps all microbatches equal, so they are compiled once.
     """
     room = SHARE_USED * capacity_bytes - fixed_bytes
-    return next((n for n in range(rows, 0, -1) if rows % n == 0 and n * row_bytes <= room), None)
+    return next((n for n in range(rows, 1, -1) if rows % n == 0 and n * row_bytes <= room), 1)
 
 
-def _peak_bytes(run_rows: Callable[[int], None], rows: int, device: torch.device) -> int:
+def _peak_bytes(run_rows: Callable[[int], None], rows: int, device: torch.device) -> int | None:
+    """None if it is more than the device has."""
     torch.cuda.reset_peak_memory_stats(device)
-    run_rows(rows)
+    try:
+        run_rows(rows)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return None
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device)

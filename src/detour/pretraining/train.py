@@ -164,10 +164,12 @@ def _microbatch_rows(
 
     def run_rows(count: int) -> None:
         (batch, *_) = next(iter(batches_of(count)))
-        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
-            loss = loss_of(to_device(batch, ranks.device))
-        torch.autograd.backward(loss)
-        loss_of.zero_grad()
+        try:
+            with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
+                loss = loss_of(to_device(batch, ranks.device))
+            torch.autograd.backward(loss)
+        finally:
+            loss_of.zero_grad()
 
     missing_moments = (
         0 if optimizer.state else ADAMW_BYTES * sum(p.numel() for p in loss_of.parameters() if p.requires_grad)
