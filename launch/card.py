@@ -12,7 +12,7 @@ from detour.cards.conventions import Convention
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record, default_folder, write_hub_folder
 from detour.cards.pushing import push as push_folder
-from detour.cards.rendering import read_template, render
+from detour.cards.rendering import TEMPLATE, read_template, render
 from detour.cards.verifying import verify_card
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
@@ -58,14 +58,14 @@ def write(
     """Write a chain's card and its exported model into a folder for the hub."""
     chosen = METHODS[method] if method else None
     said = load_about(about) if about else about_chain(chain)
-    text = read_template(template) if template else None
+    text, template_name = read_template(template) if template else None, str(template or TEMPLATE)
     content = gather(workspace, chain, said, method=chosen, cluster=None if cluster is None else load_cluster(cluster))
     if only_text:
-        show(render(content, text, str(template)).rstrip("\n"))
+        show(render(content, text, template_name).rstrip("\n"))
         return
     folder = out or default_folder(workspace, chain)
     record = Record(chain, workspace_id(workspace.root), said, chosen, cluster, text)
-    write_hub_folder(workspace, folder, content, record)
+    write_hub_folder(workspace, folder, content, record, template_name)
     show(f"Card and model written to {folder}")
 
 

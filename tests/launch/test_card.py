@@ -36,6 +36,14 @@ def test_a_card_can_be_printed_before_it_is_written(workspace: Path, tmp_path: P
     assert "- not compared with not-run-yet: " in shown
 
 
+@pytest.mark.parametrize("more", [("--print",), ()])
+def test_a_mistake_in_a_template_is_named_with_its_file(workspace: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    template = tmp_path / "ours.md"
+    template.write_text("\n{% if %}")
+    result = call("made-up", "-w", workspace, "--template", template, *more)
+    assert str(result.exception).startswith(f"{template}:2: ")
+
+
 def test_wrong_figures_of_a_card_are_listed_with_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "card.md").write_text(CARD)
     result = call("verify", tmp_path / "card.md", "-w", tmp_path)

@@ -14,7 +14,7 @@ from detour.accounting.energy import Method
 from detour.cards.about_file import About
 from detour.cards.content import Content
 from detour.cards.exported import CARD
-from detour.cards.rendering import render
+from detour.cards.rendering import TEMPLATE, render
 from detour.checkpoints.manifest import read_manifest, verify_manifest
 from detour.errors import UserError
 from detour.files import fsync_directory, naming, write_atomic
@@ -70,7 +70,9 @@ def default_folder(workspace: Workspace, chain: str) -> Path:
     return workspace.root / "hub" / chain
 
 
-def write_hub_folder(workspace: Workspace, folder: Path, content: Content, record: Record) -> None:
+def write_hub_folder(
+    workspace: Workspace, folder: Path, content: Content, record: Record, template_name: str = TEMPLATE
+) -> None:
     """Write the folder, replacing an earlier one that detour made.
 
     A link to a folder is followed, except in the workspace, where others may have made it. Raises UserError for such a
@@ -87,7 +89,7 @@ def write_hub_folder(workspace: Workspace, folder: Path, content: Content, recor
     if folder.is_relative_to(workspace.root):
         refuse_links(workspace.root, folder)
     folder = folder.resolve()
-    text = render(content, record.template)
+    text = render(content, record.template, template_name)
     aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}{suffix}") for suffix in ("", ".old"))
     shutil.rmtree(aside, ignore_errors=True)
     with naming(folder, aside):

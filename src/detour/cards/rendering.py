@@ -28,10 +28,10 @@ def read_template(path: Path) -> str:
         raise UserError(f"{path}: the template cannot be read ({error}); give a file in UTF-8") from error
 
 
-def render(content: Content, template: str | None = None, source: str = TEMPLATE) -> str:
+def render(content: Content, template: str | None = None, template_name: str = TEMPLATE) -> str:
     """Return the whole README. `template` has access to `card` (a `Content`), `metadata` (YAML) and the filters below.
 
-    It runs in Jinja's sandbox. Raises UserError, with the line, if the template does not render.
+    It runs in Jinja's sandbox. Raises UserError, with its name and line, if the template does not render.
     """
     from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
     from jinja2.sandbox import SandboxedEnvironment
@@ -44,9 +44,9 @@ def render(content: Content, template: str | None = None, source: str = TEMPLATE
         made = environment.from_string(template or default_template())
         text: str = made.render(card=content, metadata=front_matter(content))
     except TemplateSyntaxError as error:
-        raise UserError(f"{source}:{error.lineno}: {error.message}; see docs/models.md") from error
-    except (TemplateError, TypeError, ValueError) as error:
-        raise UserError(f"{source}: the template does not render ({error}); see docs/models.md") from error
+        raise UserError(f"{template_name}:{error.lineno}: {error.message}; see docs/models.md") from error
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise UserError(f"{template_name}: the template does not render ({error}); see docs/models.md") from error
     return text
 
 

@@ -32,7 +32,6 @@ _OUTCOMES: dict[str | None, StageStatus] = {
 }
 OUT_OF_TIME = ("signal SIGUSR2", "wall-time limit")
 """Reasons to stop at a time limit: what the batch script asks Slurm to send, and a timer where there is no Slurm."""
-_BY_EXIT_CODE: dict[int | None, StageStatus] = {0: "done", 85: "interrupted", 87: "interrupted"}
 _BY_EXIT_CODE: dict[int | None, StageStatus] = {
     0: "done",
     Interrupted.exit_code: "interrupted",
