@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 
 import click
@@ -48,18 +47,15 @@ def command(
     if only_path:
         show(str(part.path))
         return
-    lines = part.lines() if last is None else iter(deque(part.lines(), last))
+    if last is not None:
+        part = part.from_last(last)
     if as_json:
-        show_json(log_json(part, list(lines)))
+        show_json(log_json(part, list(part.lines())))
         return
     say(log_heading(part))
     if not follow:
-        show_while_read(lines)
+        show_while_read(part.lines())
         return
-    if last is not None:
-        shown = list(lines)
-        show(*shown)
-        part = part._replace(start=part.path.stat().st_size)
     with suppress(KeyboardInterrupt):
         _follow(workspace, names, part)
 

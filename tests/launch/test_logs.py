@@ -58,3 +58,9 @@ def test_json_has_the_lines_and_where_they_are_from(workspace: Workspace) -> Non
 def test_the_log_of_a_done_stage_is_followed_to_its_end(workspace: Workspace) -> None:
     mark_done(workspace, TRAIN)
     assert call("-w", workspace.root, "--follow").stdout.endswith("attempt 2 of rank 0\nits end\n")
+
+
+def test_the_attempts_after_the_last_lines_of_one_are_followed_too(workspace: Workspace) -> None:
+    mark_done(workspace, TRAIN)
+    shown = call("-w", workspace.root, "--follow", "--lines", 1, "--attempt", 1).stdout.splitlines()
+    assert [line for line in shown if "begins: " not in line] == ["its end", "attempt 2 of rank 0", "its end"]

@@ -53,6 +53,11 @@ def test_the_attempt_before_a_requeue_is_found_in_the_same_file(workspace: Works
     assert text(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
 
 
+@pytest.mark.parametrize(("count", "lines"), [(1, ["step 1"]), (3, ["modules", "step 1"]), (9, ["modules", "step 1"])])
+def test_the_last_lines_of_an_attempt_are_its_own(workspace: Workspace, count: int, lines: list[str]) -> None:
+    assert text(log_part(workspace, [TRAIN.id], 1).from_last(count)) == lines
+
+
 def test_each_rank_has_its_own_log(workspace: Workspace) -> None:
     assert text(log_part(workspace, [TRAIN.id], 2, rank=1)) == ["rank one again"]
 

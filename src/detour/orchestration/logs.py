@@ -6,6 +6,7 @@ before a requeue can be found under the same job. What a job prints before its s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,18 @@ class LogPart(NamedTuple):
                     yield line.decode(errors="replace").rstrip("\n")
                 if left is not None and left <= 0:
                     return
+
+    def from_last(self, lines: int) -> LogPart:
+        """The part from its last lines on, to which what is written from now on is added."""
+        starts, position = deque([self.start], lines), self.start
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            for line in file:
+                if self.end is not None and position >= self.end:
+                    break
+                starts.append(position)
+                position += len(line)
+        return self._replace(start=starts[0])
 
 
 def log_part(
