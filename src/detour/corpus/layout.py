@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detour.errors import NotReady
-from detour.files import sha256_file, write_atomic
+from detour.files import write_atomic
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
@@ -113,17 +113,6 @@ def read_index(folder: Path) -> Index:
         raise NotReady(f"{path}: {where}: {problem['msg']}; prepare the corpus again") from error
 
 
-def verify(folder: Path) -> None:
-    """Check every file of the corpus against its digest. Raises NotReady at the first that differs."""
-    for source in read_index(folder).sources.values():
-        for name, digest in source.sha256.items():
-            path = folder / name
-            if not path.is_file():
-                raise NotReady(f"{path}: missing; prepare the corpus again")
-            if sha256_file(path) != digest:
-                raise NotReady(f"{path}: its content is not what was written; prepare the corpus again")
-
-
 def open_tokens(folder: Path, index: Index, split: Split, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return (tokens, document offsets), memory-mapped. Raises NotReady if their sizes disagree with the index."""
     place = source_folder(folder, split, source)
@@ -132,7 +121,7 @@ def open_tokens(folder: Path, index: Index, split: Split, source: str) -> tuple[
     try:
         tokens = np.memmap(place / TOKENS, dtype=index.dtype, mode="r")
         offsets = np.load(place / DOCUMENTS, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise NotReady(f"{place}: cannot be mapped ({error}); prepare the corpus again") from error
     if len(tokens) != expected or offsets[-1] != expected:
         raise NotReady(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detour.corpus.layout import Split, open_tokens, read_index, verify
+from detour.corpus.layout import Split, open_tokens, read_index
 from detour.corpus.order import mix_cycle, mix_parts, order_key, shuffled
 from detour.errors import NotReady
 
@@ -110,12 +110,8 @@ class PackedRows:
     seed. Cheap to open, and safe to fork and pickle: only the arguments are pickled.
     """
 
-    def __init__(
-        self, folder: Path, split: Split, sequence_length: int, shuffle_seed: int, *, check_digests: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, split: Split, sequence_length: int, shuffle_seed: int) -> None:
         """Raises NotReady if the folder is incomplete or damaged, or has no full row for validation."""
-        if check_digests:
-            verify(folder)
         self._arguments = (folder, split, sequence_length, shuffle_seed)
         self.index = read_index(folder)
         self.split = split
