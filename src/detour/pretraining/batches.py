@@ -23,10 +23,6 @@ class Rows(Protocol):
     def row(self, i: int) -> PackedRow: ...
 
 
-class FiniteRows(Rows, Protocol):
-    def __len__(self) -> int: ...
-
-
 class Batch(PackedTokens):
     """The rows of one forward pass and their labels."""
 
