@@ -17,7 +17,6 @@ from detour.accounting.energy import (
 from detour.accounting.methods import (
     card_convention,
     estimated,
-    extension_kwh,
     tracked,
 )
 from detour.ledger.events import EnergyCounted
@@ -157,12 +156,6 @@ def test_a_lost_tail_is_filled_in_at_the_mean_power_and_marked() -> None:
     assert figure.extended_s == pytest.approx(20.0)
     assert figure.coverage == pytest.approx(0.8)
     assert figure.uncounted_s == 0.0
-
-
-def test_without_a_measurement_there_is_no_mean_power() -> None:
-    with pytest.raises(ValueError, match="no mean power"):
-        extension_kwh(0.0, 0.0, 5.0)
-    assert extension_kwh(0.0, 0.0, 0.0) == 0.0
 
 
 def test_the_gpu_share_has_the_narrower_range() -> None:

@@ -150,7 +150,7 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
         site=site,
         it_energy_kwh=Band.around(gpu_kwh, GPU_COUNTER_ERROR)
         + Band.around(max(seen_kwh - gpu_kwh, 0.0), CPU_RAM_ERROR)
-        + Band.around(extension_kwh(seen_kwh, seen_s, missing_s), ESTIMATE_ERROR),
+        + Band.around(seen_kwh / seen_s * missing_s, ESTIMATE_ERROR),
         allocated_s=allocated_s,
         covered_s=min(seen_s, allocated_s),
         extended_s=missing_s,
@@ -160,18 +160,6 @@ def tracked(site: Site, trackers: Sequence[EnergyCounted], allocated_s: float, n
         version=known[-1].version or "",
         reason=reason,
     )
-
-
-def extension_kwh(seen_kwh: float, seen_s: float, missing_s: float) -> float:
-    """Return the energy of `missing_s` unobserved seconds at the mean power of the `seen_s` observed ones.
-
-    Raises ValueError if time is missing and none was observed, because there is no mean power then.
-    """
-    if missing_s <= 0:
-        return 0.0
-    if seen_s <= 0:
-        raise ValueError("no time was seen, so there is no mean power to extend")
-    return seen_kwh / seen_s * missing_s
 
 
 def number(value: object) -> float | None:

@@ -83,7 +83,6 @@ class Score:
     type_name: str
     dataset: str
     dataset_type: str
-    dataset_config: str | None
     metric: str
     """Name of the metric on the hub."""
     metric_name: str

@@ -155,7 +155,6 @@ def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found:
                 type_name=words.type_name or (TYPE_NAMES[words.type] if words.type else kind_name),
                 dataset=words.name or task,
                 dataset_type=words.dataset or task,
-                dataset_config=None,
                 metric=hub_metric,
                 metric_name=metric_name,
                 mean=cell.mean,

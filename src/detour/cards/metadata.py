@@ -56,15 +56,14 @@ def _results(scores: tuple[Score, ...]) -> list[Any]:
     """
     from huggingface_hub import EvalResult
 
-    alike = Counter((score.type, score.dataset_type, score.dataset_config) for score in scores)
+    alike = Counter((score.type, score.dataset_type) for score in scores)
     return [
         EvalResult(
             task_type=score.type,
             task_name=score.type_name,
             dataset_type=score.dataset_type,
             dataset_name=score.dataset,
-            dataset_config=score.dataset_config
-            or (score.task if alike[score.type, score.dataset_type, score.dataset_config] > 1 else None),
+            dataset_config=score.task if alike[score.type, score.dataset_type] > 1 else None,
             metric_type=score.metric,
             metric_name=score.metric_name,
             metric_value=float(rounded(score.mean)),
