@@ -51,6 +51,10 @@ def test_a_written_state_is_read_back(tmp_path: Path, state: TrainerState) -> No
     assert read.optimizer["param_groups"] == state.optimizer["param_groups"]
 
 
+def test_equal_states_are_equal_files(tmp_path: Path, state: TrainerState) -> None:
+    assert len({written(tmp_path, state).read_bytes() for _ in range(5)}) == 1
+
+
 def test_a_state_without_optimizer_is_read_as_such(tmp_path: Path, state: TrainerState) -> None:
     assert read_trainer_state(written(tmp_path, replace(state, optimizer=None))).optimizer is None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -19,6 +22,7 @@ from detour.pretraining.job import PretrainJob
 from tests.pretraining.jobs import CLM, MLM, final_state, job
 from tests.pretraining.process import finish, send, start
 
+ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240.0
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
 
@@ -112,6 +116,30 @@ def test_a_stop_on_one_rank_stops_all_ranks_after_the_same_step(tmp_path: Path, 
 def test_user_loggers_do_not_deadlock_with_two_ranks(tmp_path: Path, corpus: Path, name: str) -> None:
     made = job(tmp_path, corpus, steps=2, training={"loggers": (name,)})
     assert [finish(process, TIMEOUT_S) for process in start_ranks(made)] == [0, 0]
+
+
+ALONE = """
+import sys
+from pathlib import Path
+import torch
+from detour.pretraining.train import train
+from tests.pretraining.jobs import MLM, Recorder, job
+torch.set_num_threads(1)
+train(job(Path(sys.argv[1]), Path(sys.argv[2]), MLM, steps=3), Recorder())
+"""
+
+
+def test_equal_trainings_write_the_same_bytes(tmp_path: Path, corpus: Path) -> None:
+    def began(seed: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", ALONE, str(tmp_path / seed), str(corpus)]
+        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed})
+
+    assert [process.wait(TIMEOUT_S) for process in [began("1"), began("2")]] == [0, 0]
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / seed / "output").iterdir()} for seed in ("1", "2")
+    )
+    assert first.keys() == {"checkpoint.safetensors", "config.json", "history.json"}
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def start_ranks(made: PretrainJob, world_size: int = 2, node_ranks: int = 2) -> list[BaseProcess]:

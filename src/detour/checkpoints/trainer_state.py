@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from detour.checkpoints.trust import open_private
+from detour.safetensors_header import write_ordered
 
 LOAD_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 """Errors that torch raises for a truncated, changed or unrelated file."""
@@ -55,7 +56,7 @@ def write_trainer_state(path: Path, state: TrainerState) -> None:
             tensors |= {f"{OPTIMIZER}{parameter}{MOMENT}{key}": tensor for key, tensor in moments.items()}
     content = save(_apart(tensors), metadata)
     with path.open("wb") as file:  # not `save_file`, which replaces the file at the path
-        file.write(content)
+        write_ordered(file, content)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

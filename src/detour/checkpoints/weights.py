@@ -10,9 +10,8 @@ import json
 from pathlib import Path
 
 from detour.files import is_lfs_pointer
+from detour.safetensors_header import LENGTH_BYTES, METADATA
 
-LENGTH_BYTES = 8
-METADATA = "__metadata__"
 LARGEST_HEADER_BYTES = 100_000_000
 """Limit of the format's own reader."""
 DTYPES = ("F64", "F32", "F16", "BF16")
@@ -41,7 +40,7 @@ def safetensors_shapes(path: Path) -> dict[str, list[int]]:
 def safetensors_problem(path: Path) -> str | None:
     """Return why the file is not a complete safetensors file of floating-point weights, or None.
 
-    A file consists of 8 bytes with the header's length, the header in JSON, and the tensors up to the largest offset.
+    The tensors end at the largest offset that the header gives.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
