@@ -116,6 +116,22 @@ def test_a_fine_tuning_whose_saved_state_was_cut_short_starts_over(
     assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
 
 
+def test_a_fine_tuning_whose_saved_weights_changed_on_disk_starts_over(
+    task_file: Path, model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = make_task(epochs=1)
+    undisturbed = evaluate(task, task_file, model_folder, tmp_path / "undisturbed")
+    with pytest.raises(Interrupted):
+        evaluate(task, task_file, model_folder, tmp_path / "stopped", attempt=StoppedAt(5))
+    with (tmp_path / "stopped" / finetune.STATE).open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 0x40]))
+    assert evaluate(task, task_file, model_folder, tmp_path / "stopped") == undisturbed
+    assert "the saved state is damaged, so the fine-tuning starts over" in caplog.text
+
+
 def test_steps_and_their_validations_can_be_given_instead_of_epochs(
     task_file: Path, model_folder: Path, tmp_path: Path
 ) -> None:
