@@ -44,6 +44,14 @@ def test_the_model_records_the_row_length_as_its_context(corpus: Path, encoder: 
     assert model.config.max_position_embeddings == index.sequence_length > 16
 
 
+def test_a_published_model_with_a_smaller_vocabulary_is_not_asked_for_settings_of_random_weights(
+    corpus: Path, tmp_path: Path
+) -> None:
+    tiny_model(vocab_size=10).save_pretrained(tmp_path / "small")
+    with pytest.raises(PermanentFailure, match=r"knows 10 tokens, .*: leave out `tokenizer`, to use the model's own"):
+        load_model(Start(Model(pretrained=str(tmp_path / "small"))), read_index(corpus), SEED)
+
+
 def test_attention_output_dropout_applies_only_in_training() -> None:
     plain, dropped = tiny_model(), tiny_model()
     set_attention_output_dropout(dropped, 0.5)

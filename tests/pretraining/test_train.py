@@ -11,6 +11,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,15 +22,31 @@ from detour.checkpoints.promoted import write_promoted
 from detour.checkpoints.store import CheckpointStore
 from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
 from detour.config.models import Model, Optimizer, Phase
+from detour.corpus.layout import SpecialTokens, Split
 from detour.errors import Interrupted, PermanentFailure
 from detour.ledger.events import CheckpointResumed, CheckpointSaved, CheckpointSkipped, GradientSkipped
 from detour.pretraining import composer_seam, layers
 from detour.pretraining import run as run_module
 from detour.pretraining.job import PretrainJob
+from detour.pretraining.kernel_choice import BrokenDevice, Choice
 from detour.pretraining.schedules import lr_factor
 from detour.pretraining.start import Start, load_model
 from detour.pretraining.train import train
-from tests.pretraining.jobs import CLM, CONFIG, MLM, Recorder, final_state, frozen, job, write_corpus
+from detour.speed.corpus import Documents, write_made_corpus
+from tests.pretraining.jobs import (
+    CLM,
+    CLS,
+    CONFIG,
+    MLM,
+    ROW_TOKENS,
+    SEP,
+    VOCABULARY,
+    Recorder,
+    final_state,
+    frozen,
+    job,
+    write_corpus,
+)
 
 both_phases = pytest.mark.parametrize("phase", [CLM, MLM], ids=["clm", "mlm"])
 
@@ -401,14 +418,60 @@ def test_three_gradients_in_a_row_that_are_not_finite_end_the_phase_for_good(
 
 
 def test_a_validation_without_a_token_to_predict_ends_the_phase_for_good(tmp_path: Path, corpus: Path) -> None:
-    with pytest.raises(PermanentFailure, match=r"validation rows of 1 tokens hold no token to predict: a larger `data"):
+    with pytest.raises(
+        PermanentFailure,
+        match=r"validation rows of 1 tokens hold no token to predict: "
+        r"a larger `data.validation_tokens` or `data.sequence_length` is needed",
+    ):
         train(job(tmp_path, corpus, sequence_length=1), Recorder())
 
 
-def test_a_step_without_a_token_to_predict_ends_the_phase_for_good(tmp_path: Path, corpus: Path) -> None:
+def test_a_masked_validation_without_a_token_to_predict_also_names_the_masking_rate(
+    tmp_path: Path, corpus: Path
+) -> None:
+    rare = MLM.model_copy(update={"masking_rate": 1e-9})
+    with pytest.raises(
+        PermanentFailure, match=r"validation_tokens`, `data.sequence_length` or `phases.mlm.masking_rate` is needed"
+    ):
+        train(job(tmp_path, corpus, rare), Recorder())
+
+
+def test_a_masked_step_without_a_token_to_predict_ends_the_phase_for_good(tmp_path: Path, corpus: Path) -> None:
     rare = MLM.model_copy(update={"masking_rate": 1e-3})
-    with pytest.raises(PermanentFailure, match=r"the rows of step \d hold no token to predict: a larger `batch"):
+    with pytest.raises(
+        PermanentFailure,
+        match=r"the rows of step \d hold no token to predict: "
+        r"a larger `batch.sequences`, `data.sequence_length` or `phases.mlm.masking_rate` is needed",
+    ):
         train(job(tmp_path, corpus, rare, batch_sequences=1, microbatch_sequences=1), Recorder())
+
+
+def test_a_causal_step_without_a_token_to_predict_names_only_settings_of_its_phase(tmp_path: Path) -> None:
+    single = np.full(2_000, CLS), np.arange(1, 2_001)
+    pairs = np.tile([CLS, SEP], 200), np.arange(2, 401, 2)
+    special = SpecialTokens(pad=0, cls=CLS, sep=SEP, mask=3)
+    splits: dict[Split, Documents] = {"train": single, "validation": pairs}
+    corpus = write_made_corpus(tmp_path / "corpus", "single tokens", splits, VOCABULARY, ROW_TOKENS, special)
+    with pytest.raises(
+        PermanentFailure,
+        match=r"the rows of step 1 hold no token to predict: "
+        r"a larger `batch.sequences` or `data.sequence_length` is needed",
+    ):
+        train(job(tmp_path, corpus, steps=1), Recorder())
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"), [("auto", "varlen"), ("flash_attention_3", "varlen"), ("varlen", "sdpa")]
+)
+def test_a_kernel_that_breaks_the_device_is_not_proposed_again(
+    setting: str, other: str, tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Choice:
+        raise BrokenDevice("a kernel broke the GPU's context")
+
+    monkeypatch.setattr("detour.pretraining.train.choose", broken)
+    with pytest.raises(PermanentFailure, match=f"training.attention: a kernel broke .* context: write `{other}`"):
+        train(job(tmp_path, corpus, training={"attention": setting}), Recorder())
 
 
 def test_gradients_that_are_not_finite_are_counted_across_an_interruption(
@@ -469,7 +532,7 @@ def test_validations_and_checkpoints_happen_at_the_configured_steps(tmp_path: Pa
     [
         ({"precision": "bf16"}, "no bf16"),
         ({"start": Start(Model(pretrained="nobody/no-such-model"))}, "nobody/no-such-model: cannot be loaded"),
-        ({"start": Start(Model(config=CONFIG | {"vocab_size": 10}))}, "the model knows 10 tokens"),
+        ({"start": Start(Model(config=CONFIG | {"vocab_size": 10}))}, "leave out `model.config.vocab_size`"),
         ({"phase": frozen(CLM, (3, 9))}, "no layer 9"),
         ({"training": {"loggers": ("wandb",)}}, "pip install wandb"),
         ({"training": {"attention": "flash_attention_2"}}, "training.attention: flash_attention_2 cannot be used here"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from detour.errors import PermanentFailure
 from detour.planning.build import Planner
 from detour.planning.stage import PretrainStage
 from detour.pricing.estimates import model_shape
@@ -95,3 +96,10 @@ def test_a_published_size_is_measured_by_its_shape() -> None:
     published = replace(stage, runtime=replace(stage.runtime, model=type(stage.runtime.model)(pretrained="x/y-base")))
     config = measuring._model_config(published, replace(shape, hidden_size=768, num_hidden_layers=22))
     assert (config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]) == (768, 22, 12)
+
+
+def test_a_published_model_of_unknown_size_can_be_measured_by_a_config_in_its_place() -> None:
+    stage = causal_stage()
+    unknown = replace(stage, runtime=replace(stage.runtime, model=type(stage.runtime.model)(pretrained="x/y")))
+    with pytest.raises(PermanentFailure, match=r"size of x/y is unknown: give `model.config` instead of `model.pretr"):
+        next(measure(unknown, BenchSettings(steps=1)))

@@ -13,6 +13,7 @@ from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.store import Checkpoint, CheckpointStore
 from detour.checkpoints.trainer_state import write_trainer_state
+from detour.config.models import Phase
 from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
@@ -114,10 +115,7 @@ class Run:
     def before_step(self, step: int, batches: Sequence[Batch]) -> None:
         job = self.job
         if not any(len(batch["labels"]) for batch in batches):
-            raise PermanentFailure(
-                f"the rows of step {step + 1:,} hold no token to predict: a larger `batch.sequences`, "
-                "`data.sequence_length` or `masking_rate` is needed"
-            )
+            raise _nothing_to_predict(f"the rows of step {step + 1:,}", job.phase, "batch.sequences")
         self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
         set_lr(self.optimizer, self.lr)
         self.flops = sum(self._flops(batch) for batch in batches)
@@ -195,10 +193,8 @@ class Run:
         )
         total, tokens_of_all = self.ranks.sum([total, float(tokens)])
         if not tokens_of_all:
-            raise PermanentFailure(
-                f"the {len(rows):,} validation rows of {rows.sequence_length:,} tokens hold no token to predict: "
-                "a larger `data.validation_tokens` or `data.sequence_length` is needed"
-            )
+            what = f"the {len(rows):,} validation rows of {rows.sequence_length:,} tokens"
+            raise _nothing_to_predict(what, self.job.phase, "data.validation_tokens")
         return total / tokens_of_all
 
     def _save(self, loss: float, *, at_once: bool) -> None:
@@ -254,3 +250,12 @@ class Run:
 
     def _progress(self, **figures: float | None) -> None:
         self.attempt.progress(self.steps_done * self.job.step_tokens, self.job.tokens, "tokens", **figures)
+
+
+def _nothing_to_predict(rows: str, phase: Phase, size: str) -> PermanentFailure:
+    """`size` is the setting of how many rows there are."""
+    settings = [f"`{size}`", "`data.sequence_length`"]
+    if phase.masking_rate is not None:
+        settings.append(f"`phases.{phase.name}.masking_rate`")
+    larger = f"{', '.join(settings[:-1])} or {settings[-1]}"
+    return PermanentFailure(f"{rows} hold no token to predict: a larger {larger} is needed")

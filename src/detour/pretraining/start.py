@@ -62,9 +62,11 @@ def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
             str(source.pretrained), source.revision, context=corpus.sequence_length, new_head_seed=new_head_seed
         )
     if model.config.vocab_size < corpus.vocabulary:
+        is_random = start.parent is None and start.model is not None and start.model.config is not None
+        remedy = "leave out `model.config.vocab_size`" if is_random else "leave out `tokenizer`, to use the model's own"
         raise PermanentFailure(
-            f"the model knows {model.config.vocab_size:,} tokens, the corpus was made with {corpus.vocabulary:,}: "
-            "use the model's own tokenizer, or set `model.config.vocab_size`"
+            f"the model knows {model.config.vocab_size:,} tokens, "
+            f"the corpus was made with {corpus.vocabulary:,}: {remedy}"
         )
     return model
 

@@ -188,7 +188,8 @@ def _choose_attention(job: PretrainJob, model: ModernBertForMaskedLM, device: to
     except ValueError as error:
         raise PermanentFailure(f"training.attention: {setting} cannot be used here ({error}): write `auto`") from error
     except BrokenDevice as error:
-        raise PermanentFailure(f"training.attention: {error}: write `varlen`") from error
+        other = "sdpa" if setting == "varlen" else "varlen"
+        raise PermanentFailure(f"training.attention: {error}: write `{other}`") from error
 
 
 def _rows(job: PretrainJob) -> PackedRows:

@@ -62,7 +62,8 @@ def measure(stage: PretrainStage, asked: BenchSettings) -> Iterator[Speed]:
     """Yield the figures of each loop as they come. Raises PermanentFailure if the model's size is unknown."""
     shape = model_shape(stage)
     if shape is None:
-        raise PermanentFailure(f"the size of {stage.runtime.model.pretrained} is unknown: give `model.config`")
+        name = stage.runtime.model.pretrained
+        raise PermanentFailure(f"the size of {name} is unknown: give `model.config` instead of `model.pretrained`")
     with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
         bench = _Bench(stage, shape, asked, Path(folder))
         loops: list[tuple[LoopName, Callable[[], Speed]]] = [
