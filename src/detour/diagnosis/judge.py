@@ -150,7 +150,7 @@ def _explained_by(cause: str, groups: dict[str, list[Finding]]) -> str | None:
     for other, group in groups.items():
         if other == cause or _standing(group) > _standing(groups[cause]):
             continue
-        if cause in known[other].explains and cause not in DECISIVE:
+        if cause in known[other].explains:
             return other
         if _is_echo(groups[cause]) and not _is_echo(group) and other not in ENDINGS:
             return other

@@ -113,6 +113,7 @@ def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
     return tuple(
         replace(
             line,
+            text=line.text.lstrip() if line.number in found.chains else line.text,
             chain=found.chains.get(line.number),
             is_quoted=line.number in found.quoted or is_framed(line.text),
             within=found.within.get(line.number, ""),

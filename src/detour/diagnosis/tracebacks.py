@@ -57,10 +57,10 @@ def find_tracebacks(lines: Iterable[tuple[int, int | None, str]]) -> Tracebacks:
             ignored.add(rank)
         elif text.strip() in _CHAINED:
             linked.add(rank)
-        elif text[:1].isspace() and (rank in open_code or _FRAME.match(text)):
+        elif text[:1].isspace() and (_FRAME.match(text) or _is_within(text, open_code.get(rank))):
             found.quoted.add(number)
             open_code.setdefault(rank, []).append(text)
-        elif _NAMED.match(text) or (rank in open_code and text and _EXCEPTION.match(text)):
+        elif _NAMED.match(text) or (rank in open_code and _EXCEPTION.match(text.lstrip())):
             found.chains[number] = chain.get(rank, number) if rank in open_code else number
             found.within[number] = "\n".join(open_code.pop(rank, []))
             found.quoted.update({number} if rank in ignored else ())
@@ -68,6 +68,15 @@ def find_tracebacks(lines: Iterable[tuple[int, int | None, str]]) -> Tracebacks:
         elif rank not in chain:  # without the beginning of the traceback, the line after its code ends it
             open_code.pop(rank, None)
     return found
+
+
+def _is_within(text: str, code: list[str] | None) -> bool:
+    """Whether an indented line goes on with an open traceback, which may be indented as a whole."""
+    return code is not None and (not code or _indent(text) >= _indent(code[0]))
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
 
 
 def is_framed(text: str) -> bool:
