@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 
 from detour.diagnosis.evidence import read_bundle, to_bundle
 from detour.diagnosis.judge import judge
-from detour.diagnosis.rules import causes
+from detour.diagnosis.lines import read_lines
+from detour.diagnosis.patterns import Pattern
+from detour.diagnosis.rules import Rule, Source, causes, rules
 from tests.diagnosis.cases import CORPUS, cases
 
 CASES = cases()
@@ -68,6 +71,29 @@ def test_who_writes_a_line_and_when_changes_no_cause(form: str) -> None:
 
 def test_every_cause_has_a_case() -> None:
     assert {case["answer"]["cause"] for case in CASES} == set(causes())
+
+
+def test_every_pattern_describes_something_in_the_corpus() -> None:
+    texts = set(_texts())
+    described = [(one, rule.id) for source in get_args(Source) for rule in rules(source) for one in _patterns(rule)]
+    assert [(name, one.text) for one, name in described if not any(map(one.is_in, texts))] == []
+
+
+def _patterns(rule: Rule) -> tuple[Pattern, ...]:
+    return (*rule.patterns, *rule.unless, *rule.within)
+
+
+def _texts() -> Iterator[str]:
+    """What rules are tried on: lines, source code in tracebacks, reasons of events, fields of Slurm's rows."""
+    evidence = [read_bundle(case["bundle"], "bundle") for case in CASES]
+    for log in (HARMLESS, [line.split("|", 1)[1] for line in SINGLE_LINES], *(one.log or () for one in evidence)):
+        for line in read_lines(log):
+            yield from (line.text, line.within)
+    for one in evidence:
+        yield from (str(event.data.get("reason") or "") for event in one.events or ())
+        for row in (*(one.sacct or ()), *([one.squeue] if one.squeue else [])):
+            yield from (f"{name}={value}" for name, value in row.fields.items())
+            yield f"State={row.get('State')} Reason={row.get('Reason')} Elapsed={row.get('Elapsed')}"
 
 
 def test_a_bundle_survives_being_written_and_read() -> None:
