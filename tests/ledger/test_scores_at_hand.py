@@ -43,6 +43,6 @@ def test_each_of_the_last_started_jobs_has_its_first_forecast(
     """However many others were scored since, and in any order of reading."""
     shuffled = random.Random(seed).sample(scores, len(scores))
     kept = folded(shuffled).scores
-    assert {job: entry.event.made_s for job, entry in kept.items()} == {
+    assert {entry.job: entry.event.made_s for entry in kept.values()} == {
         str(job): 10.0 * job for job in range(JOBS - SCORED, JOBS)
     }
