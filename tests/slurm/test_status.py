@@ -125,7 +125,8 @@ def fill(sweep: Sweep) -> None:
     sweep.submit("gone", "sleep 600", *WHOLE_GPU_NODE, "-w", "gpu2", "--no-requeue")
     sweep.submit("preempted", sweep.job("preempted"), *WHOLE_GPU_NODE, "-q", "qos_gpu_h100-be")
     wait_until(lambda: sweep.is_running(late), "the job to start that will be late", 30, 0.2)
-    cluster.run("scontrol", "update", f"JobId={late}", f"EndTime={time.strftime('%Y-%m-%dT%H:%M:%S')}")
+    soon = time.localtime(time.time() + 1)  # not in the second in which it started, which Slurm refuses
+    cluster.run("scontrol", "update", f"JobId={late}", f"EndTime={time.strftime('%Y-%m-%dT%H:%M:%S', soon)}")
     sweep.submit("waits", "true", *CPU, f"--dependency=afterok:{running}")
     sweep.submit("held", "true", *CPU, "--hold")
     sweep.submit("later", "true", *CPU, "--begin=now+1hour")
