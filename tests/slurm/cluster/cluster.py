@@ -76,10 +76,12 @@ class SlurmCluster:
     def start(self) -> None:
         """From nothing to idle nodes, in about 2 s."""
         self._lay_out()
-        self.start_daemon("munged")
-        if self.settings.accounting:
+        if not self.settings.beside:
+            self.start_daemon("munged")
+        if self.settings.accounting and not self.settings.beside:
             self._create_database()
             self.start_daemon("slurmdbd")
+        if self.settings.accounting:
             self._create_accounts()
         self.start_daemon("slurmctld")
         for name in self.settings.node_names:
@@ -159,9 +161,11 @@ class SlurmCluster:
         (home / "etc/munge.key").write_bytes(os.urandom(1024))
         server, client = self._communication()
         own = self._own_machines()
+        site = SlurmCluster.load(Path(settings.beside)) if settings.beside else self
+        shared = (settings, home, self.port, programs, own)
         texts = {
-            "slurm.conf": configuration.slurm_conf(settings, home, self.port, programs, own, server),
-            "client.conf": configuration.slurm_conf(settings, home, self.port, programs, own, client),
+            "slurm.conf": configuration.slurm_conf(*shared, server, site.home, site.port),
+            "client.conf": configuration.slurm_conf(*shared, client, site.home, site.port),
             "slurmdbd.conf": configuration.slurmdbd_conf(settings, home, self.port, programs),
             "gres.conf": configuration.gres_conf(settings, home),
             "cgroup.conf": configuration.cgroup_conf(settings),

@@ -10,13 +10,20 @@ GPU_QOS = ("qos_gpu_h100-dev", "qos_gpu_h100-t3", "qos_gpu_h100-t4", "qos_gpu_h1
 
 
 def slurm_conf(
-    settings: ClusterSettings, home: Path, port: int, programs: Programs, own_hosts: bool, communication: str
+    settings: ClusterSettings,
+    home: Path,
+    port: int,
+    programs: Programs,
+    own_hosts: bool,
+    communication: str,
+    site: Path,
+    site_port: int,
 ) -> str:
-    """Tuned to schedule within a second."""
+    """Tuned to schedule within a second. `site` is the home of the cluster that runs munge and slurmdbd."""
     # 22.05 wants the switch plugin named, 24.11 refuses that name
     switch = "SwitchType=switch/none" if settings.version == "22.05" else ""
     return f"""\
-ClusterName=local
+ClusterName={settings.name}
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={port}
 SlurmdPort={port + 10}
@@ -26,7 +33,7 @@ SlurmUser={settings.user}
 SlurmdUser={settings.user}
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={home}/run/munge.socket,cred_expire={settings.requeue_delay_s}
+AuthInfo=socket={site}/run/munge.socket,cred_expire={settings.requeue_delay_s}
 PluginDir={programs.plugins}
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool/%n
@@ -69,7 +76,7 @@ UnkillableStepTimeout=120
 ReturnToService=1
 JobRequeue=1
 EnforcePartLimits=ALL
-{_accounting(home, port) if settings.accounting else "AccountingStorageType=accounting_storage/none"}
+{_accounting(site, site_port) if settings.accounting else "AccountingStorageType=accounting_storage/none"}
 {_nodes(settings, port, own_hosts)}
 {_partitions(settings)}
 {"JobSubmitPlugins=lua" if settings.job_submit else ""}
@@ -77,7 +84,7 @@ EnforcePartLimits=ALL
 """
 
 
-def _accounting(home: Path, port: int) -> str:
+def _accounting(site: Path, site_port: int) -> str:
     # AccountingStoragePass is not a password but the munge socket of slurmdbd's clients
     return f"""\
 PreemptType=preempt/qos
@@ -85,8 +92,8 @@ PreemptMode=REQUEUE
 PreemptExemptTime=00:00:00
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
-AccountingStoragePort={port + 1}
-AccountingStoragePass={home}/run/munge.socket
+AccountingStoragePort={site_port + 1}
+AccountingStoragePass={site}/run/munge.socket
 AccountingStorageTRES=gres/gpu,gres/gpu:h100
 AccountingStorageEnforce=associations,limits,qos,safe
 AccountingStoreFlags=job_comment,job_env,job_script"""
@@ -156,17 +163,26 @@ def accounts(settings: ClusterSettings) -> str:
     gpu = ",".join(GPU_QOS)
     preempts = f"Preempt={GPU_QOS[-1]}"
     users = "\n".join(
-        f"add user {user} Account=abc@h100,abc@cpu,xyz@h100,xyz@cpu DefaultAccount=abc@h100"
+        f"add user {user} Account=abc@h100,abc@cpu,xyz@h100,xyz@cpu DefaultAccount=abc@h100 Cluster={settings.name}"
         for user in dict.fromkeys((settings.user, *settings.users))
     )
+    qualities = "" if settings.beside else _qualities(preempts)
     return f"""\
-add cluster local
+add cluster {settings.name}
+{qualities}\
+add account abc@h100 xyz@h100 Description=gpu Organization=test QOS={gpu} DefaultQOS=qos_gpu_h100-t3 \
+Cluster={settings.name}
+add account abc@cpu xyz@cpu Description=cpu Organization=test QOS=qos_cpu-t3 DefaultQOS=qos_cpu-t3 \
+Cluster={settings.name}
+{users}
+"""
+
+
+def _qualities(preempts: str) -> str:
+    return f"""\
 add qos qos_gpu_h100-be set Flags=DenyOnLimit MaxWall=20:00:00 Priority=0 PreemptMode=requeue GraceTime=0
 add qos qos_gpu_h100-dev set Flags=DenyOnLimit MaxWall=02:00:00 Priority=100 MaxSubmitJobsPerUser=10 {preempts}
 add qos qos_gpu_h100-t3 set Flags=DenyOnLimit MaxWall=20:00:00 Priority=50 {preempts}
 add qos qos_gpu_h100-t4 set Flags=DenyOnLimit MaxWall=100:00:00 Priority=40 {preempts}
 add qos qos_cpu-t3 set Flags=DenyOnLimit MaxWall=20:00:00 Priority=50
-add account abc@h100 xyz@h100 Description=gpu Organization=test QOS={gpu} DefaultQOS=qos_gpu_h100-t3
-add account abc@cpu xyz@cpu Description=cpu Organization=test QOS=qos_cpu-t3 DefaultQOS=qos_cpu-t3
-{users}
 """

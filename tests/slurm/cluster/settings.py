@@ -34,6 +34,9 @@ class ClusterSettings:
     """One cluster; the defaults resemble a national site with four GPU nodes and one CPU node."""
 
     version: Version = "22.05"
+    name: str = "local"
+    beside: str = ""
+    """Home of another cluster of the site, whose munge and slurmdbd it uses: `--clusters` then reaches both."""
     gpu_nodes: int = 4
     cpu_nodes: int = 1
     gpus_per_node: int = 4
