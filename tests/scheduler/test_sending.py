@@ -127,6 +127,18 @@ def test_another_cluster_may_use_the_same_ids(desk: Desk, dependents: int) -> No
     assert submission.remarks == ()
 
 
+@pytest.mark.parametrize("instant", [3, 6, 9, 12])
+def test_a_submission_cut_short_on_one_cluster_is_completed_after_others_on_another(desk: Desk, instant: int) -> None:
+    desk.kill_at(instant)
+    sent = list(desk.fake.jobs)
+    other = [JobRequest((("export-3",),), Resources(), 60), JobRequest((("evaluate-4",),), Resources(), 60)]
+    assert desk.on("far").submitter().submit(other).remarks == ()
+    desk.submitter().submit(REQUESTS)
+    assert [job.id for job in desk.fake.live()] == list(desk.fake.jobs)
+    assert list(desk.fake.jobs)[: len(sent)] == sent
+    assert len(desk.fake.jobs) == 4
+
+
 ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Resources(), 60)]
 
 

@@ -207,16 +207,21 @@ class Submitter:
         return snapshot
 
     def _look(self, requests: Sequence[JobRequest]) -> Decision:
-        """Read the queue once and record what it shows. No order is given yet."""
+        """Read the queue once and record what it shows. No order is given yet.
+
+        It says nothing about other stages that were sent to another cluster.
+        """
         self._refresh()
         snapshot = self._snapshot()
         if self._sender.room is None:
             self._sender.room = self._room_in(snapshot, sum(request.jobs for request in requests))
         by_id = self._sent_here()
+        wanted = {stage for request in requests for stage in request.stages}
         known = {
             tag: sent
             for tag, sent in self._known.sent.items()
-            if tag in self._known.expected or sent.committed or snapshot.live(tag)
+            if (tag in self._known.expected or sent.committed or snapshot.live(tag))
+            and (sent.may_be_on(self.slurm.cluster) or not wanted.isdisjoint(sent.stages))
         }
         self._known.sent, queue = counted_for(self.users[0], known, snapshot, self.workspace)
         decision = decide(
