@@ -44,6 +44,7 @@ from detour.usage.tally import USUAL, Question
 @click.option("--skip-broken", is_flag=True, help="Count rows that cannot be read, instead of stopping.")
 @click.option("--user", "users", metavar="NAME", multiple=True, help="Ask sacct about this user instead of yourself.")
 @click.option("--all-users", is_flag=True, help="Ask sacct about everyone.")
+@click.option("--clusters", metavar="NAME,...", help="Ask sacct about these Slurm clusters, not the login nodes' own.")
 @click.option("--all", "everything", is_flag=True, help="All lines of each table.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the tables as CSV.")
 @json_option
@@ -62,6 +63,7 @@ def command(
     skip_broken: bool,
     users: tuple[str, ...],
     all_users: bool,
+    clusters: str | None,
     everything: bool,
     as_csv: bool,
     as_json: bool,
@@ -87,9 +89,8 @@ def command(
         chosen=chosen_columns(column),
         skip_broken=skip_broken,
     )
-    counted = (
-        count_files(files, dialect, question) if files else count_live(Slurm(), question, users, everyone=all_users)
-    )
+    slurm = Slurm(cluster=clusters)
+    counted = count_files(files, dialect, question) if files else count_live(slurm, question, users, everyone=all_users)
     say(*usage_notes(counted))
     if as_json:
         show_json(usage_json(counted))

@@ -6,13 +6,17 @@ import csv
 import gzip
 import io
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from detour.errors import UserError
+from detour.errors import SchedulerUnavailable, UserError
 from detour.launch.usage import command
+from detour.scheduler.answers import CommandResult
+from detour.scheduler.commands import Slurm
 from tests.sacct.dumps import JOB, job, lines_of
 
 
@@ -123,6 +127,16 @@ def test_terms_of_other_centres_name_the_same_tables(dump: Path) -> None:
 def test_without_a_file_sacct_needs_a_period() -> None:
     with pytest.raises(UserError, match="add --since"):
         run()
+
+
+def test_sacct_is_asked_about_the_clusters_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sacct(command: Sequence[str], timeout_s: float) -> CommandResult:
+        assert timeout_s > 0
+        return CommandResult(1, "", f"asked {command[1]}")
+
+    monkeypatch.setattr("detour.launch.usage.Slurm", partial(Slurm, sacct))
+    with pytest.raises(SchedulerUnavailable, match="sacct of old,far gave no usable answer: asked --clusters=old,far"):
+        run("--since", "2026-01-01", "--clusters", "old,far")
 
 
 def test_the_figures_of_the_page_are_those_worked_out_by_hand(tmp_path: Path) -> None:

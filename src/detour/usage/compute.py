@@ -36,8 +36,8 @@ def count_live(slurm: Slurm, question: Question, users: Sequence[str] = (), *, e
     until_s = time.time() if question.until_s is None else question.until_s
     result = slurm.usage(question.since_s, until_s, users, everyone=everyone)
     if result.returncode != 0 or not result.stdout:
-        raise SchedulerUnavailable(f"sacct gave no usable answer: {result.message}")
-    return _count([read_rows(io.StringIO(result.stdout, "\n"), name="sacct")], question)
+        raise SchedulerUnavailable(f"{slurm.named('sacct')} gave no usable answer: {result.message}")
+    return _count([read_rows(io.StringIO(result.stdout, "\n"), name=slurm.named("sacct"))], question)
 
 
 def _count(dumps: Sequence[Dump], question: Question) -> Counted:
