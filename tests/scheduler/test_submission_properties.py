@@ -339,3 +339,32 @@ def test_a_lone_job_whose_submission_was_killed_is_never_duplicated(killed: str,
             machine.submit_and_be_killed(name="lone", user=then, instant=other, after=after)
         machine.at_most_one_live_job_a_slot_can_run()
         machine.folder.cleanup()
+
+
+def with_a_job_that_waits_for_one_to_be_cancelled() -> Submissions:
+    """sbatch failed and had accepted the job: it and its replacement are in the queue."""
+    machine = Submissions()
+    machine.begin()
+    for faults, order_faults in (["", "", "refused, accepted", "limit"], ["deaf", "deaf"]), ([""] * 4, ["", "down"]):
+        machine.submit(name="a", user="me", faults=faults, order_faults=order_faults, limit=None)
+        machine.late_jobs_arrive()
+    return machine
+
+
+def test_no_job_waits_for_a_cancelled_one_although_slurm_ignores_two_changes() -> None:
+    machine = with_a_job_that_waits_for_one_to_be_cancelled()
+    faults = [*[""] * 4, "empty, accepted", "empty, accepted", "limit", "empty"]
+    machine.submit(name="b", user="me", faults=faults, order_faults=["deaf", "deaf", "", "deaf"], limit=None)
+    machine.late_jobs_arrive()
+    machine.teardown()
+
+
+def test_if_slurm_ignores_all_changes_nothing_is_cancelled() -> None:
+    machine = with_a_job_that_waits_for_one_to_be_cancelled()
+    before = {job.id for job in machine.slurm.live()}
+    machine.slurm.order_faults = ["deaf"] * 99
+    with pytest.raises(SchedulerUnavailable, match="still waits for a job that is to be replaced"):
+        machine._submit("a", "me")
+    assert {job.id for job in machine.slurm.live()} >= before
+    machine.slurm.order_faults = []
+    machine.teardown()

@@ -19,8 +19,10 @@ from detour.scheduler.snapshot import Snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag
 
-CHANGES_A_JOB = 2
+CHECKED_CHANGES = 2
 """Changes per job that are checked in the queue: a client may report a change that it did not make."""
+MOST_CHANGES = 4
+"""Changes per job that waits for one to be cancelled: as long as the queue shows that, cancelling ends it too."""
 
 
 @dataclass(slots=True)
@@ -43,10 +45,9 @@ class Relinker:
         """Make every job wait for those that fill the places now, before anything is cancelled or released.
 
         Found from the dependencies that Slurm shows, so it also works after a kill. Returns whether to look again first
-        to see if the queue shows it. Raises SchedulerUnavailable for a job that cannot be changed although it is
-        pending.
+        to see if the queue shows it. Raises SchedulerUnavailable for a job that is not changed although it is pending.
         """
-        changed: list[str] = []
+        is_unseen = False
         wanted = {request.unit: request for request in requests}
         for sent in list(look.filled):
             if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, look.snapshot):
@@ -55,18 +56,24 @@ class Relinker:
             dependency = right_dependency(sent, request, sent_now, successors, look)
             if dependency is None:
                 continue
+            is_lost = bool(_waits_for(sent, look).intersection(successors))
+            if is_lost and self._changes[sent.job_id] >= MOST_CHANGES:
+                raise SchedulerUnavailable(
+                    f"job {sent.job_id} still waits for a job that is to be replaced, although scontrol reported "
+                    f"{MOST_CHANGES} changes. Nothing was released: run it again"
+                )
             result = self.slurm.change_dependency(sent.job_id, dependency)
             if result.returncode == 0:
                 self.knowledge.record(JobRelinked(dependency=dependency, tags=[str(sent.tag)]))
                 look.filled.add(replace(self.knowledge.sent[sent.tag], tasks=sent.tasks))
-                changed.append(sent.job_id)
+                self._changes[sent.job_id] += 1
+                is_unseen |= is_lost or self._changes[sent.job_id] < CHECKED_CHANGES
             elif not sent.committed or self._still_waits(sent.tag):
                 raise SchedulerUnavailable(
                     f"job {sent.job_id} cannot be made to wait for other jobs: {result.message}. Nothing was released: "
                     "run it again"
                 )
-        self._changes.update(changed)
-        return any(self._changes[job] < CHANGES_A_JOB for job in changed)
+        return is_unseen
 
     def _still_waits(self, tag: Tag) -> bool:
         live = self.snapshot().live(tag)
@@ -81,9 +88,7 @@ def right_dependency(
     For a released job, only jobs that are going (`successors`) or were just sent (units in `sent_now`) count: the
     others may have ended since the snapshot.
     """
-    records = look.snapshot.live(sent.tag)
-    dependency_now = records[0].dependency if records else sent.dependency
-    waits = {job.partition("_")[0] for job in waited_ids(dependency_now)}
+    dependency_now, waits = _dependency(sent, look), _waits_for(sent, look)
     is_lost = bool(waits.intersection(successors))
     if request is None:
         return replaced(dependency_now, successors) if is_lost else None
@@ -93,6 +98,16 @@ def right_dependency(
         wanted = {job.partition("_")[0] for job in waited_ids(right)}
         return right if is_lost or new.intersection(wanted - waits) else None
     return right if waited_ids(right) != waited_ids(dependency_now) else None
+
+
+def _dependency(sent: Sent, look: Look) -> str:
+    """As the queue shows it, or else as it was sent."""
+    records = look.snapshot.live(sent.tag)
+    return records[0].dependency if records else sent.dependency
+
+
+def _waits_for(sent: Sent, look: Look) -> set[str]:
+    return {job.partition("_")[0] for job in waited_ids(_dependency(sent, look))}
 
 
 def can_be_changed(tag: Tag, queue: Snapshot) -> bool:

@@ -162,7 +162,7 @@ class Submitter:
         """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
         self._known.begin()
         decision = self._look([])  # adopts jobs whose ids were not recorded
-        if self._relinker.relink([], set(), decision.successors, self._seen):
+        while self._relinker.relink([], set(), decision.successors, self._seen):
             decision = self._look([])
         self._withdrawer.discard(decision.cancel)
         ids = self._withdrawer.withdraw(set(units), self._seen.filled)
