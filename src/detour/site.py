@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from math import fsum
 from typing import Any, NamedTuple
 
@@ -177,6 +178,12 @@ CONSTANTS = (
 )
 ADDED = ("embodied_g_per_gpu_hour", "idle_kwh_per_kwh")
 """Constants that were added later: they are written only if known, so that earlier plans do not change."""
+
+
+@cache
+def unknown_site(name: str | None) -> Site:
+    """A place about which nothing is known; `name` is that of its cluster profile, None if not recorded."""
+    return Site(name or "an unknown cluster")
 
 
 def blended(weighed: Iterable[tuple[Site, float]]) -> Site:

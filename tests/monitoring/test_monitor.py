@@ -16,7 +16,6 @@ from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.queries import Question, Reading, SeenJob
 from detour.monitoring.status import StageRow
-from detour.site import Site, Sourced
 from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
@@ -136,30 +135,16 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: P
     assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
 
 
-def test_the_site_comes_from_the_caller_if_the_plan_has_none(tmp_path: Path) -> None:
+def test_without_a_site_in_the_plan_energy_and_co2_are_unknown_and_the_profile_is_named(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, site=None)
-    for stage in (PREPARE, TRAIN):
-        attempt = start(workspace, stage, cluster="far")
-        time.sleep(0.01)
-        attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0))
-        end(attempt)
-    asked = []
-
-    def site_of(name: str | None) -> Site:
-        asked.append(name)
-        return Site("far", pue=Sourced(1.5, "profile"))
-
-    (chain,) = Monitor(workspace, site_of).look().chains
-    assert asked == ["far", "far"]
-    prepare, train, _ = chain.stages
-    assert train.elapsed_s is not None
-    assert [train.energy_kwh, train.co2_g] == [pytest.approx(1.5 * train.elapsed_s / 60, rel=1e-3), None]
+    attempt = start(workspace, TRAIN, cluster="far")
+    attempt.event(EnergyCounted(energy_kwh=1.0, gpu_kwh=1.0, duration_s=60.0))
+    end(attempt)
+    (chain,) = Monitor(workspace).look().chains
     assert chain.quoted is not None
-    assert [chain.quoted.energy_kwh, chain.quoted.co2_g] == [
-        pytest.approx((prepare.energy_kwh or 0) + (train.energy_kwh or 0)),
-        None,
-    ]
-    assert chain.quoted.missing == "no grid factor is known for far"
+    assert chain.quoted.it_energy_kwh is not None
+    assert (chain.quoted.energy_kwh, chain.quoted.co2_g) == (None, None)
+    assert chain.quoted.missing == "no PUE is known for far"
 
 
 def test_a_shared_stage_is_the_same_in_both_chains_and_a_second_look_is_cheap(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def report(workspace: Workspace) -> Report:
 
 @pytest.fixture(scope="module")
 def status(workspace: Workspace) -> Status:
-    return Monitor(workspace, site_of).look(now_s=NOW_S)
+    return Monitor(workspace).look(now_s=NOW_S)
 
 
 def named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

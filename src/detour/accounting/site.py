@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from detour.site import Hourly, Month, Node, Site, Sourced
+from detour.site import Hourly, Month, Node, Site, Sourced, unknown_site
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure
@@ -46,7 +46,7 @@ def profile_sites(cluster: Cluster | None = None) -> Callable[[str | None], Site
         if chosen is not None:
             return chosen
         if name is None or name not in available_clusters():
-            return Site(name or "an unknown cluster")
+            return unknown_site(name)
         return site_of(load_cluster(name))
 
     return site

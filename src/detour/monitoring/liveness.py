@@ -26,7 +26,7 @@ class Evidence(NamedTuple):
     jobs: Mapping[str, SeenJob] = MappingProxyType({})
     """Id of a job of the stage -> what Slurm reports about it; a missing job is unknown, not ended."""
     waiting_for_room: frozenset[str] = frozenset()
-    """Stages whose owner is alive although their journal is silent (`room`)."""
+    """Stages whose owner is alive although their journal is silent (`full_disk`)."""
     disk_is_full: bool = False
 
     def is_later(self, attempt: AttemptState) -> bool:

@@ -31,12 +31,11 @@ from detour.monitoring.memory import Memory
 from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.segments import AttemptKey
-from detour.monitoring.sites import SiteOf, no_site
 from detour.monitoring.status import ChainStatus, Status
 from detour.planning.files import ChainOutline, StageOutline, Target, read_plan_outline
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
-from detour.site import Site
+from detour.site import Site, unknown_site
 from detour.text import counted, natural_key
 
 POLL_S = 60.0
@@ -57,14 +56,12 @@ def _ask(workspace: Workspace, question: Question) -> Reading:
 class Monitor:
     """Keeps the folded ledger, so that another look costs only what is new."""
 
-    def __init__(
-        self, workspace: Workspace, site_of: SiteOf = no_site, ask: Ask | None = None, *, with_segments: bool = True
-    ) -> None:
-        """`site_of` is used for attempts of plans without a `site`; `ask`, for submitted jobs without a recorded end.
+    def __init__(self, workspace: Workspace, ask: Ask | None = None, *, with_segments: bool = True) -> None:
+        """`ask` is used for submitted jobs without a recorded end; without it or an answer, these are unknown.
 
-        Without `ask` or an answer, these are unknown. `with_segments=False` leaves segments out of the rows.
+        `with_segments=False` leaves segments out of the rows.
         """
-        self.workspace, self.site_of, self.ask = workspace, site_of, ask
+        self.workspace, self.ask = workspace, ask
         self.with_segments = with_segments
         self.state = State()
         self._view: LedgerView | None = None
@@ -124,7 +121,7 @@ class Monitor:
     def _refreshed(self, *, is_full: bool) -> LedgerView:
         if self._view is None:
             self._view = LedgerView(self.workspace)
-            if not self.with_segments and self.site_of is no_site:
+            if not self.with_segments:
                 self._done_chains = DoneChains(self.workspace, self._view, self._outlines)
         else:
             self._view.refresh(lately=not is_full)
@@ -269,7 +266,7 @@ class Monitor:
         for attempt in known.runs if known else []:
             key = (attempt.number, attempt.job)
             if key in usages:
-                site = planned_site or self.site_of(attempt.cluster)
+                site = planned_site or unknown_site(attempt.cluster)
                 figures[key] = figures_of(attempt, usages[key], site, self._spans)
         return figures
 
