@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from detour.accounting.codecarbon_meter import EnergyMeter
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim
-from detour.ledger.events import AttemptHeartbeat
-
-HEARTBEAT_S = 10.0
+from detour.ledger.events import HEARTBEAT_S, AttemptHeartbeat
 
 
 @contextmanager

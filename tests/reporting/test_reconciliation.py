@@ -50,7 +50,7 @@ def test_the_parts_add_up_to_the_difference() -> None:
     found = reconcile(SiteFigure(12.5, "gpu", "12.5 GPU-h"), attempts)
     assert (found.our_hours, found.basis) == (16.0, "allocated")
     assert found.difference_hours == pytest.approx(-3.5)
-    assert [part.hours for part in found.parts] == pytest.approx([-4.0, 4 * 30 / 3600, None, 3.5 - 3 - 4 * 30 / 3600])
+    assert [part.hours for part in found.parts] == pytest.approx([-4.0, 4 * 10 / 3600, None, 3.5 - 3 - 4 * 10 / 3600])
     assert sum(part.hours or 0.0 for part in found.parts) == pytest.approx(found.difference_hours)
 
 
@@ -73,11 +73,11 @@ def test_a_site_that_counts_allocated_hours_is_recognized_next_to_a_bill() -> No
     assert found.parts[0].reason == "its billing rule: the site's figure is nearer to allocated hours"
 
 
-@pytest.mark.parametrize(("site_h", "opened_h"), [(4.0, None), (4.01, 0.01), (5.0, 4 * 30 / 3600), (3.0, None)])
+@pytest.mark.parametrize(("site_h", "opened_h"), [(4.0, None), (4.01, 0.01), (5.0, 4 * 10 / 3600), (3.0, None)])
 def test_an_attempt_without_an_end_explains_at_most_the_remaining_difference(
     site_h: float, opened_h: float | None
 ) -> None:
     found = reconcile(SiteFigure(site_h, "gpu", f"{site_h} h"), [ran(1.0, open_ended=True)])
-    hours = [part.hours for part in found.parts if "at most 0.0333 h" in part.reason]
+    hours = [part.hours for part in found.parts if "at most 0.0111 h" in part.reason]
     assert hours == ([] if opened_h is None else [pytest.approx(opened_h)])
     assert sum(part.hours or 0.0 for part in found.parts) == pytest.approx(site_h - 4.0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 DEAD_AFTER_S = 120.0
-"""Time without a sign of life after which an attempt counts as ended; heartbeats come at least every 30 s."""
+"""Time without a sign of life after which an attempt counts as ended: several heartbeats, as file systems are slow."""
 LOST_TO_ERROR = "failed"
 SACCT = "sacct"
 """Value of `JobAccounted.source`."""

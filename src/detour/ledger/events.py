@@ -24,6 +24,8 @@ class Durability(Enum):
     END = "synced, and the journal's reserve is kept for it"
 
 
+HEARTBEAT_S = 10.0
+"""Seconds between two signs of life of a running attempt."""
 KINDS: dict[str, type[Event]] = {}
 """Every kind by its name on disk."""
 
@@ -118,7 +120,7 @@ class AttemptStarted(Event, kind="attempt.started"):
 
 
 class AttemptHeartbeat(Event, kind="attempt.heartbeat", durability=Durability.DROPPABLE):
-    """A sign of life, about every 10 s."""
+    """A sign of life, every `HEARTBEAT_S`."""
 
 
 class AttemptEnded(Event, kind="attempt.ended", durability=Durability.END):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 
+from detour.ledger.events import HEARTBEAT_S
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
 from detour.text import format_duration
 
-SILENT_S = 30.0
-"""Three heartbeats, in seconds: a running job that was silent for longer has lost contact."""
+SILENT_S = 3 * HEARTBEAT_S
+"""A running job that was silent for longer, in seconds, has lost contact."""
 ALMOST_NOTHING_BYTES = 64 * 1024
 """Less than the reserve of one journal."""
 NEXT_STEP = "free some space: it then continues; without room it fails after 15 minutes"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detour.accounting.energy import LEAST_COVERAGE, Method
+from detour.ledger.events import HEARTBEAT_S
 from detour.reporting.costs import Counted
 from detour.reporting.data import Cost
 
@@ -32,7 +33,7 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             "attempts with a recorded end, or still running",
             sum(not usage.open_ended for usage in usages),
             count,
-            "the others are counted to their last heartbeat, at most 30 s before their end",
+            f"the others are counted to their last heartbeat, at most {HEARTBEAT_S:.0f} s before their end",
         ),
         QualityRow(
             "attempts with hours from the scheduler's accounting",

@@ -9,6 +9,7 @@ from math import fsum
 
 from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
+from detour.ledger.events import HEARTBEAT_S
 from detour.reporting.costs import Counted
 from detour.text import counted
 from detour.usage.site_export import number_of
@@ -20,8 +21,6 @@ _FIGURE = re.compile(
 )
 LEAST_H = 1e-6
 """Difference below which the remainder is floating-point noise."""
-LAST_WORD_S = 30.0
-"""Time between two heartbeats: the most that an attempt without an end ran after its last sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _parts(ran: Sequence[tuple[Counted, float]], unbilled_hours: float, differen
         hours = fsum(count * one.usage.allocated_s / HOUR_S for one, count in running)
         parts.append(Part(f"{counted(len(running), 'attempt')} still running, which a site counts at the end", -hours))
     opened = [count for one, count in ran if one.usage.open_ended]
-    most_hours = sum(opened) * LAST_WORD_S / HOUR_S
+    most_hours = sum(opened) * HEARTBEAT_S / HOUR_S
     left_hours = difference_hours - fsum(part.hours or 0.0 for part in parts)
     if hours := min(most_hours, max(0.0, left_hours)):
         what = "without a recorded end, counted to the last heartbeat"
