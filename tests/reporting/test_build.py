@@ -15,7 +15,7 @@ from detour.ledger.process import Process
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.reporting.build import Question, build_report
-from detour.reporting.costs import cost_of, overlap_s
+from detour.reporting.costs import cost_of
 from detour.reporting.data import Curve
 from detour.reporting.report import Report
 from detour.site import Site, Sourced
@@ -210,6 +210,20 @@ def test_simulated_gpus_are_labelled(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("sources", "tokens"),
+    [({"a": 7, "b": {"train_tokens": 5}}, 5), ({"a": {}, "b": {"train_tokens": 5}}, None), ("a", None)],
+)
+def test_sources_of_another_form_are_gaps(tmp_path: Path, sources: object, tokens: int | None) -> None:
+    made = Made(Workspace(tmp_path))
+    made.workspace.create()
+    stages = stages_of("causal")[:1]
+    write_chain(made.workspace, "odd", stages)
+    made.run(stages[0], 21.0, {"index.json": {"sources": sources}})
+    (chain,) = build_report(made.workspace, Question(), site_of, made.clock.now_s).chains
+    assert chain.corpus_tokens == tokens
+
+
 def test_two_trackers_on_one_machine_at_once_are_reported(tmp_path: Path) -> None:
     made = Made(Workspace(tmp_path))
     made.workspace.create()
@@ -222,12 +236,6 @@ def test_two_trackers_on_one_machine_at_once_are_reported(tmp_path: Path) -> Non
             attempt.event(EnergyCounted(energy_kwh=1e-6, duration_s=10.0, scope="this machine"))
     report = build_report(made.workspace, Question(), site_of, made.clock.now_s + 1e6)
     assert report.warnings == ["laptop: several attempts counted the whole machine at once, for 5 s in all"]
-
-
-def test_overlaps_are_the_time_beyond_the_union() -> None:
-    assert overlap_s([(0.0, 10.0), (5.0, 12.0), (20.0, 30.0)]) == 5.0
-    assert overlap_s([(0.0, 1.0), (1.0, 2.0)]) == 0.0
-    assert overlap_s([]) == 0.0
 
 
 def test_coverage_is_only_stated_for_methods_that_observe_the_work(report: Report) -> None:

@@ -19,7 +19,7 @@ from detour.reporting.costs import cost_of
 from detour.reporting.curves import curves_of, median_of
 from detour.reporting.gather import Gathered, all_attempts
 from detour.reporting.output_cache import OutputCache
-from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts
+from detour.reporting.outputs import CORPUS_INDEX, read_json, scores_of, source_counts, whole
 
 GRAVEST_FIRST: tuple[StageStatus, ...] = (
     "failed",
@@ -47,7 +47,7 @@ class Reader:
         usages = [attempt.usage for one in mine for attempt in one.attempts]
         by_kind = {stage.kind: stage for stage in stages}
         promotion, export = by_kind.get("promote"), by_kind.get("export")
-        corpus = self._output(by_kind["prepare"], CORPUS_INDEX) if "prepare" in by_kind else {}
+        sources = source_counts(self._output(by_kind["prepare"], CORPUS_INDEX)) if "prepare" in by_kind else []
         exported = export is not None and self.gathered[export.id].stage.status == "done"
         return data.Chain(
             name=plan.chain,
@@ -56,9 +56,9 @@ class Reader:
             phases=[self._phase(stage, stages) for stage in stages if isinstance(stage, PretrainStage)],
             scores=scores_of(self.outputs.result, [(one.planned, one.counted) for one in mine]),
             cost=cost_of(all_attempts(mine)),
-            parameters=_whole(self._output(promotion, "promotion.json").get("parameters")) if promotion else None,
-            corpus_tokens=_corpus_tokens(corpus),
-            sources=source_counts(corpus),
+            parameters=whole(self._output(promotion, "promotion.json").get("parameters")) if promotion else None,
+            corpus_tokens=_corpus_tokens(sources),
+            sources=sources,
             started_s=min((usage.start_s for usage in usages), default=None),
             ended_s=None
             if any(usage.running for usage in usages)
@@ -112,12 +112,7 @@ def _chain_status(statuses: Sequence[StageStatus]) -> StageStatus:
     return next((status for status in GRAVEST_FIRST if status in statuses), "done")
 
 
-def _corpus_tokens(index: Mapping[str, Any]) -> int | None:
-    sources = index.get("sources")
-    counts = [_whole(source.get("train_tokens")) for source in sources.values()] if isinstance(sources, dict) else []
+def _corpus_tokens(sources: Sequence[data.SourceCounts]) -> int | None:
+    counts = [source.counts["train_tokens"] for source in sources]
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
-
-
-def _whole(value: object) -> int | None:
-    return value if type(value) is int else None

@@ -75,7 +75,7 @@ def source_counts(index: Mapping[str, Any]) -> list[SourceCounts]:
     """Return the row counts of each source in a corpus's index."""
     sources = index.get("sources")
     return [
-        SourceCounts(str(name), {key: _whole(counts.get(key)) for key in SOURCE_COUNTS})
+        SourceCounts(str(name), {key: whole(counts.get(key)) for key in SOURCE_COUNTS})
         for name, counts in (sources.items() if isinstance(sources, dict) else ())
         if isinstance(counts, dict)
     ]
@@ -131,8 +131,9 @@ def versions_of(provenances: Iterable[Mapping[str, Any]]) -> Versions:
     )
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def whole(value: Any) -> int | None:
+    """Return a whole number as it is, None for anything else."""
+    return value if type(value) is int else None
 
 
 def _mappings(values: Iterable[Any]) -> Iterator[dict[str, Any]]:
