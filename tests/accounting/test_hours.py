@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detour.accounting.fates import Known
-from detour.accounting.hours import cpu_hours, gpu_hours
+from detour.accounting.hours import cpu_hours, gpu_hours, overlap_s
 from tests.accounting.samples import usage_between
 
 
@@ -20,3 +20,9 @@ def test_unknown_counts_give_unknown_hours_and_not_0() -> None:
     assert Known.sum([1.0, None, 2.0]) == Known(3.0, 1)
     assert Known.sum([None]) == Known(None, 1)
     assert Known.sum([]) == Known(0.0, 0)
+
+
+def test_overlaps_are_the_time_beyond_the_union() -> None:
+    assert overlap_s([(0.0, 10.0), (5.0, 12.0), (20.0, 30.0)]) == 5.0
+    assert overlap_s([(0.0, 1.0), (1.0, 2.0)]) == 0.0
+    assert overlap_s([]) == 0.0

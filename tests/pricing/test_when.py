@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.accounting.energy import Band
-from detour.accounting.hourly import HOUR_S, HourlyFactors
+from detour.accounting.hourly import HourlyFactors
+from detour.accounting.hours import HOUR_S
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster, load_recipe
 from detour.errors import UserError

@@ -16,10 +16,10 @@ from io import StringIO
 from math import isfinite
 from pathlib import Path
 
+from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
 from detour.files import read_at_most
 
-HOUR_S = 3600.0
 LARGEST_BYTES = 64 * 2**20
 """Maximum file size; a year takes 300 kB."""
 COLUMNS = ("hour", "g_per_kwh")

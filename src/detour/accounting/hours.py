@@ -7,6 +7,8 @@ requeued job is several attempts, all of which are charged: keeping only the lat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import fsum
 from typing import NamedTuple
 
 HOUR_S = 3600.0
@@ -60,3 +62,12 @@ def cpu_hours(usage: AttemptUsage) -> float | None:
 
 def _hours(count: float | None, usage: AttemptUsage) -> float | None:
     return None if count is None else count * usage.allocated_s / HOUR_S
+
+
+def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
+    """Return the total length of the intervals minus that of their union: the seconds counted more than once."""
+    union, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        union += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return max(0.0, fsum(end - start for start, end in intervals) - union)

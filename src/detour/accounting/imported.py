@@ -13,6 +13,7 @@ from math import fsum
 from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
+from detour.accounting.hours import HOUR_S, overlap_s
 from detour.times import is_duration, is_instant
 
 ADDS_UP_TO = 0.01
@@ -56,7 +57,7 @@ class ImportedEnergy:
 
     @property
     def gpu_hours(self) -> float | None:
-        return None if self.gpus is None or self.duration_s is None else self.gpus * self.duration_s / 3600
+        return None if self.gpus is None or self.duration_s is None else self.gpus * self.duration_s / HOUR_S
 
     @property
     def g_per_kwh(self) -> dict[str, float]:
@@ -118,16 +119,13 @@ def instant_of_s(text: object) -> float | None:
 
 def shared_machine_s(rows: Sequence[ImportedEnergy]) -> float:
     """Return the seconds counted several times, by simultaneous runs that each counted a whole machine."""
-    spans = sorted(
-        (row.ended_s - row.duration_s, row.ended_s)
-        for row in rows
-        if row.counts_machine and row.ended_s is not None and row.duration_s
+    return overlap_s(
+        [
+            (row.ended_s - row.duration_s, row.ended_s)
+            for row in rows
+            if row.counts_machine and row.ended_s is not None and row.duration_s
+        ]
     )
-    reached, twice_s = float("-inf"), 0.0
-    for start_s, end_s in spans:
-        twice_s += max(0.0, min(reached, end_s) - start_s)
-        reached = max(reached, end_s)
-    return twice_s
 
 
 def _doubts(row: ImportedEnergy) -> Iterator[str]:

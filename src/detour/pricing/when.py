@@ -12,7 +12,8 @@ from math import fsum
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
-from detour.accounting.hourly import HOUR_S, HourlyFactors
+from detour.accounting.hourly import HourlyFactors
+from detour.accounting.hours import HOUR_S
 from detour.config.cluster import Cluster
 from detour.errors import UserError
 from detour.planning.stage import Stage

@@ -20,10 +20,9 @@ from detour.reporting.purpose import Purpose, PurposeRow
 from detour.reporting.report import Hardware, Report
 from detour.site import Sourced
 from detour.text import counted, format_duration, listed
+from detour.times import DAY_S
 
 MOST_CARDS = MOST_NAMES = 8
-DAY_S = 86_400.0
-
 
 PARTIAL = "part of this work is outside the report's period; request a report without one"
 HOW = {

@@ -101,8 +101,7 @@ def metric(name: str | None) -> str:
 def score(task: TaskScores) -> str:
     """`71.9 ± 0.8`, in percent; `2 of 3 seeds` while some are missing."""
     if task.mean is None:
-        present = sum(value is not None for value in task.by_seed.values())
-        return f"{present} of {len(task.by_seed)} seeds"
+        return f"{task.present} of {len(task.by_seed)} seeds"
     deviation = "" if task.standard_deviation is None else f" ± {percent(task.standard_deviation)}"
     return percent(task.mean) + deviation
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
-from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours
+from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours, overlap_s
 from detour.reporting.data import Cost
 from detour.text import counted as count_of
 
@@ -137,15 +137,6 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
             f"{names}: several attempts counted the whole machine at once, for {fsum(twice.values()):.0f} s in all"
         )
     return found
-
-
-def overlap_s(intervals: Sequence[tuple[float, float]]) -> float:
-    """Return the total length of the intervals minus that of their union: the seconds counted more than once."""
-    union, reached = 0.0, float("-inf")
-    for start, end in sorted(intervals):
-        union += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return max(0.0, fsum(end - start for start, end in intervals) - union)
 
 
 def quotable_method(costs: Sequence[Cost]) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from detour.corpus.layout import (
     SpecialTokens,
     Split,
     source_folder,
+    token_dtype,
     write_index,
 )
 from detour.flops import MEAN_DOCUMENT_TOKENS
@@ -58,7 +58,7 @@ def write_made_corpus(
     special_tokens: SpecialTokens,
 ) -> Path:
     """Write one source called `name` in the layout of a prepared corpus."""
-    dtype: Literal["uint16", "uint32"] = "uint16" if vocabulary <= 2**16 else "uint32"
+    dtype = token_dtype(vocabulary)
     for split, (tokens, ends) in splits.items():
         place = source_folder(folder, split, name)
         place.mkdir(parents=True)
