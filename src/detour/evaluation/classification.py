@@ -18,6 +18,7 @@ from detour.evaluation.classifier import EncoderClassifier, build_loss, load_enc
 from detour.evaluation.encoding import EncodedSplit, EncodedTask
 from detour.evaluation.metrics import PRIMARY_METRIC, Matrix, class_scores, decide, scores
 from detour.evaluation.workload import Held, TaskModel
+from detour.pretraining.device import has_bf16
 
 LOGIT_DIGITS = 4
 
@@ -94,7 +95,7 @@ class Classification:
             token_ids, self.data.padding_id, most=self.task.batch_sequences, longest=self.data.max_length
         )
         device = next(model.parameters()).device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bf16(device)):
             logits = model(documents)
         return logits.float()  # type: ignore[no-any-return]
 

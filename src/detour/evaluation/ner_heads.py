@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from detour.evaluation.sequences import Sequences
 from detour.evaluation.workload import TaskModel
+from detour.pretraining.device import has_bf16
 
 CONTEXT = 200
 """Width of the recurrent layer in each direction."""
@@ -69,7 +70,7 @@ class TokenHead(nn.Module):
 
 
 class EncoderTagger(TaskModel):
-    """An encoder in half precision on CUDA, with a head in fp32."""
+    """An encoder in bf16 where the device has it, with a head in fp32."""
 
     def __init__(self, encoder: Any, labels: int, longest_span: int | None) -> None:
         """`longest_span`: in words, for nested entities; None for flat ones."""
@@ -80,7 +81,7 @@ class EncoderTagger(TaskModel):
 
     def forward(self, words: Words) -> Tensor:
         device = words.positions.device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bf16(device)):
             states = words.windows.encode(self.encoder)
         logits: Tensor = self.head(states.at(words.positions), words.lengths)
         return logits

@@ -7,8 +7,16 @@ import torch
 from detour.config.training import Precision
 from detour.errors import PermanentFailure
 
-PEAK_TFLOPS_BF16 = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "B200": 2250.0, "V100": 125.0}
-"""Dense half-precision tensor-core peak of SXM boards (NVIDIA data sheets), by a substring of the device name."""
+PEAK_TFLOPS_BF16 = {
+    "H100 PCIe": 756.0,
+    "H100 NVL": 835.0,
+    "H200 NVL": 835.0,
+    "A100": 312.0,
+    "H100": 989.0,
+    "H200": 989.0,
+    "B200": 2250.0,
+}
+"""Dense bf16 peak of a board's tensor cores (NVIDIA data sheets), by the first of these that its name contains."""
 
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:
@@ -19,7 +27,8 @@ def use_bf16(precision: Precision, device: torch.device) -> bool:
 
 
 def has_bf16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    """Whether it computes in bf16 itself: torch also supports boards that only emulate it, at a fraction of fp32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def peak_flops(device: torch.device) -> float | None:
