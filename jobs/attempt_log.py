@@ -23,7 +23,7 @@ from detour.text import format_count, format_duration
 
 QUIET_S, QUIETEST_S = 10.0, 300.0
 """Shortest and longest time between two lines of progress; in between, a fiftieth of the attempt's time so far."""
-FIGURES = ("loss", "validation_loss", "gradient_norm", "f1", "tokens_per_s", "documents_per_s", "mfu")
+FIGURES = ("loss", "validation_loss", "validation_f1", "gradient_norm", "tokens_per_s", "mfu")
 FILES_NAMED = 5
 
 
@@ -46,7 +46,7 @@ def end_line(label: str, elapsed_s: float, result: Mapping[str, Any] | None, out
 
 
 class Narrator:
-    """Listens to the attempt's events and logs those of interest to a reader, not too often."""
+    """Listens to the attempt's events and logs those of interest: validations at once, steps not too often."""
 
     def __init__(self, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
         self._say, self._now_s = say, now_s
@@ -70,13 +70,13 @@ class Narrator:
         now_s = self._now_s()
         pause_s = min(max((now_s - self._began_s) / 50, QUIET_S), QUIETEST_S)
         is_end = self._said < event.total <= event.done
-        if not is_end and now_s - self._said_s < pause_s:
+        shown = {name: value for name, value in event.figures.items() if name in FIGURES}
+        is_validation = any(name.startswith("validation_") and value is not None for name, value in shown.items())
+        if not (is_end or is_validation) and now_s - self._said_s < pause_s:
             return
         self._said_s, self._said = now_s, event.done
         share = f" ({event.done / event.total:.0%})" if event.total else ""
-        figures = [
-            f"{name.replace('_', ' ')} {_figure(value)}" for name, value in event.figures.items() if name in FIGURES
-        ]
+        figures = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in shown.items()]
         amount = f"{format_count(event.done)} of {format_count(event.total)} {event.unit}"
         self._say(", ".join([f"{amount}{share}", *figures]))
 

@@ -15,7 +15,7 @@ from detour.text import ENERGY_UNITS, MASS_UNITS, amount, format_duration, plain
 
 NAMED = 3
 """Chains that are named of the many that share a stage."""
-FIGURES = ("loss", "validation_loss", "gradient_norm", "f1", "lr")
+FIGURES = ("loss", "validation_loss", "validation_f1", "gradient_norm", "lr")
 
 
 def shown_lines(status: Status, meant: Selection, workspace: Workspace) -> Iterator[str]:

@@ -138,7 +138,7 @@ def details(row: StageRow) -> str:
         parts += [
             f"{name.replace('_', ' ')} {value:.4g}"
             for name, value in row.figures.items()
-            if value is not None and name in ("loss", "validation_loss", "f1")
+            if value is not None and name in ("loss", "validation_loss", "validation_f1")
         ]
         parts += [] if row.mfu is None else [f"MFU {row.mfu:.0%}"]
         parts += [f"attempt {row.attempts}"] if row.attempts > 1 else []

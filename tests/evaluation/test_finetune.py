@@ -74,6 +74,20 @@ def test_equal_seeds_give_identical_results_and_other_seeds_do_not(
     assert other["history"][0]["train_loss"] != first["history"][0]["train_loss"]
 
 
+def test_every_validation_reports_the_score_that_chooses_the_best(
+    task_file: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    reported: list[float | None] = []
+
+    class Listening(Attempt):
+        def progress(self, done: int, total: int, unit: str, **figures: float | None) -> None:  # noqa: ARG002
+            if "validation_f1" in figures:
+                reported.append(figures["validation_f1"])
+
+    result = evaluate(make_task(epochs=2), task_file, model_folder, tmp_path / "w", attempt=Listening())
+    assert reported == [entry["validation"]["macro_f1"] for entry in result["history"]]
+
+
 @pytest.mark.parametrize("step", [1, 10, 14, 19])
 def test_a_fine_tuning_stopped_at_any_step_resumes_to_the_same_result(
     step: int, task_file: Path, model_folder: Path, tmp_path: Path

@@ -28,6 +28,18 @@ def test_progress_is_logged_with_its_figures_but_not_too_often() -> None:
     assert 80 < len(message) < 120
 
 
+def test_a_validation_is_logged_at_once() -> None:
+    message: list[str] = []
+    narrator = Narrator(message.append, lambda: 0.0)
+    for event in (
+        progress(1, loss=2.5),
+        progress(2, loss=2.0),
+        progress(2, validation_f1=0.5, validation_micro_f1=0.5),
+    ):
+        narrator.heard(event)
+    assert message == ["1 of 1k tokens (0%), loss 2.5", "2 of 1k tokens (0%), validation f1 0.5"]
+
+
 def test_a_checkpoint_is_logged_at_once() -> None:
     message: list[str] = []
     Narrator(message.append).heard(CheckpointSaved(step=1200, tokens=9_000_000))

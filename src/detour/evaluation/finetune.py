@@ -198,6 +198,7 @@ class FineTuning:
         if self._best() is entry:
             self.best_weights = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         figures = {f"validation_{metric}": score for metric, score in validation.items()}
+        figures["validation_f1"] = validation[self.workload.primary_metric]
         self.attempt.progress(progress.step, self.steps, "steps", **figures)
         if time.monotonic() - self.saved_at > SAVE_EVERY_S:
             self._save()
