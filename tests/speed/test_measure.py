@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from detour.errors import PermanentFailure
 from detour.planning.build import Planner
 from detour.planning.stage import PretrainStage
+from detour.pretraining import train as training
 from detour.pricing.estimates import model_shape
 from detour.speed import measure as measuring
 from detour.speed.measure import measure
@@ -52,6 +54,19 @@ def test_a_cpu_has_no_peak_no_memory_of_its_own_and_no_energy_counter(speeds: di
 
 def test_only_the_training_chooses_its_attention(speeds: dict[str, Speed]) -> None:
     assert {loop: speed.attention for loop, speed in speeds.items()} == {**dict.fromkeys(speeds), "detour": "varlen"}
+
+
+def test_all_loops_have_the_microbatch_that_the_training_chooses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(training, "microbatch_rows", lambda *_: 4)
+    stage = causal_stage()
+    stage = replace(stage, runtime=replace(stage.runtime, microbatch_sequences="auto"))
+    shape = model_shape(stage)
+    assert shape is not None
+    bench = measuring._Bench(stage, shape, BenchSettings(steps=1), tmp_path)
+    bench.training()
+    assert bench.microbatch == 4
 
 
 def test_a_step_has_these_parts(speeds: dict[str, Speed]) -> None:

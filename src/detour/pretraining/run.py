@@ -217,6 +217,7 @@ class Run:
             "validation_loss_start": self.validation_start,
             "train_s": self.train_s,
             "gradient_norms": list(self.gradient_norms),
+            "microbatch_sequences": self.microbatch_rows,
             "threads": torch.get_num_threads(),
             "world_size": self.ranks.world_size,
         }

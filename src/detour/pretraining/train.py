@@ -218,5 +218,6 @@ def _result(job: PretrainJob, final: Checkpoint) -> dict[str, Any]:
         "validation_loss": figures["validation_loss"],
         "validation_loss_start": figures["validation_loss_start"],
         "tokens_per_s": job.tokens / figures["train_s"],
+        "microbatch_sequences": figures.get("microbatch_sequences"),  # unknown in checkpoints of earlier versions
         "epochs": _rows(job).epoch_of(job.first_row + job.steps * job.batch_sequences),
     }

@@ -102,7 +102,9 @@ class _Bench:
         self.objective = Objective.of(settings.phase)
         rows = asked.rows or settings.batch_sequences
         microbatch = asked.microbatch_rows or runtime.microbatch_sequences
-        self.rows, self.microbatch = rows, microbatch if microbatch == "auto" else min(microbatch, rows)
+        self.rows = rows
+        self.microbatch = microbatch if microbatch == "auto" else min(microbatch, rows)
+        """Replaced with the one that the training takes."""
         self.steps = STEPS_READY + asked.steps
         self.corpus = write_random_corpus(
             folder / "corpus", shape.vocab_size, settings.sequence_length, min(512, rows * self.steps)
@@ -138,7 +140,7 @@ class _Bench:
     def training(self) -> Speed:
         """The complete training with Composer, journal and guards; the final save is reported separately."""
         kept = SpeedRecorder(STEPS_READY)
-        train(self.job(), kept)
+        self.microbatch = train(self.job(), kept)["microbatch_sequences"]
         self.backend = kept.attention.backend
         speed = statistics.median(kept.tokens_per_s[STEPS_READY:])
         saves = {"save": kept.save_s * 1e3} if kept.save_s is not None else {}
