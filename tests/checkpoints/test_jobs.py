@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from detour.checkpoints.manifest import write_manifest
-from detour.checkpoints.promoted import read_optimizer, read_promotion, write_promoted
+from detour.checkpoints.promoted import read_moments, read_promotion, write_promoted
 from detour.config.models import Gate, Model, Phase, Seeds, WarmupConstant
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
@@ -116,7 +116,7 @@ def test_two_phases_are_promoted_in_turn(corpus: Path, tmp_path: Path) -> None:
     }
     assert promotion["stage"]["key"] == second.stage.key
     assert {"code", "packages", "machine", "python"} <= set(promotion)
-    assert read_optimizer(second.output_dir) is not None
+    assert read_moments(second.output_dir) is not None
 
 
 def test_a_missed_gate_says_by_how_much(corpus: Path, tmp_path: Path) -> None:

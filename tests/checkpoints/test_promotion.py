@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import ModernBertForMaskedLM
 
 from detour.checkpoints.gates import (
@@ -19,7 +21,7 @@ from detour.checkpoints.gates import (
     loss_gates,
     probe_gates,
 )
-from detour.checkpoints.promoted import read_optimizer
+from detour.checkpoints.promoted import OPTIMIZER, read_moments
 from detour.checkpoints.promotion import promote
 from detour.config.training import Gate
 from detour.errors import PermanentFailure
@@ -146,14 +148,15 @@ def test_a_promotion_holds_the_trained_weights_and_the_optimizer(tmp_path: Path)
     for name, tensor in model.state_dict().items():
         assert promoted.state_dict()[name].equal(tensor), name
 
-    kept = read_optimizer(tmp_path / "output")
-    assert kept is not None
-    (group,) = kept["param_groups"]
-    assert (group["betas"], group["lr"]) == ((0.9, 0.98), 1e-3)
+    with safe_open(tmp_path / "output" / OPTIMIZER, framework="pt") as file:
+        (group,) = json.loads(file.metadata()["param_groups"])
+    assert (group["betas"], group["lr"]) == ([0.9, 0.98], 1e-3)
     assert group["params"] == [name for name, _ in model.named_parameters()]
+    kept = read_moments(tmp_path / "output")
+    assert kept is not None
     for name, parameter in model.named_parameters():
         for moment in ("exp_avg", "exp_avg_sq", "step"):
-            assert kept["state"][name][moment].equal(optimizer.state[parameter][moment]), (name, moment)
+            assert kept[name][moment].equal(optimizer.state[parameter][moment]), (name, moment)
 
     assert [gate["passed"] for gate in figures["gates"]] == [True] * 4
 

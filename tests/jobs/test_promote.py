@@ -23,10 +23,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from detour.checkpoints.acceptance import accept_gate
 from detour.checkpoints.manifest import write_manifest
-from detour.checkpoints.promoted import read_optimizer, read_promotion
+from detour.checkpoints.promoted import OPTIMIZER, read_moments, read_promotion
 from detour.checkpoints.trainer_state import TrainerState, read_trainer_state, write_trainer_state
 from detour.config.models import Freeze, Model, Phase, Seeds, Task
 from detour.corpus.fingerprints import fingerprint
@@ -471,9 +472,11 @@ def test_a_good_checkpoint_is_promoted(
     assert attempts.promote(frozen) == (0, "")
     output = attempts.workspace.output(attempts.stage.id)
     assert all(gate["passed"] for gate in read_promotion(output)["gates"])
-    optimizer = read_optimizer(output)
-    assert optimizer is not None
-    assert set(optimizer["state"]) == set(optimizer["param_groups"][0]["params"])
+    moments = read_moments(output)
+    assert moments is not None
+    with safe_open(output / OPTIMIZER, framework="pt") as file:
+        groups = json.loads(file.metadata()["param_groups"])
+    assert set(moments) == {name for group in groups for name in group["params"]}
 
 
 def test_moments_of_frozen_weights_only_are_refused_if_nothing_is_frozen(attempts: Attempts) -> None:

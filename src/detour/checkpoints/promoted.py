@@ -32,22 +32,20 @@ def write_promoted(folder: Path, model: ModernBertForMaskedLM, optimizer: Mappin
         _write_optimizer(folder / OPTIMIZER, optimizer)
 
 
-def read_optimizer(folder: Path) -> dict[str, Any] | None:
-    """Return the optimizer state of a promotion's output, on the CPU; None if it has none.
+def read_moments(folder: Path) -> dict[str, dict[str, Tensor]] | None:
+    """Return the optimizer's moments in a promotion's output, on the CPU; None if it has none.
 
-    `state`: parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}; `param_groups`: as in torch, with
-    parameters by name.
+    Parameter name in ModernBertForMaskedLM -> {exp_avg, exp_avg_sq, step}.
     """
     path = folder / OPTIMIZER
     if not path.exists():
         return None
-    state: dict[str, dict[str, Tensor]] = {}
+    moments: dict[str, dict[str, Tensor]] = {}
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  not a mapping
             parameter, _, moment = name.partition(SEPARATOR)
-            state.setdefault(parameter, {})[moment] = file.get_tensor(name)
-        groups = json.loads(file.metadata()["param_groups"])
-    return {"state": state, "param_groups": [_with_tuples(group) for group in groups]}
+            moments.setdefault(parameter, {})[moment] = file.get_tensor(name)
+    return moments
 
 
 def write_promotion(folder: Path, record: Mapping[str, Any]) -> None:
@@ -66,8 +64,3 @@ def _write_optimizer(path: Path, optimizer: Mapping[str, Any]) -> None:
         for moment, tensor in moments.items()
     }
     save_file(tensors, path, metadata={"param_groups": json.dumps(optimizer["param_groups"])})
-
-
-def _with_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Restore AdamW's betas to a tuple, which JSON turned into a list."""
-    return {key: tuple(value) if key == "betas" else value for key, value in group.items()}

@@ -13,7 +13,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from transformers.utils import logging as transformers_logging
 
 from detour.checkpoints.loading import load_masked_lm
-from detour.checkpoints.promoted import MODEL, read_optimizer
+from detour.checkpoints.promoted import MODEL, read_moments
 from detour.config.models import Model
 from detour.corpus.layout import Index
 from detour.errors import PermanentFailure
@@ -34,13 +34,12 @@ class Start:
         """
         if self.parent is None or not self.with_optimizer:
             return {}
-        saved = read_optimizer(self.parent)
-        if saved is None:
+        moments = read_moments(self.parent)
+        if moments is None:
             raise PermanentFailure(
                 f"{self.parent}: has no optimizer state; set `carry: weights`, or promote its parent phase again"
             )
-        state: Mapping[str, Mapping[str, Tensor]] = saved["state"]
-        return state
+        return moments
 
 
 def load_model(start: Start, corpus: Index, seed: int) -> ModernBertForMaskedLM:
