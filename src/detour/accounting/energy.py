@@ -132,6 +132,12 @@ class EnergyFigure(NamedTuple):
         return None
 
 
+def card_grams(co2_g: Band) -> float:
+    """Return CO2 as the metadata of a model card state it: to a centigram, below a gram with three digits."""
+    grams = co2_g.expected
+    return round(grams, 2) if grams >= 1 else float(f"{grams:.3g}")
+
+
 def total(figures: Iterable[EnergyFigure]) -> EnergyFigure:
     """Add figures of one method at one site; unknown ones add no energy and lower the coverage.
 

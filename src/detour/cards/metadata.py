@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from detour.accounting.energy import card_grams
 from detour.cards.content import Compute, Content, Score
 from detour.errors import UserError
 from detour.statistics.tables import rounded
@@ -77,15 +78,10 @@ def _emissions(compute: Compute) -> dict[str, Any]:
     assert quoted is not None
     co2 = quoted.row.co2_g
     said = {
-        "emissions": None if co2 is None else grams(co2.expected),
+        "emissions": co2 and card_grams(co2),
         "source": f"detour, {quoted.row.method}" + (f": {quoted.arithmetic}" if quoted.arithmetic else ""),
         "training_type": "pre-training",
         "geographical_location": ", ".join(compute.countries),
         "hardware_used": ", ".join(compute.hardware),
     }
     return {key: value for key, value in said.items() if value not in (None, "")}
-
-
-def grams(value: float) -> float:
-    """Round to centigrams, or to three significant digits below one gram."""
-    return round(value, 2) if value >= 1 else float(f"{value:.3g}")

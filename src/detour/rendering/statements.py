@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import yaml
 
-from detour.accounting.energy import EnergyFigure, Method
+from detour.accounting.energy import EnergyFigure, Method, card_grams
 from detour.rendering import words
 from detour.rendering.boamps import boamps
 from detour.reporting.costs import quotable_method
@@ -110,7 +110,7 @@ def card(report: Report, chain: Chain) -> str:
     hardware = [one for one in report.hardware if one.cluster in clusters]
     country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
     emissions: dict[str, Any] = {
-        "emissions": float(f"{row.co2_g.expected:.4g}"),
+        "emissions": card_grams(row.co2_g),
         "source": f"detour {report.version}, {HOW[row.method]}: PUE {_sourced(row.site.pue)}, "
         f"grid factor {_sourced(row.site.grid_g_per_kwh, ' gCO2eq/kWh')}",
         "training_type": "pre-training",
