@@ -89,6 +89,16 @@ def test_a_loop_that_runs_out_of_memory_loses_only_its_own_figure(monkeypatch: p
     assert bare.problem == "out of memory"
 
 
+def test_a_peer_whose_package_is_missing_loses_only_its_own_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_accelerate(*_: object, **__: object) -> float:
+        raise ImportError("the Trainer requires accelerate")
+
+    monkeypatch.setattr(measuring, "trainer_tokens_per_s", without_accelerate)
+    problems = {speed.loop: speed.problem for speed in measure(causal_stage(), BenchSettings(steps=1))}
+    assert problems == {**dict.fromkeys(problems), "transformers": "the Trainer requires accelerate"}
+    assert "transformers, sdpa" in problems
+
+
 def test_a_plain_loop_that_runs_out_of_memory_takes_smaller_microbatches(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

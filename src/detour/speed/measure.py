@@ -82,7 +82,7 @@ def _guarded(phase: str, loop: LoopName, run: Callable[[], Speed]) -> Speed:
         return run()
     except torch.OutOfMemoryError:
         return Speed(phase, loop, problem="out of memory")
-    except (RuntimeError, ValueError, PermanentFailure) as error:
+    except (RuntimeError, ValueError, ImportError, PermanentFailure) as error:
         return Speed(phase, loop, problem=str(error).partition("\n")[0])
 
 
