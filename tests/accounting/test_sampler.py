@@ -220,6 +220,9 @@ def test_the_share_of_a_node_counts_cores_not_threads(tmp_path: Path, monkeypatc
     assert share_of_cores({0}, tmp_path / "nowhere") == 1.0
 
 
-@pytest.mark.parametrize(("text", "seconds"), [(None, 30.0), ("60", 60.0), ("0", 1.0), ("1e9", 600.0), ("often", 30.0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 30.0), ("60", 60.0), ("0", 1.0), ("1e9", 600.0), ("often", 30.0), ("nan", 30.0)],
+)
 def test_the_interval_can_be_set_within_bounds(text: str | None, seconds: float) -> None:
     assert interval_of(text) == seconds

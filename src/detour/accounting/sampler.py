@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import isnan
 from types import TracebackType
 
 from detour.accounting.allocation import held_cpus
@@ -185,6 +186,7 @@ class _Node:
 def interval_of(text: str | None) -> float:
     """Parse an interval in seconds, clamped to 1 to 600; the default if it is not a number."""
     try:
-        return min(max(float(text or INTERVAL_S), 1.0), 600.0)
+        seconds = float(text or INTERVAL_S)
     except ValueError:
         return INTERVAL_S
+    return INTERVAL_S if isnan(seconds) else min(max(seconds, 1.0), 600.0)
