@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from detour.evaluation.encoding import encode_task
-from detour.evaluation.evaluators import cut_notes
+from detour.evaluation.evaluators import length_notes
 from detour.tasks.document import Document
 from detour.tasks.loading import TaskDocuments, load_task
 from tests.evaluation.conftest import make_task
@@ -24,10 +24,17 @@ def test_documents_are_enclosed_in_special_tokens_even_without_a_template(
 def test_documents_longer_than_the_context_are_cut_and_the_score_says_so(model_folder: Path, task_file: Path) -> None:
     encoded = encode_task(load_task(make_task(), [task_file]), model_folder, 128)
     assert encoded.max_length == 64
-    assert cut_notes(128, encoded.max_length) == [
+    assert length_notes(make_task(max_length=128), encoded.max_length) == [
         "documents are cut at 64 tokens, the encoder's context, and the task asks for 128"
     ]
-    assert cut_notes(64, 64) == []
+    assert length_notes(make_task(max_length=64), 64) == []
+
+
+def test_documents_of_an_entity_task_are_not_said_to_be_cut() -> None:
+    task = make_task(type="ner", entities="nested", max_length=128, data={"path": "t.jsonl"}, pooling="first")
+    assert length_notes(task, 64) == [
+        "windows of documents have 64 tokens, the encoder's context, and the task asks for 128"
+    ]
 
 
 def test_documents_read_only_in_part_are_counted(model_folder: Path) -> None:

@@ -60,7 +60,7 @@ def evaluate(
         "documents": documents.counts,
         "label_counts": documents.label_counts,
         **workload.result(outcome.decided),
-        "notes": [*documents.notes, *cut_notes(task.max_length, data.max_length), *data.notes, *halved],
+        "notes": [*documents.notes, *length_notes(task, data.max_length), *data.notes, *halved],
         "max_length_tokens": data.max_length,
         "elapsed_s": outcome.elapsed_s,
     }
@@ -80,8 +80,9 @@ def prepare(task_json: str, paths: tuple[Path, ...], model_folder: Path) -> Prep
     return Prepared(documents, Classification(task, encode_task(documents, model_folder, task.max_length)))
 
 
-def cut_notes(asked: int, taken: int) -> list[str]:
-    """A note if documents are truncated below the length that the task requests; both in tokens."""
-    if taken >= asked:
+def length_notes(task: Task, taken: int) -> list[str]:
+    """A note if the encoder reads less at once than the length that the task requests; `taken` is in tokens."""
+    if taken >= task.max_length:
         return []
-    return [f"documents are cut at {taken:,} tokens, the encoder's context, and the task asks for {asked:,}"]
+    what = "windows of documents have" if task.type == "ner" else "documents are cut at"
+    return [f"{what} {taken:,} tokens, the encoder's context, and the task asks for {task.max_length:,}"]
