@@ -7,13 +7,14 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, 
 
 from hypothesis import strategies as st
 
-from detour.ledger.events import KINDS, Event, is_band
+from detour.ledger.events import KINDS, Event, is_band, is_speed
 from detour.times import LATEST_S, LONGEST_S, is_duration, is_instant
 
 INTEGERS, FLOATS = st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False)
 BOUNDED = {
     is_instant: st.floats(0.0, LATEST_S, exclude_max=True),
     is_duration: st.floats(0.0, LONGEST_S, exclude_max=True),
+    is_speed: st.floats(1e-3, 1e12),
 }
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none()

@@ -270,6 +270,12 @@ def test_a_payload_fits_its_kind_or_is_foreign(kind: str, data: st.DataObject) -
             assert name in {"result", "figures", "facts", "cleared"}
 
 
+@pytest.mark.parametrize("tokens_per_s", [-1.0, 0.0, 1e-320, 1e308])
+def test_a_speed_that_no_time_can_be_computed_with_is_foreign(tokens_per_s: float) -> None:
+    event = event_of("speed.measured", {**WRITTEN_BEFORE["speed.measured"], "tokens_per_s": tokens_per_s})
+    assert event == Foreign(reason="of kind speed.measured with an unusable tokens_per_s")
+
+
 def test_an_impossible_tag_is_ignored() -> None:
     hostile = [f"detour:1:w:a:{'9' * 5000}:s", f"detour:1:w:{'a' * 2000}:1:s", "detour:1:w:a:٣:s"]
     assert fold([JobIntended(tasks=[], dependency="", tags=hostile)], "w") == {}

@@ -175,6 +175,16 @@ def test_a_requested_time_limit_counts_instead_of_the_estimate_within_the_sites(
     assert limits_s["export"] == 600, "it concerns trainings only"
 
 
+def test_an_estimate_of_more_segments_than_a_training_can_have_is_refused_unless_some_are_requested() -> None:
+    stages = tiny(1, {"phases.mlm.tokens": 10**15})
+    with pytest.raises(
+        UserError, match=r"pretrain mlm: an estimate of up to \d+d\d\dh takes [\d,]+ segments of 20h00m"
+    ):
+        requests_of(stages)
+    some = {request.label: request.segments for request in requests_of(stages, options=JobOptions(segments=9))}
+    assert some["pretrain mlm"] == 9
+
+
 def test_a_time_limit_of_exactly_the_grace_period_is_refused() -> None:
     with pytest.raises(UserError, match=r"a time limit of 2m00s less the 2m00s for saving .* leaves no time to work"):
         requests_of(tiny(1), options=JobOptions(wall_s=120))

@@ -410,13 +410,18 @@ class PriceQuoted(TypedDict):
     stages: list[str]
 
 
+def is_speed(tokens_per_s: float) -> bool:
+    """Whether times can be computed with it: other processes write to the ledger too."""
+    return 1e-3 <= tokens_per_s <= 1e12
+
+
 class SpeedMeasured(Event, kind="speed.measured"):
     """The speed of a training of one shape in a benchmark on this cluster; prices use it until a stage has ended."""
 
     cluster: str
     signature: str
     """`detour.pricing.price.work_signature`."""
-    tokens_per_s: float
+    tokens_per_s: Annotated[float, is_speed]
     """Per GPU."""
     device: str
     versions: dict[str, str]

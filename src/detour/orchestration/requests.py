@@ -138,7 +138,7 @@ def _request(
     wall_s, segments = needed_s, 1
     if first.kind == "pretrain":
         wall_s = min(filter(None, (options.wall_s or needed_s, limit_s)))
-        segments = options.segments or -(-needed_s // wall_s) + SPARE_SEGMENTS
+        segments = options.segments or _segments(needed_s, wall_s, first)
     elif limit_s is not None and needed_s > limit_s:
         wall_s = limit_s
     _require_longer_than_grace(wall_s, tasks[0][0], cluster)
@@ -152,6 +152,18 @@ def _request(
         after_each=tuple(waits) if len(set(waits)) > 1 else (),
         parallelism=options.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
     )
+
+
+def _segments(needed_s: int, wall_s: int, stage: Stage) -> int:
+    """Raises UserError for more than a chain can have: each waits for all before it."""
+    segments = -(-needed_s // wall_s) + SPARE_SEGMENTS
+    if segments > MOST_SEGMENTS:
+        raise UserError(
+            f"{stage.label}: an estimate of up to {format_duration(needed_s)} takes {segments:,} segments of "
+            f"{format_duration(wall_s)}, and a training can have {MOST_SEGMENTS}: give it more GPUs (--gpus) or a "
+            "longer limit (--time, --qos), or send some of them (--segments) and submit again when they have ended"
+        )
+    return segments
 
 
 def _require_longer_than_grace(wall_s: int, stage: Stage, cluster: Cluster) -> None:
