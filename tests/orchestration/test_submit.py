@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import detour
+from detour.checkpoints.provenance import SNAPSHOT
 from detour.config.loading import load_cluster
 from detour.errors import UserError, Withdrawn
+from detour.housekeeping.finding import Kind
+from detour.housekeeping.removing import remove
 from detour.launch.text.submission import submitted_lines
+from detour.ledger.claims import claim
 from detour.ledger.workspace import Workspace
 from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
+from detour.orchestration.cleaning import removable
+from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
+from detour.orchestration.slurm import SUBMISSION_CLAIM
 from detour.orchestration.submit import Submitted, send
 from detour.planning.files import chain_names
 from detour.scheduler.answers import CommandResult, SubmissionRefused
@@ -33,16 +41,37 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
-def submit(workspace: Workspace, options: JobOptions | None = None) -> Submitted:
+def submit(
+    workspace: Workspace, options: JobOptions | None = None, on_wait: Callable[[str], None] = lambda _: None
+) -> Submitted:
     planned = detour.plan(Path(RECIPE), *OVERRIDES)
     order = order_for(workspace, planned, load_cluster("jean-zay"), options or JobOptions())
-    return send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+    return send(workspace, order, on_wait=on_wait, finish_interrupted=lambda: False)
 
 
 def test_a_submission_creates_its_chain(workspace: Workspace, fake: FakeSlurm) -> None:
     submit(workspace)
     assert chain_names(workspace) == ["quickstart"]
     assert fake.live()
+
+
+def test_a_submission_that_waited_for_gc_has_its_code(workspace: Workspace, fake: FakeSlurm) -> None:
+    """The code of an earlier version is submitted again, while gc removes what is not the newest."""
+    workspace.create()
+    code = take_code_snapshot(workspace).folder
+    os.utime(code, (1e9, 1e9))
+    (workspace.root / "code" / "newer").mkdir()
+    gc = claim(workspace, SUBMISSION_CLAIM, "detour gc")
+
+    def end_gc(_: str) -> None:
+        (found,) = (one for one in removable(workspace) if one.kind is Kind.CODE)
+        remove(workspace, found)
+        assert not code.exists()
+        gc.release()
+
+    submit(workspace, on_wait=end_gc)
+    assert fake.live()
+    assert (code / SNAPSHOT).exists()
 
 
 def test_a_finished_chain_can_get_another_name(workspace: Workspace) -> None:

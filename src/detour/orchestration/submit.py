@@ -89,9 +89,9 @@ def send(
         return Submitted(order, Submission({}, (), (), ()))
     workspace.create()
     slurm = Slurm(cluster=order.cluster.slurm_cluster)
-    code = take_code_snapshot(workspace)
-    style = script_style(workspace, order.cluster, code.folder)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        code = take_code_snapshot(workspace)  # under the claim: until a job needs it, `detour gc` may remove it
+        style = script_style(workspace, order.cluster, code.folder)
         for request in order.requests:
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
         limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
