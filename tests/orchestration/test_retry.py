@@ -95,8 +95,8 @@ def test_the_options_of_the_submission_apply_unless_given_again(case: Case) -> N
     again = case.retry()
     assert again.order is not None
     assert again.order.continuation.options == JobOptions(gpus=1, wall_s=3600, segments=2)
-    assert resources(again)["pretrain clm"].gpus_per_node == 1
-    assert resources(case.retry(gpus=2))["pretrain clm"].gpus_per_node == 2
+    assert resources(again)["pretrain clm"].gpu_option == "gres=gpu:1"
+    assert resources(case.retry(gpus=2))["pretrain clm"].gpu_option == "gres=gpu:2"
 
 
 def test_a_chain_without_options_is_submitted_with_those_of_the_profile(case: Case) -> None:

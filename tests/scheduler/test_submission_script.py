@@ -13,11 +13,9 @@ from detour.scheduler.tags import Tag
 STYLE = ScriptStyle(Path("/work space"), "/opt/python", environment={"PYTHONPATH": "/code"}, preamble=("module purge",))
 ASKED = Resources(
     cpus_per_task=24,
-    gpus_per_node=4,
     gpu_option="gres=gpu:4",
     account="abc@h100",
     options=("--exclusive",),
-    memory_gb=1.5,
 )
 SRUN = "srun --unbuffered --output {}/%j_%t_log.out --open-mode=append --export=ALL --kill-on-bad-exit=1 "
 TAG = Tag("w", "pretrain-1", 2, "s")
@@ -44,7 +42,6 @@ def test_a_segment_is_held_tagged_and_signalled_and_ends_with_its_dependency() -
         "--account=abc@h100",
         "--cpus-per-task=24",
         "--exclusive",
-        "--mem=1536M",
     } <= options(script)
     assert not any(option.startswith(("--array", "--wckey", "--error")) for option in options(script))
     assert script.rstrip().endswith("/opt/python -uP -m detour.jobs --workspace '/work space' pretrain-1")

@@ -93,7 +93,7 @@ def test_variables_that_hide_or_change_jobs_leave_each_job_once_and_nothing_afte
 
 
 def test_a_job_submitted_in_an_allocation_inherits_nothing_of_it(slurm: SlurmCluster, tmp_path: Path) -> None:
-    asked = replace(GPU, gpus_per_node=4, gpu_option="gres=gpu:4")
+    asked = replace(GPU, gpu_option="gres=gpu:4")
     output = logged(slurm, tmp_path / "logs", asked, ALLOCATION)
     assert output == "task 0, mark there, array none, devices 0,1,2,3\n"
 

@@ -54,13 +54,13 @@ def spool(workspace: Workspace, folder: Path, writer: str, lines: Iterable[bytes
     return path
 
 
-def import_spool(workspace: Workspace, folder: Path | None = None) -> int:
-    """Import the records stored on this node (or in `folder`) into the ledger; returns the number of files imported.
+def import_spool(workspace: Workspace) -> int:
+    """Import the records stored on this node into the ledger; returns the number of files imported.
 
     Records keep their writer and sequence, so a second import, or a crash between writing and deleting, adds nothing.
     Raises OSError while the ledger still cannot be written.
     """
-    sources = sorted(path for one in _folders(workspace, folder) for path in one.glob("*.jsonl"))
+    sources = sorted(path for one in _folders(workspace) for path in one.glob("*.jsonl"))
     for source in sources:
         with suppress(FileNotFoundError, BlockingIOError), _locked(source, os.O_RDWR) as file:
             _bring_in(workspace, source.stem, file.read())
@@ -83,9 +83,7 @@ def _id(workspace: Workspace) -> str:
         return UNKNOWN
 
 
-def _folders(workspace: Workspace, given: Path | None) -> list[Path]:
-    if given is not None:
-        return [given]
+def _folders(workspace: Workspace) -> list[Path]:
     if not _is_private(_base(), create=False):
         return []
     base, crc = _base(), _crc(workspace)

@@ -213,7 +213,6 @@ def _resources(
         nodes=nodes,
         tasks_per_node=tasks_per_node,
         cpus_per_task=cluster.cores_per_gpu if gpus else cluster.cpu_only_cores,
-        gpus_per_node=gpus_per_node,
         gpu_option=gpu_option(
             cluster.gpu.selector, gpus_per_node, cluster.gpu.type if cluster.gpu.type_in_request else None
         )

@@ -30,9 +30,9 @@ def is_ignored(name: str) -> bool:
     return name.startswith(PREFIXES) and name not in NEEDED
 
 
-def site_variables(environment: Mapping[str, str] = os.environ) -> list[str | None]:
+def site_variables() -> list[str | None]:
     """The variables that decide which Slurm answers; answers of another one must not be reused."""
-    return [environment.get(name) for name in ("SLURM_CONF", "SLURM_CONF_SERVER")]
+    return [os.environ.get(name) for name in ("SLURM_CONF", "SLURM_CONF_SERVER")]
 
 
 def ignored(environment: Iterable[str]) -> list[str]:

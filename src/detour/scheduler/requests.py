@@ -16,10 +16,8 @@ class Resources:
     nodes: int = 1
     tasks_per_node: int = 1
     cpus_per_task: int | None = None
-    gpus_per_node: int = 0
     gpu_option: str | None = None
     """The whole option, such as `gres=gpu:4`; None if the site allocates whole nodes, or for no GPU."""
-    memory_gb: float | None = None
     account: str | None = None
     partition: str | None = None
     qos: str | None = None

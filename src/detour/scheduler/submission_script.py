@@ -80,7 +80,6 @@ def submission_script(
         nodes=asked.nodes,
         ntasks_per_node=asked.tasks_per_node,
         cpus_per_task=asked.cpus_per_task,
-        mem=None if asked.memory_gb is None else f"{max(1, round(asked.memory_gb * 1024))}M",
         comment=str(tag),
         account=asked.account,
         partition=asked.partition,
