@@ -190,6 +190,18 @@ def test_a_time_limit_of_exactly_the_grace_period_is_refused() -> None:
         requests_of(tiny(1), options=JobOptions(wall_s=120))
 
 
+@pytest.mark.parametrize(("site", "option"), [("perlmutter", "gpus=8"), ("lumi-g", "gpus-per-node=4")])
+def test_a_training_on_two_nodes_requests_all_of_its_gpus(site: str, option: str) -> None:
+    profile = load_cluster(site)
+    cluster = profile.model_copy(update={"gpu": profile.gpu and profile.gpu.model_copy(update={"per_node": 4})})
+    stages = tiny(1, {"batch.sequences": 8})
+    requests = job_requests(stages, prices_of(stages, cluster, NoHistory(), 8), cluster, JobOptions(gpus=8), ())
+    asked = {request.label: request.resources for request in requests}
+    assert (asked["pretrain clm"].nodes, asked["pretrain clm"].tasks_per_node) == (2, 4)
+    assert asked["pretrain clm"].gpu_option == option
+    assert asked["promote clm"].gpu_option == option.replace("8", "1").replace("4", "1")
+
+
 def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
     by_label = {
         request.label: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))

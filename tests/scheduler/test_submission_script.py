@@ -63,21 +63,24 @@ def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "kind", "expected"),
+    ("selector", "nodes", "kind", "expected"),
     [
-        ("gres", None, "gres=gpu:4"),
-        ("gres", "h100", "gres=gpu:h100:4"),
-        ("gpus", None, "gpus=4"),
-        ("gpus-per-node", "a100", "gpus-per-node=a100:4"),
-        ("none", "h100", None),
+        ("gres", 2, None, "gres=gpu:4"),
+        ("gres", 1, "h100", "gres=gpu:h100:4"),
+        ("gpus", 1, None, "gpus=4"),
+        ("gpus", 2, "a100", "gpus=a100:8"),
+        ("gpus-per-node", 2, "a100", "gpus-per-node=a100:4"),
+        ("none", 2, "h100", None),
     ],
 )
-def test_gpus_are_requested_in_the_form_of_the_site(selector: str, kind: str | None, expected: str | None) -> None:
-    assert gpu_option(selector, 4, kind) == expected
+def test_gpus_are_requested_in_the_form_of_the_site_of_which_one_counts_all_nodes(
+    selector: str, nodes: int, kind: str | None, expected: str | None
+) -> None:
+    assert gpu_option(selector, 4, nodes, kind) == expected
 
 
 def test_no_gpu_is_requested_if_none_is_needed() -> None:
-    assert gpu_option("gres", 0, None) is None
+    assert gpu_option("gres", 0, 1, None) is None
 
 
 def test_a_gated_job_is_not_held_and_does_nothing_until_its_gate_opens(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from detour.config.cluster import Cluster, Partition, Qos
+from detour.config.cluster import Cluster, Gpu, Partition, Qos
 from detour.errors import UserError
 from detour.orchestration.arrays import Work, lanes
 from detour.planning.order import nearest_inputs
@@ -195,6 +195,12 @@ def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
     return found
 
 
+def _gpu_option(gpu: Gpu | None, gpus_per_node: int, nodes: int) -> str | None:
+    if gpu is None:
+        return None
+    return gpu_option(gpu.selector, gpus_per_node, nodes, gpu.type if gpu.type_in_request else None)
+
+
 def _resources(
     stage: Stage,
     gpus: int,
@@ -213,11 +219,7 @@ def _resources(
         nodes=nodes,
         tasks_per_node=tasks_per_node,
         cpus_per_task=cluster.cores_per_gpu if gpus else cluster.cpu_only_cores,
-        gpu_option=gpu_option(
-            cluster.gpu.selector, gpus_per_node, cluster.gpu.type if cluster.gpu.type_in_request else None
-        )
-        if cluster.gpu
-        else None,
+        gpu_option=_gpu_option(cluster.gpu, gpus_per_node, nodes),
         account=account,
         partition=partition.name,
         qos=qos.name if qos and (cluster.qos_required or options.qos) else None,

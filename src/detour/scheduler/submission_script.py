@@ -167,9 +167,13 @@ def _command(request: JobRequest, style: ScriptStyle) -> str:
     return shlex.join([*line, *request.tasks[0]])
 
 
-def gpu_option(selector: str, gpus: int, gpu_type: str | None) -> str | None:
-    """The option that requests `gpus` GPUs per node at this site; `selector` as in a cluster profile."""
-    counted = f"{gpu_type}:{gpus}" if gpu_type else str(gpus)
-    if gpus == 0 or selector == "none":
+def gpu_option(selector: str, gpus_per_node: int, nodes: int, gpu_type: str | None) -> str | None:
+    """The option that requests the GPUs of a job at this site; `selector` as in a cluster profile.
+
+    Slurm's `--gpus` counts those of all nodes, its other options those of each node.
+    """
+    if gpus_per_node == 0 or selector == "none":
         return None
+    count = gpus_per_node * nodes if selector == "gpus" else gpus_per_node
+    counted = f"{gpu_type}:{count}" if gpu_type else str(count)
     return f"gres=gpu:{counted}" if selector == "gres" else f"{selector}={counted}"
