@@ -34,6 +34,11 @@ def test_counts_that_divide_the_batch_and_fill_nodes_are_accepted(gpus: int | No
     check_gpus(stages(), cluster(), gpus)
 
 
+@pytest.mark.parametrize("gpus", [0, -1, -4])
+def test_a_training_without_gpus_cannot_be_requested(gpus: int) -> None:
+    assert refusal(gpus) == f"--gpus {gpus}: expected 1 or more"
+
+
 def test_five_gpus_on_nodes_of_four_are_refused_with_the_valid_counts() -> None:
     assert refusal(5) == "--gpus 5: jean-zay has nodes of 4, and several nodes are taken whole: 4 or 8"
 

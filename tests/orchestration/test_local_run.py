@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from detour.config.loading import load_cluster
+from detour.errors import UserError
 from detour.files import write_atomic
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
@@ -127,6 +128,12 @@ def test_a_damaged_plan_of_a_finished_chain_is_written_again(order: LocalOrder) 
     ran = run_here(order, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
     assert ran.left == ()
     assert order.is_done
+
+
+@pytest.mark.parametrize(("asked", "message"), [({"cores": 0}, "0 cores: expected 1"), ({"gpus": -1}, "-1 GPUs: exp")])
+def test_a_run_on_less_than_nothing_is_refused(order: LocalOrder, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        local_order(order.workspace, order.planned, order.cluster, **asked)
 
 
 def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: LocalOrder, started: list[str]) -> None:

@@ -214,5 +214,7 @@ def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
 def test_impossible_numbers_of_jobs_are_refused(segments: int) -> None:
     with pytest.raises(UserError, match=f"{segments} segments: expected 1 to 100"):
         JobOptions(segments=segments)
+    with pytest.raises(UserError, match="0 seconds per segment: expected 1 to 31,622,400"):
+        JobOptions(wall_s=0)
     with pytest.raises(UserError, match="20000 evaluations at once: expected 1 to 10,000"):
         JobOptions(parallelism=20_000)

@@ -15,6 +15,8 @@ def check_gpus(stages: Iterable[Stage], cluster: Cluster, gpus: int | None = Non
 
     `gpus` and `qos` are those of the command line, or None for the profile's.
     """
+    if gpus is not None and gpus < 1:
+        raise UserError(f"--gpus {gpus}: expected 1 or more")
     trainings = [stage for stage in stages if isinstance(stage, PretrainStage)]
     count = training_gpus(cluster, gpus)
     if trainings and count and (problem := next(_problems(trainings, cluster, count, qos), None)):

@@ -13,6 +13,7 @@ from detour.budgets.book import Demand
 from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
 from detour.config.cluster import Cluster
+from detour.errors import UserError
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -101,8 +102,11 @@ def local_order(
 
     Without `cores` and `gpus` it takes all of this machine, limited to the GPUs in CUDA_VISIBLE_DEVICES. `until` is the
     last kind of stage to run; None runs everything. Raises UserError if files are missing, tasks cannot be evaluated,
-    or there are fewer GPUs.
+    or this machine cannot provide them.
     """
+    for what, asked, least in (("cores", cores, 1), ("GPUs", gpus, 0)):
+        if asked is not None and asked < least:
+            raise UserError(f"{asked} {what}: expected {least} or more")
     check_runnable(planned)
     failures = tuple(failures_of(workspace, planned.plans))
     stages = _until(planned, until)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.config.cluster import Cluster, Gpu, Partition, Qos
+from detour.config.fields import MAX_DURATION_S
 from detour.errors import UserError
 from detour.orchestration.arrays import Work, lanes
 from detour.planning.order import nearest_inputs
@@ -38,7 +39,11 @@ class JobOptions:
 
     def __post_init__(self) -> None:
         """Raises UserError for numbers that no queue accepts."""
-        limits = ("segments", self.segments, MOST_SEGMENTS), ("evaluations at once", self.parallelism, MOST_AT_ONCE)
+        limits = (
+            ("seconds per segment", self.wall_s, MAX_DURATION_S),
+            ("segments", self.segments, MOST_SEGMENTS),
+            ("evaluations at once", self.parallelism, MOST_AT_ONCE),
+        )
         for what, asked, most in limits:
             if asked is not None and not 1 <= asked <= most:
                 raise UserError(f"{asked} {what}: expected 1 to {most:,}")
