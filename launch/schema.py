@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from detour.config.loading import recipe_json_schema
+from detour.config.schema import recipe_json_schema
 from detour.launch.text.screen import show, show_json
 
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from detour.config.loading import load_benchmark
 from detour.ledger.events import AttemptEnded, AttemptStarted, ProgressMade
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
@@ -33,6 +32,7 @@ from tests.slurm.cluster.settings import ClusterSettings
 from tests.slurm.cluster.sharing import close_run, open_run, own_cluster
 from tests.support.chains import RECIPES, SMALL, detour
 from tests.support.layouts import ENGLISH, write_all
+from tests.support.recipes import load_benchmark
 
 BENCHMARKS = RECIPES.parent / "benchmarks"
 SEEDS_PER_JOB = 3

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.loading import RecipeError, load_recipe
+from detour.config.loading import load_recipe
+from detour.config.problems import RecipeError
 from detour.errors import UserError
 from tests.config.bad_recipes import CASES, GOOD, Bad
 

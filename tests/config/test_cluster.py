@@ -8,7 +8,8 @@ import pytest
 
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster, Figure, Throughput
-from detour.config.loading import RecipeError, available_clusters, load_cluster
+from detour.config.loading import available_clusters, load_cluster
+from detour.config.problems import RecipeError
 
 
 def throughput(cluster: Cluster, model: str, objective: str | None) -> Throughput:

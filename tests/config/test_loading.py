@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from detour.config.loading import (
-    RecipeError,
-    load_benchmark,
     load_cluster,
     load_recipe,
     load_recipe_document,
     recipe_path,
 )
 from detour.config.models import Model, Seeds, WarmupConstant
+from detour.config.problems import RecipeError
 from detour.config.roots import config_roots
 from tests.config.bad_recipes import BENCHMARK, GOOD
 
@@ -251,12 +250,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: str, hint: str, r
     with pytest.raises(RecipeError, match="no such recipe or sweep") as error:
         recipe_path(Path(name))
     assert hint in str(error.value)
-
-
-def test_a_benchmark_can_be_loaded_alone(recipes: Path) -> None:
-    benchmark = load_benchmark(recipes.parent / "benchmarks" / "bench.yaml")
-    assert benchmark.tasks[0].data is not None
-    assert benchmark.tasks[0].data.path == str(recipes.parent / "benchmarks" / "labels.csv")
 
 
 def test_a_document_locates_problems_found_later(recipes: Path) -> None:

@@ -15,10 +15,12 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from detour.config.loading import available_clusters, load_benchmark, load_cluster, load_recipe, recipe_json_schema
+from detour.config.loading import available_clusters, load_cluster, load_recipe
 from detour.config.models import OneMinusSqrt, Recipe, WarmupConstant
+from detour.config.schema import recipe_json_schema
 from detour.planning.arithmetic import phase_steps
 from tests.config.bad_recipes import GOOD
+from tests.support.recipes import load_benchmark
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RECIPES = sorted((CONFIGS / "recipes").glob("*.yaml"))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.loading import load_benchmark
 from detour.config.models import Task
 from detour.evaluation.evaluators import evaluate
 from detour.ledger.attempt import Attempt
 from detour.tasks.files import task_files
 from tests.support.layouts import ENGLISH, write_all
+from tests.support.recipes import load_benchmark
 
 BENCHMARKS = Path(__file__).parents[2] / "configs" / "benchmarks"
 TINY = {"max_length": 32, "epochs": None, "steps": 1, "validate_every": 1}

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from detour.config.loading import load_benchmark
 from detour.config.models import Task
 from tests.gpu.synthetic_tasks import ShapeName
+from tests.support.recipes import load_benchmark
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "configs" / "benchmarks" / "french-biomedical.yaml"
 GOAL_H = 0.45

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from detour.config.loading import load_benchmark
 from tests.gpu.fine_tuning_estimate import BENCHMARK, Cost, estimate_lines, sizes
+from tests.support.recipes import load_benchmark
 
 TASKS = {task.name: task for task in load_benchmark(BENCHMARK).tasks}
 

@@ -1,12 +1,18 @@
-"""Small valid recipes for tests, without a file."""
+"""Small valid recipes for tests, without a file, and benchmarks of files."""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from detour.config.models import Recipe
+from detour.config.layers import keep, read_layers
+from detour.config.loading import absolute_paths
+from detour.config.models import Benchmark, Recipe
+from detour.config.validation import validate
+from detour.config.yaml_source import Node
 
 BASIC: dict[str, Any] = {
     "name": "tiny",
@@ -71,3 +77,11 @@ def _item(target: Any, name: str) -> Any:
 
 def _index(items: list[Any], name: str) -> int:
     return int(name) if name.isdigit() else [item["name"] for item in items].index(name)
+
+
+def load_benchmark(path: Path) -> Benchmark:
+    """Read a benchmark's file without a recipe."""
+    tree, problems = read_layers(path, keep, os.environ)
+    whole = absolute_paths(Node(tree.position, {"benchmark": tree}))
+    assert isinstance(whole.value, dict)
+    return validate(Benchmark, whole.value["benchmark"], problems)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from detour.config.loading import load_benchmark
 from detour.config.models import TaskData
 from detour.errors import UserError
 from detour.orchestration.plans import inspect_entry
@@ -15,6 +14,7 @@ from detour.tasks.document import Document
 from detour.tasks.files import task_files
 from detour.tasks.splits import split_by_files
 from tests.support.layouts import brat
+from tests.support.recipes import load_benchmark
 
 
 def data(path: Path | str, **more: Any) -> TaskData:

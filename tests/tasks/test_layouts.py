@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from detour.config.loading import load_benchmark
 from detour.config.models import Task
 from detour.tasks.files import task_files
 from detour.tasks.loading import TaskDocuments, load_task
 from tests.support.layouts import ENGLISH, write_all
+from tests.support.recipes import load_benchmark
 
 BENCHMARKS = Path(__file__).parents[2] / "configs" / "benchmarks"
 

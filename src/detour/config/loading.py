@@ -15,27 +15,14 @@ from pydantic import BaseModel
 
 from detour.config.cluster import Cluster
 from detour.config.layers import keep, read_layers
-from detour.config.models import Benchmark, Recipe
+from detour.config.models import Recipe
 from detour.config.overrides import apply_override
 from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError
 from detour.config.roots import find_named
-from detour.config.schema import recipe_json_schema
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
 from detour.files import is_file_or_pipe, written_path
 from detour.text import suggestion
-
-__all__ = [
-    "Document",
-    "RecipeError",
-    "available_clusters",
-    "load_benchmark",
-    "load_cluster",
-    "load_recipe",
-    "load_recipe_document",
-    "recipe_json_schema",
-    "recipe_path",
-]
 
 _NOTHING = Node(COMMAND_LINE, None)
 M = TypeVar("M", bound=BaseModel)
@@ -97,11 +84,6 @@ def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[P
 def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
     """Return a tree changed by `file`, with the benchmark names and paths written there resolved."""
     return absolute_paths(_benchmark_by_name(tree, file, problems))
-
-
-def load_benchmark(path: Path) -> Benchmark:
-    tree, problems = read_layers(path, keep, os.environ)
-    return validate(Benchmark, change_at(tree, ("tasks", "*", "data"), _absolute_file), problems)
 
 
 def load_cluster(name_or_path: str | Path) -> Cluster:
