@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,20 @@ def test_a_single_scancel_without_effect_is_compensated(workspace: Workspace, fa
     fake.order_faults = ["deaf"]
     cancel(workspace).require_done()
     assert fake.live() == []
+
+
+def test_after_the_loss_of_the_ledger_each_job_is_adopted_for_its_own_stage(workspace: Workspace) -> None:
+    """A training has two segments, so there are more jobs than stages."""
+
+    def jobs() -> dict[str, set[str]]:
+        return {stage: known.jobs for stage, known in LedgerView(workspace).state.stages.items()}
+
+    single = {stage: sent for stage, sent in jobs().items() if not stage.startswith("evaluate")}
+    assert max(map(len, single.values())) == 2
+    shutil.rmtree(workspace.ledger)
+    workspace.ledger.mkdir()
+    assert len(control.adopt(workspace, on_wait=silent).affected.ids) == 9
+    assert jobs() == single
 
 
 @pytest.mark.parametrize("verb", ["hold", "release"])
