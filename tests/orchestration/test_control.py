@@ -24,6 +24,7 @@ from detour.orchestration.order import make_order, order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
+from detour.planning.files import plan_file
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
@@ -156,6 +157,16 @@ def test_after_the_loss_of_the_ledger_each_job_is_adopted_for_its_own_stage(work
     workspace.ledger.mkdir()
     assert len(control.adopt(workspace, on_wait=silent).affected.ids) == 9
     assert jobs() == single
+
+
+def test_adopt_leaves_out_only_the_chain_whose_plan_is_damaged(workspace: Workspace) -> None:
+    shutil.copytree(workspace.chain(CHAIN), workspace.chain("damaged"))
+    plan_file(workspace, "damaged").write_text("{")
+    shutil.rmtree(workspace.ledger)
+    workspace.ledger.mkdir()
+    done = control.adopt(workspace, on_wait=silent)
+    assert len(done.affected.ids) == 9
+    assert "damaged/plan.json" in done.warnings[0]
 
 
 @pytest.mark.parametrize("verb", ["hold", "release"])

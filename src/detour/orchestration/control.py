@@ -19,10 +19,10 @@ from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
-from detour.orchestration.selection import Chosen, chain_stages, chosen, without_needed
+from detour.orchestration.selection import Chosen, chosen, without_needed
 from detour.orchestration.slurm import submitting
 from detour.orchestration.waves import continuations
-from detour.planning.files import StageOutline, chain_names
+from detour.planning.files import StageOutline
 from detour.planning.selection import known_chains
 from detour.scheduler.control import Affected, Control
 from detour.text import counted, listed
@@ -147,11 +147,13 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     """Record jobs of this workspace that are in Slurm and not in the ledger, found by their tags.
 
-    Raises SchedulerUnavailable if the queue cannot be read, UserError if there is no workspace.
+    Chains whose plan cannot be read are left out, with a warning. Raises SchedulerUnavailable if the queue cannot be
+    read, UserError if there is no workspace.
     """
     if not (workspace.root / "chains").is_dir():
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
-    labels = {stage.id: stage.label for name in chain_names(workspace) for stage in chain_stages(workspace, name)}
+    chains = known_chains(workspace)
+    labels = _labels_of(chains.stages.values())
     with _ordering(workspace, on_wait) as journal:
         stages = by_slurm_cluster(LedgerView(workspace), labels, ())
         answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels))
@@ -160,7 +162,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
                 journal.append(StageSubmitted(slurm_cluster=cluster or ""), stage=stage_id, job=job_id)
         affected = joined(answers, stages)
         affected = replace(affected, stages=tuple(dict.fromkeys(affected.stages)))
-    return Controlled("adopted", affected, labels, warnings=LedgerView(workspace).warnings)
+    return Controlled("adopted", affected, labels, warnings=(*LedgerView(workspace).warnings, *chains.unreadable))
 
 
 @contextmanager
