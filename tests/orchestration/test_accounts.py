@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from detour.accounting.attempts import usage_of
+from detour.errors import UserError
 from detour.ledger.events import JobAccepted, JobIntended, JobsCommitted
 from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration import accounts
 from detour.orchestration.accounts import record_accounts
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import ACCOUNTING_FIELDS, SEPARATOR, Slurm
@@ -173,3 +175,15 @@ def test_a_job_is_looked_for_where_it_was_sent_even_if_its_chain_is_now_planned_
     site = Site({"old": send(workspace, "pretrain-new", "old")})
     assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
     assert gpu_s(workspace) == {"pretrain-new": 400.0}
+
+
+def test_a_reader_who_may_not_write_gets_the_hours_of_the_journals(
+    workspace: Workspace, tag: Tag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Workspace) -> Journal:
+        raise UserError("the ledger cannot be written (Permission denied)")
+
+    monkeypatch.setattr(accounts, "command_journal", refused)
+    (problem,) = record_accounts(LedgerView(workspace), Slurm(Sacct(row(tag))))
+    assert "Permission denied" in problem
+    assert allocated_gpu_s(workspace) == [320.0]

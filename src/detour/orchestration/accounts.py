@@ -47,7 +47,7 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
             with workspace_umask(workspace.root), command_journal(workspace) as journal:
                 for one in found:
                     journal.append(one.event, job=one.job)
-        except OSError as error:
+        except (OSError, UserError) as error:  # the latter for a reader who may not write to the ledger
             return (*missing, f"what sacct says cannot be recorded ({error}): hours are those of the journals")
         view.refresh()
     return tuple(missing)
