@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from detour.diagnosis.languages import in_english
 from detour.diagnosis.progress import gives_loss, has_finite_loss, step_in
@@ -108,28 +109,30 @@ class Line:
 
 
 def read_lines(raw_lines: Sequence[str]) -> tuple[Line, ...]:
-    lines = [_line(number, raw) for number, raw in enumerate(raw_lines, 1)]
-    found = find_tracebacks((line.number, line.rank, line.text.rstrip()) for line in lines)
+    lines = [_line(raw) for raw in raw_lines]
+    found = find_tracebacks((number, line.rank, line.text.rstrip()) for number, line in enumerate(lines, 1))
     return tuple(
         replace(
             line,
-            text=line.text.lstrip() if line.number in found.chains else line.text,
-            chain=found.chains.get(line.number),
-            is_quoted=line.number in found.quoted or is_framed(line.text),
-            within=found.within.get(line.number, ""),
+            number=number,
+            text=line.text.lstrip() if number in found.chains else line.text,
+            chain=found.chains.get(number),
+            is_quoted=number in found.quoted or is_framed(line.text),
+            within=found.within.get(number, ""),
         )
-        for line in lines
+        for number, line in enumerate(lines, 1)
     )
 
 
-def _line(number: int, raw: str) -> Line:
-    """Parse a line, in which the writer may be before or after the time."""
+@lru_cache(maxsize=4096)
+def _line(raw: str) -> Line:
+    """Parse a line, in which the writer may be before or after the time; cached, since logs repeat themselves."""
     text = _HOST.sub("", in_english(without_sequences(ends(raw))))
     clock_s = _clock_s(text)
     before, text = _without_rank(text)
     behind, text = _without_rank(_STAMP.sub("", text))
     text = _GROUP.sub("", text)
-    return Line(number, raw, text, behind if before is None else before, clock_s, step_in(text), gives_loss(text))
+    return Line(0, raw, text, behind if before is None else before, clock_s, step_in(text), gives_loss(text))
 
 
 def without_sequences(text: str) -> str:
