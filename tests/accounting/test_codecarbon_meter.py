@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import cpuinfo
 import pytest
 
 from detour.accounting.codecarbon_meter import describe, tracking_mode
@@ -62,6 +63,7 @@ def test_real_seconds_are_counted_silently_even_in_a_job_without_scontrol() -> N
     assert 2.0 <= last["duration_s"] < 60
     assert last["tool"] == "codecarbon"
     assert last["version"] == "3.3.2"
+    assert last["cpu_model"] == cpuinfo.get_cpu_info()["brand_raw"]
     assert last["reason"] is None
     assert "RAM by codecarbon's model" in last["detail"]
     figure = tracked(Site("here"), [EnergyCounted(**last)], allocated_s=last["duration_s"] + 1.0)

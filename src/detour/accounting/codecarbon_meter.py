@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 
 from detour.accounting.allocation import held_cpus, nvml_uuids, visible_gpus
+from detour.files import cpu_model
 from detour.ledger.events import EnergyCounted
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class _Tracker:
         logging.getLogger("codecarbon").addFilter(muffler)
         import codecarbon.core.util
         import codecarbon.external.ram
+        import cpuinfo
         from codecarbon import OfflineEmissionsTracker
         from codecarbon.output_methods.base_output import BaseOutput
         from codecarbon.output_methods.emissions_data import EmissionsData
@@ -148,6 +150,9 @@ class _Tracker:
         # loads the controller elsewhere, and gives counts of the whole job on each node.
         codecarbon.core.util.SLURM_JOB_ID = None
         codecarbon.external.ram.SLURM_JOB_ID = None
+        if model := cpu_model():
+            # It would start a Python, which starts another, to read the same name in half a second of a core.
+            cpuinfo.get_cpu_info = lambda: {"brand_raw": model}
         self._muffler = muffler
         self._latest = Latest()
         self._gpus = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), nvml_uuids())

@@ -16,6 +16,7 @@ from typing import Any
 
 from detour.checkpoints.code_files import CHECKED_OUT, CODE_ROOT, git, is_repository, new_modules
 from detour.environment import installed
+from detour.files import cpu_model, first_field
 
 SNAPSHOT = "snapshot.json"
 """File at the root of a code snapshot that describes its origin; recorded unchanged."""
@@ -62,7 +63,8 @@ def uncommitted_changes(root: Path = CODE_ROOT) -> bytes:
 
 def packages() -> dict[str, str]:
     """Return the installed distributions: name -> version."""
-    found = {distribution.name: distribution.version for distribution in distributions() if distribution.name}
+    parsed = [distribution.metadata for distribution in distributions()]  # each `metadata` parses a file
+    found = {one["Name"]: one["Version"] for one in parsed if one["Name"]}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -71,11 +73,11 @@ def machine() -> dict[str, Any]:
     return {
         "node": platform.node() or None,
         "system": platform.platform(),
-        "cpu": _field(Path("/proc/cpuinfo"), "model name"),
+        "cpu": cpu_model(),
         "cpus_usable": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "nvidia_gpus": [
-            _field(path, "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+            first_field(path, "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
         ],
     }
 
@@ -85,12 +87,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-
-
-def _field(path: Path, name: str) -> str | None:
-    """Return the value of the first `name : value` line of a file under /proc."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
