@@ -74,11 +74,13 @@ def test_special_tokens_are_the_first_ids(tokenizer: PreTrainedTokenizerBase) ->
     assert special_tokens(tokenizer) == SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 
 
-def test_training_is_the_same_in_another_process(folder: Path, tmp_path: Path) -> None:
+def test_training_is_the_same_in_another_process_and_needs_no_torch(folder: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from detour.corpus.tokenizer import train_tokenizer;"
+        "import sys; from detour.corpus.tokenizer import load_tokenizer, train_tokenizer;"
         "from tests.support.corpora import icd10_labels;"
-        "train_tokenizer(icd10_labels()[:3000], 1000, 512).save_pretrained(sys.argv[1])"
+        "train_tokenizer(icd10_labels()[:3000], 1000, 512).save_pretrained(sys.argv[1]);"
+        "load_tokenizer(sys.argv[1]);"
+        "assert 'torch' not in sys.modules"
     )
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, env=environment)

@@ -65,7 +65,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     a text between [CLS] and [SEP], it gets the template used for corpora. Code that a repository ships is never run.
     Raises TokenizerError if it cannot be loaded, lacks a token or differs from its file.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     if name.startswith(("/", "./", "../")) and not Path(name).is_dir():
         raise TokenizerError(f"tokenizer {name}: no such folder")
@@ -73,7 +73,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
     if file and is_lfs_pointer(file):
         raise TokenizerError(f"{file}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")
     try:
-        loader = PreTrainedTokenizerFast if file else AutoTokenizer
+        loader = PreTrainedTokenizerFast if file else _auto_tokenizer()
         tokenizer = loader.from_pretrained(name, revision=revision, trust_remote_code=False)
     except Exception as error:  # many libraries raise their own errors; in any case there is no tokenizer
         at = f" (revision {revision})" if revision else ""
@@ -87,6 +87,13 @@ def load_tokenizer(name: str, revision: str | None = None) -> Any:
         raise TokenizerError(f"tokenizer {name}: {difference}; remove from its other files what {TOKENIZER_FILE} lacks")
     _put_between(tokenizer.backend_tokenizer, special_tokens(tokenizer))
     return tokenizer
+
+
+def _auto_tokenizer() -> Any:
+    """Imported only if needed, because it imports torch, as long as all else that a preparation does."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def _tokenizer_file(name: str, revision: str | None) -> Path | None:
