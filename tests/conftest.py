@@ -16,6 +16,8 @@ from detour.ledger import private
 from detour.ledger.workspace import VARIABLE, Workspace
 from tests.slurm.cluster.sharing import FOLDER, close_run, open_run
 
+TESTS = Path(__file__).parent
+
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
 
@@ -51,6 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if "slurm" in fixtures and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}-{_version(item)}"))
     items.sort(key=_turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.support.by_file import ByFile
+
+    return ByFile(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture
@@ -96,10 +105,12 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def _turn(item: pytest.Item) -> int:
-    """Chains on this machine come first, because they compute longest, then Slurm, then the rest."""
+    """Chains on this machine come first, because they compute longest, then Slurm, then chains of other top files."""
     if item.get_closest_marker("slurm"):
         return 1
-    return 0 if item.get_closest_marker("xdist_group") else 2
+    if item.get_closest_marker("xdist_group"):
+        return 0
+    return 2 if item.path.parent == TESTS else 3
 
 
 def _version(item: pytest.Item) -> object:
