@@ -72,7 +72,7 @@ def test_only_a_lost_result_is_computed_again(quickstart: Path) -> None:
 
 
 def test_the_twin_shares_the_corpus_and_the_report_compares_both(quickstart: Path, tmp_path: Path) -> None:
-    twin = [*small("quickstart-mlm-baseline"), "--until", "export"]
+    twin = [*small("quickstart-mlm-baseline"), "--until", "pretrain"]
     process = subprocess.Popen(
         [DETOUR, "run", *twin, "-w", str(quickstart), "--quiet"], cwd=ROOT, stdout=subprocess.PIPE
     )
