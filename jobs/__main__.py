@@ -20,6 +20,7 @@ from detour.jobs.log import LOGGER, log_to_stderr
 from detour.jobs.rank import Rank, forget_leftovers, read_rank
 from detour.jobs.seed_memory import seeds_that_fit
 from detour.jobs.segments import cancel_later_segments
+from detour.ledger.executor_ids import process_executor
 from detour.ledger.folders import workspace_umask
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -113,7 +114,7 @@ def _run_part(workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limi
 def _run_stages(
     workspace: Workspace, stages: Sequence[str], rank: Rank, wall_limit_s: float | None, *, is_part: bool = False
 ) -> int:
-    job, began_s = job_id(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
+    executor, began_s = executor_of(os.environ), os.environ.get("SLURM_JOB_START_TIME", "")
     held_since_s = float(began_s) if began_s.isdecimal() and not is_part else None
     codes, stops = list[int](), list[str]()
     for stage_id in stages:
@@ -123,7 +124,7 @@ def _run_stages(
             workspace,
             stage_id,
             rank,
-            job=job,
+            executor=executor,
             wall_limit_s=wall_limit_s,
             held_since_s=held_since_s,
             on_stop=stops.append,
@@ -135,11 +136,12 @@ def _run_stages(
     return joint_exit_code(codes)
 
 
-def job_id(environment: Mapping[str, str]) -> str | None:
-    """The id as people and sacct write it, `7` or `7_3`; None without a scheduler."""
+def executor_of(environment: Mapping[str, str]) -> str | None:
+    """The job or process of `detour run` that this is in (`ledger.executor_ids`); None if started by hand."""
     if "SLURM_ARRAY_JOB_ID" in environment:
         return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
-    return environment.get("SLURM_JOB_ID") or environment.get("SUBMITIT_LOCAL_JOB_ID")
+    process = environment.get("SUBMITIT_LOCAL_JOB_ID")
+    return environment.get("SLURM_JOB_ID") or (process and process_executor(process))
 
 
 if __name__ == "__main__":

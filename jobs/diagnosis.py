@@ -16,6 +16,7 @@ from detour.diagnosis.judge import judge
 from detour.diagnosis.policy import nodes_to_avoid
 from detour.diagnosis.verdict import Verdict
 from detour.ledger.events import AttemptDiagnosed, AttemptEnded
+from detour.ledger.executor_ids import job_in
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.evidence import log_lines
@@ -37,7 +38,7 @@ def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: J
         return None
     log = log_lines(workspace, stage_id, str(facts["slurm_job"])) if facts.get("slurm_job") else []
     job = str(facts["job"]) if facts.get("job") else None
-    row = Row({"JobID": job or "", "NodeList": str(facts.get("slurm_nodes") or "")})
+    row = Row({"JobID": job_in(job) or "", "NodeList": str(facts.get("slurm_nodes") or "")})
     verdict = judge(Evidence(sacct=(row,), log=tuple(log), events=()))
     journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=before)
     return verdict

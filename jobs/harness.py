@@ -37,6 +37,7 @@ from detour.jobs.work import call_stage, make_output
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import Claim, ClaimHeld, claim
 from detour.ledger.events import AttemptEnded, AttemptStarted, StageDone, StageFailed
+from detour.ledger.executor_ids import job_in
 from detour.ledger.folders import make_folder, refuse_links
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -53,17 +54,17 @@ def run_stage(
     stage_id: str,
     rank: Rank,
     *,
-    job: str | None,
+    executor: str | None,
     wall_limit_s: float | None,
     held_since_s: float | None = None,
     on_stop: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Run one attempt and return the job's exit code.
 
-    It is 0 if done, 85 if stopped after saving, 86 if failed permanently, 87 if not ready, 1 otherwise. `job` is the
-    scheduler's id. `wall_limit_s` requests a stop after that time, for schedulers that send no signal. `held_since_s`
-    is when the job began or its previous stage ended, if known. `on_stop` is called with the reason of each request to
-    stop, which may come too late for this stage but concerns those after it.
+    It is 0 if done, 85 if stopped after saving, 86 if failed permanently, 87 if not ready, 1 otherwise. `executor` is
+    the job or process that this is in. `wall_limit_s` requests a stop after that time, for schedulers that send no
+    signal. `held_since_s` is when the job began or its previous stage ended, if known. `on_stop` is called with the
+    reason of each request to stop, which may come too late for this stage but concerns those after it.
     """
     if workspace.is_done(stage_id):
         _say(rank, f"{stage_id} is already done: {workspace.output(stage_id)}")
@@ -74,16 +75,16 @@ def run_stage(
         return PermanentFailure.exit_code
     _refuse_links(workspace, workspace.stage(stage_id))
     if not rank.is_main:
-        return _run_follower(workspace, stage, rank, job)
+        return _run_follower(workspace, stage, rank, executor)
     try:
-        held = with_room(lambda: _claim(workspace, stage_id, job), log)
+        held = with_room(lambda: _claim(workspace, stage_id, executor), log)
     except ClaimHeld as error:
         _say(rank, str(error))
         return NotReady.exit_code
     with held:
         if workspace.is_done(stage_id):
             return 0
-        return _run_main(workspace, stage, rank, held, job, wall_limit_s, held_since_s, on_stop)
+        return _run_main(workspace, stage, rank, held, executor, wall_limit_s, held_since_s, on_stop)
 
 
 def _refuse_links(workspace: Workspace, folder: Path) -> None:
@@ -97,12 +98,12 @@ def _refuse_links(workspace: Workspace, folder: Path) -> None:
             refuse_links(work, Path(parent) / name)
 
 
-def _claim(workspace: Workspace, stage_id: str, job: str | None) -> Claim:
+def _claim(workspace: Workspace, stage_id: str, executor: str | None) -> Claim:
     """The claim to run the stage. Under Slurm, waits for a claim that a dead node may have left to become stale."""
     deadline_s = time.monotonic() + (2 * STALE_AFTER_S if "SLURM_JOB_ID" in os.environ else 0.0)
     while True:
         try:
-            return claim(workspace, stage_id, _owner(job), stale_after_s=STALE_AFTER_S)
+            return claim(workspace, stage_id, _owner(executor), stale_after_s=STALE_AFTER_S)
         except ClaimHeld:
             if time.monotonic() >= deadline_s:
                 raise
@@ -114,18 +115,18 @@ def _run_main(
     stage: Stage,
     rank: Rank,
     held: Claim,
-    job: str | None,
+    executor: str | None,
     wall_limit_s: float | None,
     held_since_s: float | None,
     on_stop: Callable[[str], None],
 ) -> int:
-    number = with_room(lambda: _next_attempt(workspace, stage.id, job), log)
+    number = with_room(lambda: _next_attempt(workspace, stage.id, executor), log)
     journal = Journal.open(workspace, f"{stage.id}.{number:04d}")
-    attempt = Attempt(journal, stage=stage.id, number=number, job=job)
+    attempt = Attempt(journal, stage=stage.id, number=number, job=executor)
     meter, sampler = EnergyMeter(attempt), EnergySampler(attempt.event)
     attempt.stop_listeners.append(on_stop)
     attempt.listeners += [sampler.heard, Narrator(log).heard]
-    log(begin_line(stage.id, stage.label, rank, job, number))
+    log(begin_line(stage.id, stage.label, rank, job_in(executor), number))
     started_s = time.monotonic()
     attempt.event(
         AttemptStarted(
@@ -186,16 +187,16 @@ def _record(outcome: Outcome, workspace: Workspace, stage_id: str, number: int, 
         failure = workspace.failure(stage_id)
         with best_effort(f"{failure} is not written, so one more attempt may be made"):
             restart_count(workspace.stage(stage_id), number)
-            marker = {"reason": outcome.reason, "attempt": number, "job": attempt.job}
+            marker = {"reason": outcome.reason, "attempt": number, "job": job_in(attempt.job)}
             write_atomic(failure, json.dumps(marker, indent=1))
 
 
-def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, job: str | None) -> int:
+def _run_follower(workspace: Workspace, stage: Stage, rank: Rank, executor: str | None) -> int:
     """Run on a rank other than 0, without writing output; the first rank of each node journals its energy."""
     attempt = Attempt(None, stage=stage.id, number=0, job=None)
-    log(begin_line(stage.id, stage.label, rank, job))
+    log(begin_line(stage.id, stage.label, rank, job_in(executor)))
     scratch = workspace.stage(stage.id) / "work"
-    with node_energy(workspace, stage.id, rank, job) as sampler, stop_on_signals(attempt, sampler):
+    with node_energy(workspace, stage.id, rank, executor) as sampler, stop_on_signals(attempt, sampler):
         outcome = guarded(lambda: call_stage(workspace, stage, attempt, scratch / f"rank{rank.rank}"))
     return outcome.exit_code
 
@@ -212,7 +213,7 @@ def _waiting_for_room(workspace: Workspace, stage: Stage, attempt: Attempt, numb
     )
 
 
-def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
+def _next_attempt(workspace: Workspace, stage_id: str, executor: str | None) -> int:
     """The next free number, reserved by creating its file, so two processes never share one."""
     folder = workspace.stage(stage_id) / "attempts"
     make_folder(workspace.root, folder)
@@ -226,7 +227,7 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
             continue
         try:
             path.write_text(
-                json.dumps({**this_start(job), **slurm_facts(), "node": socket.gethostname(), "pid": os.getpid()})
+                json.dumps({**this_start(executor), **slurm_facts(), "node": socket.gethostname(), "pid": os.getpid()})
             )
         except OSError:
             path.unlink()
@@ -234,7 +235,8 @@ def _next_attempt(workspace: Workspace, stage_id: str, job: str | None) -> int:
         return number
 
 
-def _owner(job: str | None) -> str:
+def _owner(executor: str | None) -> str:
+    job = job_in(executor)
     return f"job {job}" if job else f"process {os.getpid()}"
 
 

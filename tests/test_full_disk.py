@@ -95,7 +95,7 @@ def test_every_kind_of_stage_waits_for_space_and_finishes(disk: SmallDisk, monke
     monkeypatch.setattr("detour.disk.sleep", make_some_room)
     for stage in plan.stages:
         disk.leave(0)
-        assert run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=None) == 0, stage.label
+        assert run_stage(workspace, stage.id, read_rank({}), executor=None, wall_limit_s=None) == 0, stage.label
         disk.free()
     assert set(waits) == {stage.id for stage in plan.stages}
     assert waits.total() > 1.5 * len(plan.stages)

@@ -12,8 +12,8 @@ from detour.text import plain
 def log_heading(part: LogPart) -> str:
     """For example `pretrain clm (pretrain-0a1b), attempt 2, job 7, rank 0: /w/submissions/...`."""
     attempt = f", attempt {part.attempt}" if part.attempt is not None else ""
-    job = f", job {part.job}" if part.job else ""
-    return plain(f"==> {part.label} ({part.stage}){attempt}{job}, rank {part.rank}: {part.path}")
+    where = f", job {part.job}" if part.job else f", process {part.process}" if part.process else ""
+    return plain(f"==> {part.label} ({part.stage}){attempt}{where}, rank {part.rank}: {part.path}")
 
 
 def log_json(part: LogPart, lines: Sequence[str]) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def log_json(part: LogPart, lines: Sequence[str]) -> dict[str, Any]:
         "stage": part.stage,
         "label": part.label,
         "job": part.job,
+        "process": part.process,
         "attempt": part.attempt,
         "rank": part.rank,
         "path": str(part.path),

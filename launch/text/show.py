@@ -109,7 +109,7 @@ def _used(row: StageRow) -> str:
 
 def _segment_lines(segment: SegmentRow, now_s: float) -> Iterator[str]:
     seen = segment.seen
-    parts = [f"job {segment.job}" if segment.job else "without a scheduler"]
+    parts = [_executor(segment)]
     if seen is not None:
         state = "not in the queue" if seen.has_left else seen.state
         parts.append(f"{state}{f' on {seen.nodes}' if seen.nodes else ''}, seen {_ago(seen.seen_s, now_s)}")
@@ -123,6 +123,12 @@ def _segment_lines(segment: SegmentRow, now_s: float) -> Iterator[str]:
     yield f"  {plain(', '.join(parts))}"
     for attempt in segment.attempts:
         yield f"    {plain(_attempt(attempt, now_s))}"
+
+
+def _executor(segment: SegmentRow) -> str:
+    if segment.job:
+        return f"job {segment.job}"
+    return f"process {segment.process}" if segment.process else "without a scheduler"
 
 
 def _attempt(attempt: AttemptRow, now_s: float) -> str:

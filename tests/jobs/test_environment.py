@@ -122,7 +122,7 @@ def test_a_job_in_another_environment_fails_for_good(
     workspace.stage(stage.id).mkdir(parents=True)
     (workspace.stage(stage.id) / "stage.json").write_text(json.dumps(stage.to_json()))
     monkeypatch.setenv(VARIABLE, json.dumps(planned(python="3.10.2", torch="2.4.0")))
-    assert run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=None) == PermanentFailure.exit_code
+    assert run_stage(workspace, stage.id, read_rank({}), executor=None, wall_limit_s=None) == PermanentFailure.exit_code
     reason = json.loads(workspace.failure(stage.id).read_bytes())["reason"]
     assert reason in caplog.text
     assert "Python 3.11" in reason

@@ -26,7 +26,7 @@ from detour.jobs.context import StageContext
 from detour.jobs.harness import run_stage
 from detour.jobs.progress import FRUITLESS_ATTEMPTS
 from detour.jobs.rank import read_rank
-from detour.ledger.claims import claim
+from detour.ledger.claims import claim, holder
 from detour.ledger.events import CheckpointSaved
 from detour.ledger.folders import workspace_umask
 from detour.ledger.workspace import Workspace
@@ -59,9 +59,26 @@ def stage(workspace: Workspace) -> Stage:
 def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Run:
     def run(stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int:
         monkeypatch.setattr(work, "stage_function", lambda _kind: behaviour)
-        return run_stage(workspace, stage.id, read_rank({}), job=None, wall_limit_s=wall_limit_s)
+        return run_stage(workspace, stage.id, read_rank({}), executor=None, wall_limit_s=wall_limit_s)
 
     return run
+
+
+def test_a_process_of_this_machine_is_not_called_a_job(
+    monkeypatch: pytest.MonkeyPatch, workspace: Workspace, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="detour")
+    owners: list[str] = []
+
+    def behave(_context: StageContext[Any]) -> dict[str, Any]:
+        owners.append(str(holder(workspace, stage.id)))
+        raise PermanentFailure("no")
+
+    monkeypatch.setattr(work, "stage_function", lambda _kind: behave)
+    run_stage(workspace, stage.id, read_rank({}), executor="process-55", wall_limit_s=None)
+    assert owners[0].startswith(f"process {os.getpid()}, ")
+    assert json.loads(workspace.failure(stage.id).read_text())["job"] is None
+    assert "job" not in next(message for message in caplog.messages if message.startswith("begins: "))
 
 
 def events(workspace: Workspace, kind: str) -> list[dict[str, Any]]:

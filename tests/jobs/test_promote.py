@@ -169,7 +169,7 @@ class Attempts:
     ) -> tuple[int, str]:
         """Exit code, and the reason if it failed permanently."""
         self.plan(frozen, gate, probe)
-        code = run_stage(self.workspace, self.stage.id, read_rank({}), job=None, wall_limit_s=None)
+        code = run_stage(self.workspace, self.stage.id, read_rank({}), executor=None, wall_limit_s=None)
         failure = self.workspace.failure(self.stage.id)
         return code, json.loads(failure.read_text())["reason"] if failure.exists() else ""
 
@@ -592,7 +592,7 @@ stage_function("promote")
 def attempt(seconds):
     child = os.fork()
     if child == 0:
-        os._exit(run_stage(workspace, stage, read_rank({}), job=None, wall_limit_s=None))
+        os._exit(run_stage(workspace, stage, read_rank({}), executor=None, wall_limit_s=None))
     if seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)

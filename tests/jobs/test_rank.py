@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detour.jobs.__main__ import job_id
+from detour.jobs.__main__ import executor_of
 from detour.jobs.rank import first_host, forget_leftovers, read_rank
 
 
@@ -81,7 +81,7 @@ def left(environment: dict[str, str]) -> dict[str, str]:
 
 def test_a_local_job_in_an_allocation_of_two_tasks_is_alone() -> None:
     environment = left({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "local"})
-    assert (read_rank(environment).world_size, job_id(environment)) == (1, "55")
+    assert (read_rank(environment).world_size, executor_of(environment)) == (1, "process-55")
 
 
 def test_local_jobs_in_one_allocation_have_a_port_each() -> None:
@@ -92,13 +92,13 @@ def test_local_jobs_in_one_allocation_have_a_port_each() -> None:
 def test_a_process_started_by_hand_in_an_allocation_is_alone_and_in_no_job() -> None:
     environment = left(dict(ALLOCATION))
     assert read_rank(environment).world_size == 1
-    assert job_id(environment) is None
+    assert executor_of(environment) is None
     assert environment == {}
 
 
 def test_a_slurm_job_submitted_from_a_local_job_belongs_to_slurm() -> None:
     environment = left({**ALLOCATION, **LOCAL, "SUBMITIT_EXECUTOR": "slurm"})
-    assert (read_rank(environment).world_size, job_id(environment)) == (2, "6_1")
+    assert (read_rank(environment).world_size, executor_of(environment)) == (2, "6_1")
     assert not any(name.startswith("SUBMITIT_LOCAL_") for name in environment)
 
 

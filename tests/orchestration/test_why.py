@@ -162,6 +162,15 @@ def test_a_stage_that_saved_says_what_resumes_it(workspace: Workspace, cluster: 
     assert f"after saving step 4; {resumes}" in found.verdict.first.advice
 
 
+def test_slurm_is_not_asked_about_a_process_of_the_same_number_as_a_job(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "pretrain"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed", job="process-7", cluster="laptop")
+    past.write()
+    anothers = {"JobID": "7", "State": "OUT_OF_MEMORY", "ExitCode": "0:125", "Start": "100"}
+    (found,) = why(workspace, stage, Slurm(Site((), [anothers])))
+    assert (found.found.job, found.found.evidence.sacct) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("reason", "by", "how"),
     [

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from detour.jobs.__main__ import job_id
+from detour.jobs.__main__ import executor_of
 from detour.ledger.attempt import Attempt
 from detour.ledger.events import AttemptEnded, AttemptHeartbeat, AttemptStarted, CheckpointSaved, StageDone
 from detour.ledger.journal import Journal
@@ -24,7 +24,7 @@ def main(workspace: str, stage: str, *endings: str) -> int:
     tries = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     ending = endings[min(tries, len(endings) - 1)]
     with Journal.open(Workspace(Path(workspace)), stage) as journal:
-        attempt = Attempt(journal, stage=stage, number=tries + 1, job=job_id(os.environ))
+        attempt = Attempt(journal, stage=stage, number=tries + 1, job=executor_of(os.environ))
         attempt.event(AttemptStarted(gpus=2, cpus=1, nodes=1, cluster="slurm-local"))
         attempt.progress(1, 2, "steps")
         attempt.event(CheckpointSaved(step=1, tokens=1))

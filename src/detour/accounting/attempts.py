@@ -47,7 +47,7 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
     run = held.run
     if journal is None:
         return AttemptUsage(
-            id=f"{stage}.0000.{attempt.job or ''}.{held.start_s:.0f}",
+            id=f"{stage}.0000.{attempt.executor or ''}.{held.start_s:.0f}",
             stage=stage,
             start_s=held.start_s,
             end_s=held.end_s,
@@ -95,7 +95,7 @@ def _by_journal(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage
     running = is_running(attempt, now_s)
     ready_s = _at(attempt.first_progress, attempt.started)
     return AttemptUsage(
-        id=f"{stage}.{attempt.number or 0:04d}.{attempt.job or ''}",
+        id=f"{stage}.{attempt.number or 0:04d}.{attempt.executor or ''}",
         stage=stage,
         start_s=first_s if held.held_since_s is None else min(held.held_since_s, first_s),
         end_s=end_s,

@@ -225,8 +225,8 @@ def _state(lines: Iterable[bytes]) -> State:
     )
     for stage in state.stages.values():
         for attempt in stage.attempts_by_key.values():
-            if attempt.job is not None:
-                state.jobs.setdefault(attempt.job, []).append((stage.id, attempt))
+            if attempt.executor is not None:
+                state.jobs.setdefault(attempt.executor, []).append((stage.id, attempt))
     for job in state.accounts:
         state.settle(job)
     return state
@@ -242,7 +242,7 @@ def _stage(data: Sequence[Any]) -> StageState:
     attempts = [_attempt(stage_id, attempt) for attempt in kept]
     return StageState(
         stage_id,
-        {(attempt.number, attempt.job or ""): attempt for attempt in attempts},
+        {(attempt.number, attempt.executor or ""): attempt for attempt in attempts},
         {int(number): _entry(entry) for number, entry in done.items()},
         {int(number): _entry(entry) for number, entry in failed.items()},
         submitted_s,
@@ -252,12 +252,12 @@ def _stage(data: Sequence[Any]) -> StageState:
 
 
 def _attempt(stage_id: str, data: Sequence[Any]) -> AttemptState:
-    number, job, *single, energy, readings, seen = data
-    scope = (stage_id, job, number)
+    number, executor, *single, energy, readings, seen = data
+    scope = (stage_id, executor, number)
     started, ended, diagnosed, first, last, checkpoint = [entry and _entry(entry, scope) for entry in single]
     return AttemptState(
         number,
-        job,
+        executor,
         started,
         ended,
         diagnosed,

@@ -18,9 +18,12 @@ from detour.ledger.events import (
     StageDone,
     StageFailed,
 )
+from detour.ledger.executor_ids import process_in
 from detour.ledger.process import Process
 from detour.ledger.record import Entry
 
+LOCAL_CLUSTER = "local"
+"""The cluster of an attempt without Slurm, unless it was given a profile."""
 StageStatus = Literal["planned", "submitted", "running", "interrupted", "done", "failed", "cancelled", "unknown"]
 _OUTCOMES: dict[str | None, StageStatus] = {
     "done": "done",
@@ -87,7 +90,8 @@ class WriterState:
 @dataclass(slots=True)
 class AttemptState:
     number: int
-    job: str | None
+    executor: str | None
+    """The job or process that it ran in (`executor_ids`); None for one started by hand."""
     started: Entry[AttemptStarted] | None = None
     ended: Entry[AttemptEnded] | None = None
     diagnosed: Entry[AttemptDiagnosed] | None = None
@@ -102,6 +106,18 @@ class AttemptState:
     """Writer -> the last monotonic and the last wall-clock second of a sign of life."""
     held: Held | None = None
     """Its part of the job's allocation, once the scheduler's accounts were read; derived from `State.accounts`."""
+
+    @property
+    def job(self) -> str | None:
+        """The job in Slurm; None if it ran without."""
+        return None if self.process is not None else self.executor
+
+    @property
+    def process(self) -> str | None:
+        """The process of `detour run` that it ran in; earlier versions did not mark these."""
+        if self.cluster == LOCAL_CLUSTER and self.executor and self.executor.isdecimal():
+            return self.executor
+        return process_in(self.executor)
 
     @property
     def cluster(self) -> str | None:
@@ -163,6 +179,7 @@ class StageState:
     slurm_clusters: dict[str, str] = field(default_factory=dict)
     """Job -> the Slurm cluster it was sent to, as in `JobIntended`, if that is recorded."""
     cancelled_jobs: set[str] = field(default_factory=set)
+    """Also processes of `detour run`."""
     unattended: dict[tuple[str, float], AttemptState] = field(default_factory=dict)
     """Job and start -> a run in which no attempt recorded anything: killed before, or by a broken node.
 
@@ -191,9 +208,12 @@ class StageState:
     @property
     def all_jobs(self) -> set[str]:
         """Jobs that the stage was or is in, even if no submission of them is recorded."""
-        jobs = self.jobs
-        jobs.update(job for _, job in self.attempts_by_key if job)
-        return jobs
+        return self.jobs.union(attempt.job for attempt in self.attempts_by_key.values() if attempt.job)
+
+    @property
+    def executors(self) -> set[str]:
+        """The same, with processes of `detour run`; cancelled ones if there are no others."""
+        return self.jobs.union(executor for _, executor in self.attempts_by_key if executor) or self.cancelled_jobs
 
     def slurm_cluster(self, job: str | None, planned: str | None) -> str | None:
         """The Slurm cluster that has one of the stage's jobs; see `slurm_cluster_of`."""
@@ -208,7 +228,7 @@ class StageState:
         """Whether a person cancelled the last job that tried it, or was to try it first, and it has no other."""
         if not self.cancelled_jobs or self.jobs or self.status in ("done", "failed"):
             return False
-        return all(attempt.job in self.cancelled_jobs for attempt in self.attempts[-1:])
+        return all(attempt.executor in self.cancelled_jobs for attempt in self.attempts[-1:])
 
     @property
     def is_open(self) -> bool:

@@ -30,7 +30,7 @@ from detour.monitoring.liveness import Evidence, Marker, stage_status
 from detour.monitoring.memory import Memory
 from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
-from detour.monitoring.segments import AttemptKey
+from detour.monitoring.segments import AttemptKey, key_of
 from detour.monitoring.status import ChainStatus, Status
 from detour.planning.files import ChainOutline, StageOutline, Target, read_plan_outline
 from detour.planning.outlines import Outlines
@@ -264,7 +264,7 @@ class Monitor:
     ) -> Mapping[AttemptKey, list[EnergyFigure]]:
         figures: dict[AttemptKey, list[EnergyFigure]] = {}
         for attempt in known.runs if known else []:
-            key = (attempt.number, attempt.job)
+            key = key_of(attempt)
             if key in usages:
                 site = planned_site or unknown_site(attempt.cluster)
                 figures[key] = figures_of(attempt, usages[key], site, self._spans)
@@ -275,7 +275,7 @@ def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[Attem
     usages = {}
     for run in known.runs if known else ():
         if (usage := usage_of(stage_id, run, now_s)) is not None:
-            usages[run.number, run.job] = usage
+            usages[key_of(run)] = usage
     return usages
 
 

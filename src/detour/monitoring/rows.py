@@ -93,14 +93,17 @@ def stage_row(
 
 
 def with_energy(
-    row: StageRow, energy: EnergyTotal | None, of_attempts: Mapping[tuple[int, str | None], EnergyTotal | None]
+    row: StageRow, energy: EnergyTotal | None, of_attempts: Mapping[AttemptKey, EnergyTotal | None]
 ) -> StageRow:
-    """The row with its energy; `of_attempts` is by number and job."""
+    """The row with its energy."""
     if energy is None:
         return row
     segments = (
         segment._replace(
-            attempts=tuple(_attempt_with(one, of_attempts.get((one.number, segment.job))) for one in segment.attempts)
+            attempts=tuple(
+                _attempt_with(one, of_attempts.get((one.number, segment.job or segment.process)))
+                for one in segment.attempts
+            )
         )
         for segment in row.segments
     )

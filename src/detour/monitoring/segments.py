@@ -14,7 +14,11 @@ from detour.monitoring.status import AttemptRow, SegmentRow
 from detour.text import natural_key
 
 AttemptKey = tuple[int, str | None]
-"""Number and job."""
+"""Number, and job or process."""
+
+
+def key_of(attempt: AttemptState) -> AttemptKey:
+    return attempt.number, attempt.job or attempt.process
 
 
 def segment_rows(
@@ -25,26 +29,28 @@ def segment_rows(
     evidence: Evidence,
     inputs_ready_s: float | None,
 ) -> tuple[SegmentRow, ...]:
-    """One row per job, in the order of their ids, after the attempts without a job (`detour run`, a shell).
+    """One row per job, in the order of their ids, after the attempts without one (a shell, then `detour run`).
 
-    `jobs` are all of the stage's, `usages` what its runs held. `inputs_ready_s` is when the last of the stage's inputs
-    was done; None if one is not.
+    `jobs` are all of the stage's in Slurm, `usages` what its runs held. `inputs_ready_s` is when the last of the
+    stage's inputs was done; None if one is not.
     """
     attempts = known.attempts
-    by_job: dict[str | None, list[AttemptState]] = {}
+    runs: dict[str | None, list[AttemptState]] = {}
     for attempt in known.runs if known.unattended else attempts:
-        by_job.setdefault(attempt.job, []).append(attempt)
+        runs.setdefault(attempt.executor, []).append(attempt)
+    processes = {executor: of_one[0].process for executor, of_one in runs.items() if of_one[0].process is not None}
     last = attempts[-1] if attempts else None
     found, ready_s = [], inputs_ready_s
-    for job in (*([None] if None in by_job else []), *jobs):
-        of_job = by_job.get(job, [])
+    for executor in (*([None] if None in runs else []), *processes, *jobs):
+        of_one = runs.get(executor, [])
         rows = tuple(
-            _attempt_row(attempt, usages.get((attempt.number, job)), attempt is last, judged, evidence)
-            for attempt in of_job
+            _attempt_row(attempt, usages.get(key_of(attempt)), attempt is last, judged, evidence) for attempt in of_one
         )
-        found.append(_segment_row(known, job, rows, evidence, ready_s))
-        if of_job and of_job[-1].last_seen_s is not None:
-            ready_s = of_job[-1].last_seen_s
+        process = processes.get(executor)
+        job = executor if process is None else None
+        found.append(_segment_row(known, job, process, rows, evidence, ready_s))
+        if of_one and of_one[-1].last_seen_s is not None:
+            ready_s = of_one[-1].last_seen_s
     return tuple(found)
 
 
@@ -54,7 +60,12 @@ def in_order(jobs: Collection[str]) -> list[str]:
 
 
 def _segment_row(
-    known: StageState, job: str | None, attempts: Sequence[AttemptRow], evidence: Evidence, ready_s: float | None
+    known: StageState,
+    job: str | None,
+    process: str | None,
+    attempts: Sequence[AttemptRow],
+    evidence: Evidence,
+    ready_s: float | None,
 ) -> SegmentRow:
     seen = evidence.jobs.get(job or "")
     submitted_s = known.submitted_s.get(job or "")
@@ -64,6 +75,7 @@ def _segment_row(
     until_s = started_s if started_s is not None else evidence.now_s if waits else None
     return SegmentRow(
         job=job,
+        process=process,
         seen=seen,
         submitted_s=submitted_s,
         eligible_s=eligible_s,

@@ -55,10 +55,12 @@ class AttemptRow(NamedTuple):
 
 
 class SegmentRow(NamedTuple):
-    """One job of a stage, with its attempts."""
+    """One job of a stage, or one process of `detour run`, with its attempts."""
 
     job: str | None
-    """None for attempts without a scheduler."""
+    """None for attempts without Slurm."""
+    process: str | None
+    """The process that `detour run` started; None in Slurm, and for attempts started by hand."""
     seen: SeenJob | None
     """What Slurm reports about it; None if it was not asked or does not know."""
     submitted_s: float | None

@@ -107,8 +107,8 @@ def cancel(
 
 
 def _open_jobs(stage: StageState) -> set[str]:
-    """Jobs that the stage was submitted as or tried in, and that are not cancelled yet."""
-    return (stage.jobs | {attempt.job for attempt in stage.attempts if attempt.job}) - stage.cancelled_jobs
+    """Jobs and processes that the stage was submitted as or tried in, and that are not cancelled yet."""
+    return stage.executors - stage.cancelled_jobs
 
 
 def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:

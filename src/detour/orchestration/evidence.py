@@ -14,6 +14,7 @@ from typing import Any
 
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened, StageFailed
+from detour.ledger.executor_ids import process_in
 from detour.ledger.reading import LedgerReader
 from detour.ledger.record import Entry
 from detour.ledger.stages import StageState
@@ -21,7 +22,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failure_reason
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
-from detour.scheduler.job_ids import parse_job_ids
+from detour.scheduler.job_ids import is_job_id, parse_job_ids
 from detour.scheduler.records import parse_time_s
 from detour.text import natural_key
 
@@ -44,8 +45,6 @@ QUEUE_NAMES = {
     "priority": "Priority",
 }
 """squeue's fields under the names used in a bundle. Names and comments are left out because they are free text."""
-LOCAL_CLUSTER = "local"
-"""The cluster that an attempt without Slurm records."""
 NOT_STARTED = ("PENDING", "CONFIGURING")
 ROUTINE_EVENTS = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
@@ -103,12 +102,9 @@ def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
 
 def slurm_jobs(known: StageState | None) -> list[str]:
     """Jobs of a stage that Slurm may know; none if it ran on this machine."""
-    if known is None:
+    if known is None or any(attempt.process is not None for attempt in known.attempts[-1:]):
         return []
-    last = known.attempts[-1] if known.attempts else None
-    if last is not None and last.started is not None and last.started.event.cluster == LOCAL_CLUSTER:
-        return []
-    return sorted(known.all_jobs or known.cancelled_jobs, key=natural_key)
+    return sorted(known.all_jobs or filter(is_job_id, known.cancelled_jobs), key=natural_key)
 
 
 def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
@@ -136,12 +132,14 @@ def stage_evidence(
     unreadable = {**events.unreadable, **answers.unreadable}
     queued = next(((job, row) for job in jobs for row in answers.queue if is_row_of(row, job)), None)
     rows = None if answers.accounts is None else [row for row in answers.accounts if row.id.partition(".")[0] in jobs]
-    ran = next((one.job for one in reversed(known.attempts) if one.job), None) if known else None
-    job = queued[0] if queued else _last_started(rows or ()) or ran or next(iter(jobs), None)
+    ran = next((one for one in reversed(known.attempts) if one.executor), None) if known else None
+    last = ran.executor if ran else next(iter(jobs), None)
+    executor = queued[0] if queued else _last_started(rows or ()) or last
+    job = ran.job if ran and executor == ran.executor else executor
     sacct = None if rows is None else tuple(row for row in rows if row.id.partition(".")[0] == job)
     row = queued[1] if queued else None
     has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
-    log = _log(workspace, stage, job, unreadable) if has_run else ()
+    log = _log(workspace, stage, executor, unreadable) if has_run else ()
     evidence = Evidence(sacct, row, log, events.of_stage[stage], unreadable, job)
     return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
 
@@ -199,15 +197,15 @@ def _rows(
     return [dict(zip(fields, cells, strict=True)) for cells in split if len(cells) == len(fields)]
 
 
-def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
+def _log(workspace: Workspace, stage: str, executor: str | None, unreadable: dict[str, str]) -> tuple[str, ...] | None:
     """The logs of all ranks, ending with rank 0's, which Slurm writes to as well."""
     unread: list[str] = []
-    if not list(log_files(workspace, stage, job, unread)):
-        nothing = f"no log of job {job} is there" if job else "no job has run"
+    if not list(log_files(workspace, stage, executor, unread)):
+        nothing = "its log is not there" if executor else "no job has run"
         unreadable["log_tail"] = unread[0] if unread else nothing
         return None
     problems: list[str] = []
-    lines = log_lines(workspace, stage, job, problems=problems)
+    lines = log_lines(workspace, stage, executor, problems=problems)
     if problems:
         unreadable["log_tail"] = problems[0]
     return None if problems and not lines else tuple(lines)
@@ -216,17 +214,17 @@ def _log(workspace: Workspace, stage: str, job: str | None, unreadable: dict[str
 def log_lines(
     workspace: Workspace,
     stage: str,
-    job: str | None,
+    executor: str | None,
     *,
     ranks_only: bool = False,
     problems: list[str] | None = None,
 ) -> list[str]:
-    """The end of a job's logs, with lines of ranks other than 0 marked; `ranks_only` leaves out rank 0.
+    """The end of the logs of a job or process, with lines of ranks other than 0 marked; `ranks_only` leaves out rank 0.
 
     What cannot be read is left out, and reported in `problems`.
     """
     lines: list[str] = []
-    for rank, path in log_files(workspace, stage, job):
+    for rank, path in log_files(workspace, stage, executor):
         if rank == 0 and ranks_only:
             continue
         try:
@@ -240,21 +238,22 @@ def log_lines(
 
 
 def log_files(
-    workspace: Workspace, stage: str, job: str | None, unread: list[str] | None = None
+    workspace: Workspace, stage: str, executor: str | None, unread: list[str] | None = None
 ) -> Iterator[tuple[int, Path]]:
-    """Rank and path of each of a job's logs, rank 0 last.
+    """Rank and path of each log of a job or process, rank 0 last.
 
     Folders that cannot be read are reported in `unread`, with the reason: `Path.glob` would treat them as empty.
     """
-    if job is None:
+    if executor is None:
         return
-    problems: list[str] = []
-    units = _entries(workspace.root / "submissions", problems)
-    submitted = [path for unit in units for path in _entries(unit, problems) if _is_log(path, job)]
+    process, problems = process_in(executor), list[str]()
+    name = process or executor
+    units = _entries(workspace.root / "submissions", problems) if process is None else []
+    submitted = [path for unit in units for path in _entries(unit, problems) if _is_log(path, name)]
     found = [*logs_of_stage(submitted, stage), *_entries(workspace.stage(stage) / "logs", problems)]
     if unread is not None:
         unread += problems
-    ranked = {(int(path.name.split("_")[-2]), path) for path in found if _is_log(path, job)}
+    ranked = {(int(path.name.split("_")[-2]), path) for path in found if _is_log(path, name)}
     yield from sorted(ranked, key=lambda one: (one[0] == 0, one[0]))
 
 

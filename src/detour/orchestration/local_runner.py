@@ -123,11 +123,13 @@ class Runner:
             return
         known = LedgerView(self.workspace).state.stages.get(stage_id)
         last = known.attempts[-1] if known and known.attempts else None
-        is_anothers = last is not None and last.job != job.id and (last.started_s or 0.0) >= self.started_s[stage_id]
+        is_anothers = (
+            last is not None and last.executor != job.id and (last.started_s or 0.0) >= self.started_s[stage_id]
+        )
         if self.workspace.has_failed(stage_id):
             self.failed[stage_id] = failure_reason(self.workspace, stage_id)
         elif not is_anothers:
-            ours = known.reason if known and last and last.job == job.id else None
+            ours = known.reason if known and last and last.executor == job.id else None
             self.failed[stage_id] = ours or "its process was killed"
 
 

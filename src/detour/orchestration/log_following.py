@@ -104,7 +104,7 @@ def followed(
     while True:
         position, ended = yield from _grown(workspace, part, endings, sleep)
         newest = log_part(workspace, [part.stage], rank=part.rank)
-        if (newest.job, newest.attempt) != (part.job, part.attempt):
+        if (newest.executor, newest.attempt) != (part.executor, part.attempt):
             is_same_file = newest.path == part.path  # more of it may have been shown already
             part = newest._replace(start=max(newest.start, position)) if is_same_file else newest
             on_next(part)
@@ -177,4 +177,4 @@ def _has_next(workspace: Workspace, part: LogPart) -> bool:
         newest = log_part(workspace, [part.stage], rank=part.rank)
     except UserError:
         return False
-    return (newest.job, newest.attempt) != (part.job, part.attempt)
+    return (newest.executor, newest.attempt) != (part.executor, part.attempt)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from detour.errors import UserError
 from detour.ledger.attempt import BEGINS
+from detour.ledger.executor_ids import job_in, process_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -37,6 +38,8 @@ class LogPart(NamedTuple):
     stage: str
     label: str
     job: str | None
+    process: str | None
+    """The process of `detour run`, which has no job."""
     attempt: int | None
     """None for a job that has not begun the stage."""
     rank: int
@@ -44,6 +47,10 @@ class LogPart(NamedTuple):
     start: int
     end: int | None
     """None for the end of the file, which may still grow."""
+
+    @property
+    def executor(self) -> str | None:
+        return self.job or self.process
 
     def lines(self) -> Iterator[str]:
         with self.path.open("rb") as file:
@@ -85,22 +92,24 @@ def log_part(
     stage, label = _stage(workspace, names, state, logs)
     known = state.stages.get(stage)
     wanted = _attempt(known, label, attempt)
-    job = wanted.job if wanted else None
-    if attempt is None and (unbegun := _unbegun(known, job, logs)):
-        wanted, job = None, unbegun
+    executor = wanted.executor if wanted else None
+    if attempt is None and (unbegun := _unbegun(known, executor, logs)):
+        wanted, executor = None, unbegun
+    job, process = (wanted.job, wanted.process) if wanted else (job_in(executor), process_in(executor))
     unread: list[str] = []
-    paths = dict(log_files(workspace, stage, job, unread))
+    paths = dict(log_files(workspace, stage, executor, unread))
     if not paths and unread:
         raise UserError(f"{label} ({stage}): {unread[0]}")
     if not paths:
-        raise NoLogYet(f"{label} ({stage}): no log yet{f' of job {job}' if job else ', no job has it'}", [stage])
+        where = f" of job {job}" if job else "" if executor else ", no job has it"
+        raise NoLogYet(f"{label} ({stage}): no log yet{where}", [stage])
     if rank not in paths:
         raise UserError(f"{label}: no log of rank {rank}; {_there_are('rank', sorted(paths))}")
     path = paths[rank]
     if err and (apart := path.with_name(path.name.replace("_log.out", "_log.err"))).exists():
         path = apart
     start, end = _part(path, stage, known, wanted)
-    return LogPart(stage, label, job, wanted.number if wanted else None, rank, path, start, end)
+    return LogPart(stage, label, job, process, wanted.number if wanted else None, rank, path, start, end)
 
 
 class _Logs:
@@ -131,21 +140,16 @@ def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str
 
 def _stage(workspace: Workspace, names: Sequence[str], state: State, logs: _Logs) -> tuple[str, str]:
     stages = selected_stages(workspace, names)
-    seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and _jobs(state.stages[stage])}
+    seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and state.stages[stage].executors}
     if not seen:
         raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)
     latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], logs))
     return latest, stages[latest]
 
 
-def _jobs(stage: StageState) -> set[str]:
-    """The jobs that the stage was or is in, even if all were cancelled."""
-    return stage.all_jobs or stage.cancelled_jobs
-
-
 def _last_sign_s(stage: StageState, logs: _Logs) -> float:
     signs_s = [attempt.last_seen_s or 0.0 for attempt in stage.attempts]
-    return max(*signs_s, *(logs.written_s(stage.id, job) for job in _jobs(stage)), 0.0)
+    return max(*signs_s, *(logs.written_s(stage.id, executor) for executor in stage.executors), 0.0)
 
 
 def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
@@ -167,8 +171,8 @@ def _unbegun(known: StageState | None, last: str | None, logs: _Logs) -> str | N
     """
     if known is None:
         return None
-    begun = {attempt.job for attempt in known.attempts}
-    written_s = {job: logs.written_s(known.id, job) for job in sorted(_jobs(known) - begun, key=natural_key)}
+    begun = {attempt.executor for attempt in known.attempts}
+    written_s = {job: logs.written_s(known.id, job) for job in sorted(known.executors - begun, key=natural_key)}
     newest = max(written_s, key=written_s.__getitem__, default=None)
     is_newer = newest is not None and written_s[newest] > (logs.written_s(known.id, last) if last else 0.0)
     return newest if is_newer or not begun else None
@@ -177,7 +181,7 @@ def _unbegun(known: StageState | None, last: str | None, logs: _Logs) -> str | N
 def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
     """Start and end of the attempt in its job's file: the whole file if attempts cannot be distinguished."""
     begins = list(_begins(path, stage))
-    of_job = [one for one in known.attempts if wanted and one.job == wanted.job] if known else []
+    of_job = [one for one in known.attempts if wanted and one.executor == wanted.executor] if known else []
     if wanted is None or len(begins) < 2 or wanted not in of_job:
         return 0, None
     index = min(of_job.index(wanted), len(begins) - 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detour.errors import UserError
+from detour.ledger.executor_ids import process_executor
 from detour.ledger.folders import make_folder
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class LocalJob:
     """
 
     id: str
+    """As in the ledger (`executor_ids`)."""
     log: Path
     """Standard output and error of rank 0."""
     process: subprocess.Popen[bytes]
@@ -78,7 +80,7 @@ def start(
     executor.parameters["visible_gpus"] = tuple(gpus)  # `update_parameters` accepts only numbers for it
     with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):
         job = executor._submit_command(job_command(workspace, stages))
-    return LocalJob(str(job.job_id), Path(job.paths.stdout), job._process)
+    return LocalJob(process_executor(str(job.job_id)), Path(job.paths.stdout), job._process)
 
 
 @contextmanager
