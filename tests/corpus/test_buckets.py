@@ -85,7 +85,7 @@ def test_data_after_the_last_commit_is_discarded_and_written_again(
     assert Buckets(tmp_path / "cut", 7, "uint16", 4 * buckets.BUCKET_BYTES).final == {"blank": 3}
 
 
-@pytest.mark.parametrize("damage", ["shorter", "gone", "no commit", "torn commit", "another size"])
+@pytest.mark.parametrize("damage", ["shorter", "gone", "flipped", "no commit", "torn commit", "another size"])
 def test_a_commit_that_does_not_match_its_files_means_starting_over(tmp_path: Path, damage: str) -> None:
     folder, expected = tmp_path / "buckets", 4 * buckets.BUCKET_BYTES
     filled(folder, commit_at=100, documents=100)
@@ -94,6 +94,9 @@ def test_a_commit_that_does_not_match_its_files_means_starting_over(tmp_path: Pa
         tokens.write_bytes(tokens.read_bytes()[:-2])
     elif damage == "gone":
         tokens.unlink()
+    elif damage == "flipped":
+        content = tokens.read_bytes()
+        tokens.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     elif damage == "no commit":
         commit.unlink()
     elif damage == "torn commit":

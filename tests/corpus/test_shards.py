@@ -209,6 +209,26 @@ def test_a_stop_keeps_finished_sources(
     assert digests(tmp_path / "stopped/output") == digests(tmp_path / "uninterrupted/output")
 
 
+def test_a_finished_source_that_changed_on_disk_is_prepared_again(
+    spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(spec, tokenizer, tmp_path / "uninterrupted")
+
+    def stopped(*_: object) -> None:
+        raise Interrupted("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_index", stopped)
+        patch.setattr(Path, "rename", lambda *_: None)
+        with pytest.raises(Interrupted):
+            prepare(spec, tokenizer, tmp_path / "stopped")
+    tokens = tmp_path / "stopped/work/labels/train/tokens.bin"
+    content = tokens.read_bytes()
+    tokens.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    prepare(spec, tokenizer, tmp_path / "stopped")
+    assert digests(tmp_path / "stopped/output") == digests(tmp_path / "uninterrupted/output")
+
+
 def test_a_preparation_stopped_repeatedly_tokenizes_every_document_once(
     spec: CorpusSpec, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

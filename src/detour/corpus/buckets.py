@@ -5,13 +5,14 @@ bucket by bucket and sorting within each yields them in the order of their hashe
 not on the number of buckets, and memory holds one bucket at a time.
 
 Scattered documents are committed from time to time, and an interrupted scattering resumes from the last commit: bucket
-files only grow, so everything after it can be truncated.
+files only grow, so everything after it can be truncated. A commit has the checksum of each file.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +32,7 @@ MAX_BUCKET_BITS = 10
 PENDING_BYTES = 32 << 20
 """Size of the tokens that are buffered before they are written, over all buckets."""
 RUN_DOCUMENTS = 4096
+READ_BYTES = 1 << 20
 COMMIT = "committed.json"
 
 _ENTRY = np.dtype([("hash", "<u8"), ("length", "<i8")])
@@ -56,6 +58,8 @@ class Buckets:
         self._pending: list[Documents] = []
         self._pending_bytes = 0
         self._added = 0
+        self._crcs: dict[str, int] = {}
+        """File name -> CRC-32 of what was appended to it."""
         self.is_committed = False
         self.final: dict[str, int] | None = None
         """What the final commit recorded; None while more documents are expected."""
@@ -70,8 +74,8 @@ class Buckets:
         """Write everything added to disk. `final` marks the last commit and is stored for later attempts."""
         self._write()
         os.sync()  # one call for thousands of files
-        sizes = {path.name: path.stat().st_size for path in self.folder.iterdir() if path.name != COMMIT}
-        state = {"documents": self._added, "bits": self.bits, "final": final, "sizes": sizes}
+        sizes = {name: (self.folder / name).stat().st_size for name in self._crcs}
+        state = {"documents": self._added, "bits": self.bits, "final": final, "sizes": sizes, "crcs": self._crcs}
         write_atomic(self.folder / COMMIT, orjson.dumps(state))
         self.is_committed = True
 
@@ -82,11 +86,11 @@ class Buckets:
         """Restore the state of the last commit; if there is none that matches the files, empty the folder."""
         try:
             state = orjson.loads((self.folder / COMMIT).read_bytes())
-            sizes = state["sizes"]
+            sizes, crcs = state["sizes"], state["crcs"]
             usable = state["bits"] == self.bits and all(
-                (self.folder / name).stat().st_size >= size for name, size in sizes.items()
+                _crc32(self.folder / name, size) == crcs[name] for name, size in sizes.items()
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             usable = False
         if not usable:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -97,7 +101,7 @@ class Buckets:
                 os.truncate(path, sizes[path.name])
             elif path.name != COMMIT:
                 path.unlink()
-        self._added, self.final, self.is_committed = state["documents"], state["final"], True
+        self._added, self.final, self._crcs, self.is_committed = state["documents"], state["final"], crcs, True
 
     def add(self, documents: Documents) -> None:
         """Add documents, which get the next indices."""
@@ -150,8 +154,21 @@ class Buckets:
                 continue
             parts = entries[start:stop], tokens[token_ends[start] : token_ends[stop]]
             for name, part in zip(self._names(bucket), parts, strict=True):
+                data = part.view(np.uint8).data
                 with name.open("ab") as file:
-                    part.tofile(file)
+                    file.write(data)
+                self._crcs[name.name] = zlib.crc32(data, self._crcs.get(name.name, 0))
+
+
+def _crc32(path: Path, size: int) -> int | None:
+    """The checksum of the file's first `size` bytes; None if it is shorter."""
+    crc = 0
+    with path.open("rb") as file:
+        while size > 0:
+            if not (block := file.read(min(size, READ_BYTES))):
+                return None
+            crc, size = zlib.crc32(block, crc), size - len(block)
+    return crc
 
 
 def _gathered(tokens: NDArray[Any], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[Any]:

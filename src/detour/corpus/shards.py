@@ -28,7 +28,7 @@ from detour.corpus.reading import CorpusSpec, SourceReader, TextSource
 from detour.corpus.repeats import Digests, mapped, outline, repeated, seen, write_chosen
 from detour.corpus.writing import WrittenSplit, set_aside, validation_share, write_splits
 from detour.errors import Interrupted
-from detour.files import fsync_directory, write_atomic
+from detour.files import fsync_directory, sha256_file, write_atomic
 from detour.ledger.attempt import Attempt
 
 BYTES_PER_TOKEN = 3
@@ -132,12 +132,17 @@ def _with_seen(entries: Mapping[str, SourceIndex], folders: Mapping[str, Path]) 
 
 
 def _finished(folder: Path) -> SourceIndex | None:
-    """Return a source that an earlier attempt completed; None if its files have been moved since."""
+    """Return a source that an earlier attempt completed; None if its files have been moved or damaged since."""
     entry = folder / ENTRY
     needed = [folder / split for split in SPLITS] + [folder / _digest_file(split) for split in SPLITS]
     if not entry.is_file() or not all(path.exists() for path in needed):
         return None
-    return SourceIndex.model_validate_json(entry.read_bytes())
+    found = SourceIndex.model_validate_json(entry.read_bytes())
+    for listed, digest in found.sha256.items():
+        path = folder / Path(listed).parts[0] / Path(listed).name
+        if not path.is_file() or sha256_file(path) != digest:
+            return None
+    return found
 
 
 def _prepare_source(
@@ -150,7 +155,7 @@ def _prepare_source(
     earlier: Sequence[Digests],
 ) -> SourceIndex:
     """Prepare one source; `earlier` are the digests of the documents of previous sources."""
-    if (folder / ENTRY).exists():  # of a source whose files have been moved and lost
+    if (folder / ENTRY).exists():  # of a source whose files have been moved and lost, or damaged
         shutil.rmtree(folder)
     read = SourceReader(source)
     key = order_key(spec.shuffle_seed, source.name)
