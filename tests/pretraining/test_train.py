@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import ModernBertConfig
 
 from detour import disk
 from detour.checkpoints.promoted import write_promoted
@@ -326,6 +327,15 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> type[Poisoned]:
     Poisoned.calls = 0
     monkeypatch.setattr("detour.pretraining.train.LossOf", Poisoned)
     return Poisoned
+
+
+@pytest.mark.parametrize("content", ["", '{"hidden_size": 33'])
+def test_a_config_that_was_cut_short_is_written_again(tmp_path: Path, corpus: Path, content: str) -> None:
+    made = job(tmp_path, corpus, steps=1)
+    made.work_dir.mkdir(exist_ok=True)
+    (made.work_dir / "config.json").write_text(content)
+    train(made, Recorder())
+    assert ModernBertConfig.from_pretrained(made.output_dir).hidden_size == CONFIG["hidden_size"]
 
 
 def test_a_temporarily_full_disk_costs_no_step(

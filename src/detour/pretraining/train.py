@@ -95,10 +95,8 @@ def _train_on(
         torch.set_num_threads(newest.figures["threads"])
     index = read_index(job.corpus)
     model, optimizer = _model_and_optimizer(job, attempt, ranks, index, newest)
-    if (
-        ranks.is_main and not (job.work_dir / CONFIG).exists()
-    ):  # written once, so that its mtime does not look like progress
-        model.config.save_pretrained(job.work_dir)
+    if ranks.is_main:
+        _write_config(job.work_dir / CONFIG, model.config.to_json_string())
     objective = Objective.of(job.phase)
     loss_of = LossOf(model, objective, job.training.cross_entropy)
     batches_of = partial(
@@ -123,6 +121,12 @@ def _train_on(
         raise Interrupted(f"{run.stop_reason}: saved at step {run.steps_done:,} of {job.steps:,}")
     assert run.saved is not None
     return run.saved
+
+
+def _write_config(path: Path, content: str) -> None:
+    """Write it only if it is not there, so that its mtime does not look like progress, or was cut short or changed."""
+    if not path.is_file() or path.read_bytes() != content.encode():
+        write_atomic(path, content)
 
 
 def _model_and_optimizer(
