@@ -176,6 +176,19 @@ def test_a_killed_takeover_blocks_others_only_briefly(workspace: Workspace) -> N
         assert [path.name for path in workspace.claims.iterdir()] == [f"{NAME}.json"]
 
 
+def test_a_takeover_killed_on_this_machine_blocks_nothing_and_a_slow_one_keeps_its_right(workspace: Workspace) -> None:
+    claim_elsewhere(workspace, 2 * STALE_AFTER_S)
+    mark = workspace.claims / f"{NAME}.theirs.0"
+    living = Process.current()
+    mark.write_bytes(orjson.dumps(living.to_json()))
+    make_old(mark, UNFINISHED_AFTER_S + 60)
+    with pytest.raises(ClaimHeld):
+        claim(workspace, NAME, "while its author is alive")
+    mark.write_bytes(orjson.dumps(living._replace(start_ticks=1).to_json()))
+    with claim(workspace, NAME, "next"):
+        assert [path.name for path in workspace.claims.iterdir()] == [f"{NAME}.json"]
+
+
 CONTENDER = f"""
 import os, pathlib, sys
 from detour.ledger.claims import ClaimHeld, claim

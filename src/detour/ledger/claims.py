@@ -204,12 +204,17 @@ def _created(path: Path, content: bytes, mode: int) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     """The claim's content, empty if it is being written or is damaged. Raises FileNotFoundError if there is none."""
+    data = _json(path)
+    token = data.get("token")
+    return data if isinstance(token, str) and _TOKEN.fullmatch(token) else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
         data = orjson.loads(path.read_bytes())
     except ValueError:
         return {}
-    token = data.get("token") if isinstance(data, dict) else None
-    return data if isinstance(token, str) and _TOKEN.fullmatch(token) else {}
+    return data if isinstance(data, dict) else {}
 
 
 def _token(path: Path) -> str:
@@ -261,22 +266,33 @@ def _right_to_change(workspace: Workspace, name: str, token: str) -> Iterator[bo
     marks = sorted(found, key=lambda path: int(path.suffix[1:]))
     number = 0
     if marks:
-        try:
-            abandoned = _age_s(marks[-1]) > UNFINISHED_AFTER_S
-        except FileNotFoundError:
-            abandoned = False
-        if not abandoned:
+        if not _is_abandoned(marks[-1]):
             yield False
             return
         number = int(marks[-1].suffix[1:]) + 1
-    mark = folder / f"{name}.{token}.{number}"
+    mark, mode = folder / f"{name}.{token}.{number}", ledger_mode(workspace.root)
     try:
-        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError:
         yield False
         return
     try:
+        with contextlib.suppress(OSError), os.fdopen(descriptor, "wb") as file:  # without room, its age decides
+            os.fchmod(descriptor, mode)
+            file.write(orjson.dumps(Process.current().to_json()))
         yield True
     finally:
         for used in (*marks, mark):
             used.unlink(missing_ok=True)
+
+
+def _is_abandoned(mark: Path) -> bool:
+    """Whether the process that made the mark is dead: known to be, or else by the mark's age."""
+    alive = None
+    try:
+        with contextlib.suppress(PermissionError):
+            process = Process.from_json(_json(mark))
+            alive = process.is_alive() if process else None
+        return _age_s(mark) > UNFINISHED_AFTER_S if alive is None else not alive
+    except FileNotFoundError:
+        return False
