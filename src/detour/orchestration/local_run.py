@@ -24,7 +24,7 @@ from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
 from detour.planning.files import holds_plan
-from detour.planning.order import downstream
+from detour.planning.order import downstream, upstream
 from detour.planning.stage import Stage, StageKind
 from detour.pricing.plan_price import price_in
 from detour.pricing.price import Price
@@ -126,9 +126,12 @@ def local_order(
 
 
 def _until(planned: Planned, kind: StageKind | None) -> tuple[Stage, ...]:
-    kinds = get_args(StageKind)
+    """The stages up to this kind, with all that they need: a training, for instance, needs an earlier promotion."""
+    stages, kinds = planned.shared.stages, get_args(StageKind)
     last = len(kinds) if kind is None else kinds.index(kind)
-    return tuple(stage for stage in planned.shared.stages.values() if kinds.index(stage.kind) <= last)
+    roots = (stage.id for stage in stages.values() if kinds.index(stage.kind) <= last)
+    needed = upstream(roots, lambda stage: stages[stage].inputs.values())
+    return tuple(stage for stage in stages.values() if stage.id in needed)
 
 
 def run_here(
