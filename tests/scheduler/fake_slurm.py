@@ -205,15 +205,15 @@ class FakeSlurm:
 
     def _unfulfilled(self, dependency: str) -> str:
         """The part of the dependency that is still unfulfilled, as squeue shows it."""
+        separator, left = self._left(dependency)
+        return separator.join(f"{term}({'unfulfilled' if self._term(term) is None else 'failed'})" for term in left)
+
+    def _left(self, dependency: str) -> tuple[str, list[str]]:
+        """The separator, and the terms that are not fulfilled."""
         separator = "?" if "?" in dependency else ","
-        verdicts = {term: self._term(term) for term in dependency.split(separator) if term}
-        if separator == "?" and True in verdicts.values():
-            return ""
-        return separator.join(
-            f"{term}({'unfulfilled' if verdict is None else 'failed'})"
-            for term, verdict in verdicts.items()
-            if verdict is not True
-        )
+        terms = dict.fromkeys(filter(None, dependency.split(separator)))
+        left = [term for term in terms if self._term(term) is not True]
+        return separator, [] if separator == "?" and len(left) < len(terms) else left
 
     def _scancel(self, arguments: Sequence[str]) -> CommandResult:
         for word in arguments:
@@ -293,12 +293,18 @@ class FakeSlurm:
         return {"afterok": job.state == "COMPLETED", "afternotok": job.state != "COMPLETED", "afterany": True}[kind]
 
     def lose_last(self, count: int) -> Iterator[FakeJob]:
-        """A controller killed right after accepting these jobs: it forgets them and gives their ids out again."""
+        """A controller killed right after accepting these jobs: it forgets them and gives their ids out again.
+
+        What waited for them waits no longer, also not for a later job with the same id.
+        """
         for job in sorted(self.live(), key=lambda job: -job.id)[:count]:
             if job.id == self.next_id - 1:
                 del self.jobs[job.id]
                 self.next_id = job.id
                 yield job
+        for job in self.live():
+            separator, left = self._left(job.dependency)
+            job.dependency = separator.join(left)
 
     def forget_releases(self, count: int) -> None:
         """A controller killed right after releasing these jobs: it restores them as sent, whatever happened to them."""
