@@ -56,7 +56,7 @@ class Relinker:
             dependency = right_dependency(sent, request, sent_now, successors, look)
             if dependency is None:
                 continue
-            is_lost = bool(_waits_for(sent, look).intersection(successors))
+            is_lost = _is_lost(sent, successors, look)
             if is_lost and self._changes[sent.job_id] >= MOST_CHANGES:
                 raise SchedulerUnavailable(
                     f"job {sent.job_id} still waits for a job that is to be replaced, although scontrol reported "
@@ -88,15 +88,14 @@ def right_dependency(
     For a released job, only jobs that are going (`successors`) or were just sent (units in `sent_now`) count: the
     others may have ended since the snapshot.
     """
-    dependency_now, waits = _dependency(sent, look), _waits_for(sent, look)
-    is_lost = bool(waits.intersection(successors))
+    dependency_now, is_lost = _dependency(sent, look), _is_lost(sent, successors, look)
     if request is None:
         return replaced(dependency_now, successors) if is_lost else None
     right = str(dependency_of(request, sent.tag.segment, look.filled) or "")
     if sent.committed:
         new = {one.job_id for unit in sent_now for one in look.filled.unit(unit)} - {sent.job_id}
         wanted = {job.partition("_")[0] for job in waited_ids(right)}
-        return right if is_lost or new.intersection(wanted - waits) else None
+        return right if is_lost or new.intersection(wanted - _waits_for(sent, look)) else None
     return right if waited_ids(right) != waited_ids(dependency_now) else None
 
 
@@ -108,6 +107,11 @@ def _dependency(sent: Sent, look: Look) -> str:
 
 def _waits_for(sent: Sent, look: Look) -> set[str]:
     return {job.partition("_")[0] for job in waited_ids(_dependency(sent, look))}
+
+
+def _is_lost(sent: Sent, successors: Collection[str], look: Look) -> bool:
+    """Whether it waits for a job that is going."""
+    return not _waits_for(sent, look).isdisjoint(successors)
 
 
 def can_be_changed(tag: Tag, queue: Snapshot) -> bool:
