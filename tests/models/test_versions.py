@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 from detour.checkpoints.acceptance import accept_gate
 from detour.errors import DetourError, UserError
 from detour.launch.models import command
+from detour.ledger.events import ModelAliased
+from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.models.aliasing import moves, promote_version, roll_back
 from detour.models.comparing import compare_versions, mean_scores
@@ -104,6 +106,35 @@ def test_promotions_can_be_rolled_back_one_by_one(made: Made) -> None:
     ]
 
 
+def test_promoting_a_version_again_leaves_the_one_before_to_roll_back_to(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, f"base@{key(first)}", "production")
+    for _ in range(2):
+        promote_version(workspace, f"base@{key(second)}", "production")
+    assert roll_back(workspace, "base", "production").after == first
+
+
+def test_each_promotion_is_rolled_back_once_even_if_a_version_was_promoted_twice(made: Made) -> None:
+    workspace, first, second = made
+    for export in (first, second, first):
+        promote_version(workspace, f"base@{key(export)}", "production")
+    assert [roll_back(workspace, "base", "production").after for _ in range(2)] == [second, first]
+    with pytest.raises(UserError, match="has pointed to no version other than"):
+        roll_back(workspace, "base", "production")
+
+
+def test_a_move_that_a_kill_prevented_is_not_rolled_back(made: Made) -> None:
+    workspace, first, second = made
+    promote_version(workspace, f"base@{key(first)}", "production")
+    never_made = ModelAliased(
+        model="base", alias="production", before=first, after=second, why=None, user="ana", rolled_back=False
+    )
+    with command_journal(workspace) as journal:
+        journal.append(never_made)
+    with pytest.raises(UserError, match="has pointed to no version other than"):
+        roll_back(workspace, "base", "production")
+
+
 def test_models_have_separate_aliases(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, "base", "candidate")
@@ -120,7 +151,7 @@ def test_a_damaged_version_is_not_promoted(made: Made) -> None:
     assert aliases(workspace, "base") == {}
 
 
-@pytest.mark.parametrize("alias", ["Production", "a/b", "../x", "", "-x"])
+@pytest.mark.parametrize("alias", ["Production", "a/b", "../x", "", "-x", "production\n"])
 def test_an_invalid_alias_name_is_refused(made: Made, alias: str) -> None:
     with pytest.raises(UserError, match="is not an alias"):
         promote_version(made[0], "base", alias)

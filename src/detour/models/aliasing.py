@@ -22,7 +22,7 @@ from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.models.versions import KIND, SHORT, alias_link, export_behind, find_version
 
-ALIAS = re.compile(r"^[a-z][a-z0-9._-]{0,31}$")
+ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 CLAIM = "models"
 
 
@@ -43,7 +43,7 @@ def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | No
 
     Raises UserError if the version is missing or damaged, or the alias is not a valid name.
     """
-    if not ALIAS.match(alias):
+    if not ALIAS.fullmatch(alias):
         raise UserError(
             f"{alias!r} is not an alias: write lower-case letters, digits, `.`, `_`, `-`, such as `production`"
         )
@@ -61,8 +61,7 @@ def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = No
         now = export_behind(workspace, alias_link(workspace, model, alias))
         if now is None:
             raise UserError(f"{model} has no alias {alias!r}; `detour models` lists them")
-        promotions = [move for move in moves(workspace, model, alias) if move.after == now and not move.rolled_back]
-        before = promotions[-1].before if promotions else None
+        before = version_before(moves(workspace, model, alias), now)
         if before is None:
             raise UserError(f"{model}@{alias} has pointed to no version other than {now.removeprefix(KIND)[:SHORT]}")
         if problems := verify_manifest(workspace.output(before)):
@@ -70,16 +69,34 @@ def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = No
         return _move(workspace, model, alias, before, why, rolled_back=True)
 
 
+def version_before(recorded: Sequence[Move], now: str) -> str | None:
+    """The export that an alias pointed to before its last promotion that was not rolled back, None if there is none.
+
+    Records that changed nothing do not count: the version was there already, or a kill prevented the move, which shows
+    in what the alias points to next (`now` in the end).
+    """
+    promotions: list[Move] = []
+    for move, found in zip(recorded, [*(move.before for move in recorded[1:]), now], strict=True):
+        if move.after != found or move.after == move.before:
+            continue
+        if move.rolled_back:
+            del promotions[-1:]
+        else:
+            promotions.append(move)
+    return promotions[-1].before if promotions else None
+
+
 def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Move]:
     """Return the moves of a model's aliases from the ledger, oldest first."""
     entries = sorted(
         history(workspace, (ModelAliased,)), key=lambda entry: (entry.wall_s, entry.writer, entry.sequence)
     )
-    events: Sequence[tuple[ModelAliased, float]] = [(entry.event, entry.wall_s) for entry in entries]
     return [
-        Move(event.model, event.alias, event.before, event.after, event.why, event.user, at_s, event.rolled_back)
-        for event, at_s in events
-        if event.model == model and alias in (None, event.alias)
+        Move(
+            event.model, event.alias, event.before, event.after, event.why, event.user, entry.wall_s, event.rolled_back
+        )
+        for entry in entries
+        if (event := entry.event).model == model and alias in (None, event.alias)
     ]
 
 
