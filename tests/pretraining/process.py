@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from detour.checkpoints.trainer_state import TrainerState, write_trainer_state
-from detour.errors import Interrupted
+from detour.errors import Interrupted, PermanentFailure
 from detour.pretraining import composer_seam, run
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.train import train
@@ -70,7 +70,7 @@ def _train(job: PretrainJob, die_in_write: int | None, ranks: tuple[int, int, in
         _die_in_write(die_in_write)
     try:
         train(job, recorder)
-    except Interrupted as error:
+    except (Interrupted, PermanentFailure) as error:
         sys.exit(error.exit_code)
 
 

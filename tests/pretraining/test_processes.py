@@ -104,6 +104,26 @@ def test_several_ranks_learn_the_same_as_one(
     assert final_state(together).tokens == expected.tokens
 
 
+RARE = MLM.model_copy(update={"masking_rate": 0.01})
+"""In batches of two rows, one has no masked token in the first step, and both have none in the third."""
+
+
+def test_a_rank_without_a_token_to_predict_takes_part_in_the_step(tmp_path: Path, corpus: Path) -> None:
+    alone, together = (
+        job(tmp_path / name, corpus, RARE, steps=2, batch_sequences=2, optimizer=Optimizer(lr=2e-4))
+        for name in ("alone", "together")
+    )
+    assert [finish(process, TIMEOUT_S) for process in (start(alone), *start_ranks(together))] == [0, 0, 0]
+    expected = final_state(alone)
+    for name, tensor in final_state(together).model.items():
+        torch.testing.assert_close(tensor, expected.model[name], atol=1e-6, rtol=0)
+
+
+def test_a_step_without_a_token_to_predict_ends_every_rank_for_good(tmp_path: Path, corpus: Path) -> None:
+    made = job(tmp_path, corpus, RARE, steps=3, batch_sequences=2)
+    assert [finish(process, TIMEOUT_S) for process in start_ranks(made)] == [86, 86]
+
+
 def test_a_stop_on_one_rank_stops_all_ranks_after_the_same_step(tmp_path: Path, corpus: Path) -> None:
     made = job(tmp_path, corpus, steps=200, training={"checkpoint_every": 1})
     first, second = start_ranks(made)

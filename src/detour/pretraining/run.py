@@ -114,7 +114,7 @@ class Run:
 
     def before_step(self, step: int, batches: Sequence[Batch]) -> None:
         job = self.job
-        if not any(len(batch["labels"]) for batch in batches):
+        if not self.ranks.any(any(len(batch["labels"]) for batch in batches)):
             raise _nothing_to_predict(f"the rows of step {step + 1:,}", job.phase, "batch.sequences")
         self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
         set_lr(self.optimizer, self.lr)
