@@ -109,6 +109,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_learns_the_same(
     assert cut.result["history"][0]["train_loss"] == pytest.approx(whole.result["history"][0]["train_loss"], rel=1e-4)
 
 
+def test_a_prediction_that_does_not_fit_is_halved_and_leaves_training_batches_whole(
+    spans_file: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(steps=4, validate_every=2)
+    whole = evaluate(task, spans_file, model_folder, tmp_path / "whole")
+    as_it_is, refused = EntityRecognition.decide, []
+
+    def decide(self: EntityRecognition, model: Any, split: Any, batch_items: int) -> Any:
+        if batch_items > 12:
+            refused.append(batch_items)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return as_it_is(self, model, split, batch_items)
+
+    monkeypatch.setattr(EntityRecognition, "decide", decide)
+    halved = evaluate(task, spans_file, model_folder, tmp_path / "halved")
+    assert refused == [48, 24], "later predictions keep the size that fits"
+    assert halved.result["history"] == whole.result["history"]
+    assert halved.result["notes"] == whole.result["notes"]
+
+
 def test_a_single_item_that_does_not_fit_ends_the_run(
     spans_file: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

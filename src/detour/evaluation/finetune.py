@@ -50,7 +50,7 @@ class Progress:
     elapsed_s: float = 0.0
     """Time in all attempts, up to the last save."""
     parts: int = 1
-    """Number of parts into which a batch is split to fit the device's memory."""
+    """Number of parts into which a training batch is split to fit the device's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Outcome:
     history: list[dict[str, Any]]
     elapsed_s: float
     parts: int
-    """Number of parts into which batches were split to fit the memory; 1 if they were not."""
+    """Number of parts into which training batches were split to fit the memory; 1 if they were not."""
 
 
 def default_generator(device: torch.device) -> torch.Generator:
@@ -102,6 +102,7 @@ class FineTuning:
         self.epoch_steps = math.ceil(len(workload.train_lengths) / task.batch_sequences)
         self.steps = task.steps or self.epoch_steps * (task.epochs or 0)
         self.progress = Progress()
+        self.prediction_parts = 1
         self.best_weights: dict[str, torch.Tensor] = {}
 
     def run(self) -> Outcome:
@@ -146,7 +147,9 @@ class FineTuning:
         step = self.progress.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_factor(step, self.steps, self.task.warmup)
-        value = self._fitting(lambda: self._gradients(batch), most_parts=len(batch))
+        value, self.progress.parts = self._fitting(
+            lambda parts: self._gradients(batch, parts), self.progress.parts, most=len(batch)
+        )
         if not math.isfinite(value):
             raise PermanentFailure(f"task {self.task.name}, seed {self.seed}: the loss is {value} at step {step}")
         if self.task.gradient_clip is not None:
@@ -156,33 +159,33 @@ class FineTuning:
         self.progress.losses.append(value)
         self.attempt.progress(self.progress.step, self.steps, "steps", loss=value)
 
-    def _gradients(self, batch: Indices) -> float:
+    def _gradients(self, batch: Indices, parts: int) -> float:
         """Compute the gradients of the batch's mean loss, in parts if necessary, and return that loss."""
         self.optimizer.zero_grad()
         self.dropout.manual_seed(self.seed * 1_000_003 + self.progress.step)
-        parts = np.array_split(batch, min(self.progress.parts, len(batch)))
+        split = np.array_split(batch, min(parts, len(batch)))
         whole, value = self.workload.weight(batch), 0.0
-        for part in parts:
+        for part in split:
             loss = self.workload.loss(self.model, self.loss, part)
-            if len(parts) > 1:
+            if len(split) > 1:
                 loss = loss * (self.workload.weight(part) / whole)
             loss.backward()  # type: ignore[no-untyped-call]
             value += float(loss.item())
         return value
 
-    def _fitting(self, act: Callable[[], Made], most_parts: int) -> Made:
-        """Return `act()`, halving the parts of batches until they fit the device's memory."""
+    def _fitting(self, act: Callable[[int], Made], parts: int, *, most: int) -> tuple[Made, int]:
+        """`act(parts)` and `parts`, doubled until it fits the device's memory."""
         while True:
             try:
-                return act()
+                return act(parts), parts
             except torch.OutOfMemoryError:
-                if self.progress.parts >= most_parts:
+                if parts >= most:
                     raise
-            self.progress.parts *= 2
+            parts *= 2
             self.optimizer.zero_grad()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            LOGGER.warning("batches are cut into %d parts: they do not fit the memory whole", self.progress.parts)
+            LOGGER.warning("batches are cut into %d parts: they do not fit the memory whole", parts)
 
     def _validate(self) -> None:
         progress = self.progress
@@ -219,8 +222,10 @@ class FineTuning:
         self.model.eval()
         most = PREDICTION_BATCHES * self.task.batch_sequences
         with predicting():
-            decided = self._fitting(
-                lambda: self.workload.decide(self.model, split, max(1, most // self.progress.parts)), most_parts=most
+            decided, self.prediction_parts = self._fitting(
+                lambda parts: self.workload.decide(self.model, split, max(1, most // parts)),
+                max(self.prediction_parts, self.progress.parts),
+                most=most,
             )
         self.model.train()
         return decided
