@@ -177,6 +177,17 @@ def test_a_job_is_looked_for_where_it_was_sent_even_if_its_chain_is_now_planned_
     assert gpu_s(workspace) == {"pretrain-new": 400.0}
 
 
+def test_a_shared_stage_without_a_recorded_cluster_is_asked_about_where_its_first_chain_is_planned(
+    workspace: Workspace,
+) -> None:
+    site = Site({"old": send(workspace, "pretrain-old", None), "new": None})
+    later = {"chain": "shares", "stages": [stage_json("pretrain-old", ())], "slurm_cluster": "new"}
+    workspace.chain("shares").mkdir()
+    (workspace.chain("shares") / "plan.json").write_text(json.dumps(later))
+    assert record_accounts(LedgerView(workspace), Slurm(site)) == ()
+    assert gpu_s(workspace) == {"pretrain-old": 400.0}
+
+
 def test_a_reader_who_may_not_write_gets_the_hours_of_the_journals(
     workspace: Workspace, tag: Tag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,9 +19,12 @@ FIRST, SECOND, OTHER = (pretrain_stage("clm", {"corpus": PREPARE.id}, seed) for 
 CHAINS = {"base-a": ("base", FIRST), "base-b": ("base", SECOND), "other": (None, OTHER)}
 
 
-def write(workspace: Workspace, chain: str, stages: tuple[Stage, ...], sweep: str | None = None) -> None:
+def write(
+    workspace: Workspace, chain: str, stages: tuple[Stage, ...], sweep: str | None = None, cluster: str | None = None
+) -> None:
     workspace.chain(chain).mkdir()
-    plan = {"chain": chain, "stages": [stage.to_json() for stage in stages], "sweep": sweep}
+    listed = [stage.to_json() for stage in stages]
+    plan = {"chain": chain, "stages": listed, "sweep": sweep, "slurm_cluster": cluster}
     (workspace.chain(chain) / "plan.json").write_text(json.dumps(plan))
 
 
@@ -106,3 +109,15 @@ def test_a_sweep_can_be_named_even_if_a_chain_has_its_name(tmp_path: Path) -> No
 def test_without_any_chain_the_message_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is none yet"):
         select(Workspace(tmp_path), ["base"])
+
+
+def test_a_shared_stage_is_planned_for_what_its_first_chain_is_planned_for(tmp_path: Path) -> None:
+    made = Workspace(tmp_path)
+    made.create()
+    assert known_chains(made).targets().of("continue-1").slurm_cluster is None
+    for chain, train in (("a", FIRST), ("b", SECOND)):
+        write(made, chain, (PREPARE, train), cluster=f"cluster-{chain}")
+    for first, shared in (((), "cluster-a"), (("b",), "cluster-b")):
+        targets = known_chains(made).targets(first)
+        planned = [targets.of(stage).slurm_cluster for stage in (FIRST.id, SECOND.id, PREPARE.id, "continue-1")]
+        assert planned == ["cluster-a", "cluster-b", shared, shared]

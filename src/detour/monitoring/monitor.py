@@ -163,20 +163,12 @@ class Monitor:
         submitted = {stage_id: jobs for stage_id, stage in self._open.items() if (jobs := stage.jobs)}
         if self.ask is None or not submitted:
             return Readings()
-        first = {plan.chain for plan in shown}
-        asked_about = (*shown, *(plan for plan in known.chains.values() if plan.chain not in first))
-        targets = {
-            stage.id: plan.target
-            for plan in reversed(asked_about)
-            for stage in reversed(plan.stages)
-            if stage.id in submitted
-        }
-        usual = next((target.slurm_cluster for target in reversed(targets.values())), None)
+        targets = known.targets({plan.chain for plan in shown})
         asked: dict[str | None, set[str]] = {}
         tried: dict[str | None, set[str]] = {}
         for stage_id, jobs in submitted.items():
             stage = self._open[stage_id]
-            planned = targets[stage_id].slurm_cluster if stage_id in targets else usual
+            planned = targets.of(stage_id).slurm_cluster
             for job in jobs:
                 asked.setdefault(stage.slurm_cluster(job, planned), set()).add(job)
             for _, job in stage.attempts_by_key:
@@ -185,7 +177,7 @@ class Monitor:
             (),
             users_here(self.state.users),
             since_s=self.state.sent_since_s,
-            every_s=max((target.poll_s for target in targets.values() if target.poll_s), default=POLL_S),
+            every_s=max((poll_s for stage_id in submitted if (poll_s := targets.of(stage_id).poll_s)), default=POLL_S),
         )
         return Readings(
             {

@@ -14,7 +14,7 @@ from detour.ledger.process import users_here
 from detour.ledger.stages import slurm_cluster_of
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.selection import known_chains
+from detour.planning.selection import Known, known_chains
 from detour.scheduler.accounted import Accounted, accounted, to_ask
 from detour.scheduler.commands import Slurm
 from detour.scheduler.in_flight import jobs_sent
@@ -55,15 +55,12 @@ def record_accounts(view: LedgerView, slurm: Slurm | None = None) -> tuple[str, 
 
 def _by_slurm_cluster(workspace: Workspace, jobs: Sequence[Sent]) -> Mapping[str | None, list[Sent]]:
     """The jobs by the Slurm cluster that has them; those of earlier versions, by the profile of their chain."""
-    planned: dict[str, str | None] = {}
-    if any(job.slurm_cluster is None for job in jobs):
-        chains = known_chains(workspace).chains.values()
-        planned = {stage.id: chain.target.slurm_cluster for chain in chains for stage in chain.stages}
-    usual = next(filter(None, planned.values()), None)  # of jobs that send a next wave, which no chain has
+    is_needed = any(job.slurm_cluster is None for job in jobs)
+    targets = (known_chains(workspace) if is_needed else Known({})).targets()
     found: dict[str | None, list[Sent]] = {}
     for job in jobs:
-        of_chain = next((planned[stage] for stage in job.stages if stage in planned), usual)
-        found.setdefault(slurm_cluster_of(job.slurm_cluster, of_chain), []).append(job)
+        planned = targets.of(*job.stages).slurm_cluster
+        found.setdefault(slurm_cluster_of(job.slurm_cluster, planned), []).append(job)
     return found
 
 

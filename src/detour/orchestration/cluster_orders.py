@@ -37,18 +37,14 @@ def by_slurm_cluster(
 
     `chains` decide for stages that other chains need too.
     """
-    known = known_chains(view.workspace).chains
-    in_order = sorted(known.values(), key=lambda chain: chain.chain in chains)
-    planned = {stage.id: chain.target.slurm_cluster for chain in in_order for stage in chain.stages}
-    usual = in_order[-1].target.slurm_cluster if in_order else None  # of jobs that send a next wave
-    sent = _open_jobs(view)
+    targets, sent = known_chains(view.workspace).targets(chains), _open_jobs(view)
     found: dict[str | None, list[str]] = {}
     for stage in stages:
-        of_chain = planned.get(stage, usual)
+        planned = targets.of(stage).slurm_cluster
         recorded = () if _is_done(view.workspace, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
-        for cluster in dict.fromkeys(slurm_cluster_of(one, of_chain) for one in recorded) or (of_chain,):
+        for cluster in dict.fromkeys(slurm_cluster_of(one, planned) for one in recorded) or (planned,):
             found.setdefault(cluster, []).append(stage)
-    return found or {usual: ()}
+    return found or {targets.usual.slurm_cluster: ()}
 
 
 def _is_done(workspace: Workspace, stage: str) -> bool:

@@ -113,7 +113,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     needed_by = {
         stage_id: sorted(chains, key=lambda chain: chain not in meant) for stage_id, chains in known.needed_by().items()
     }
-    planned = {stage_id: known.chains[chains[0]].target.slurm_cluster for stage_id, chains in needed_by.items()}
+    planned = {stage_id: target.slurm_cluster for stage_id, target in known.targets(meant).by_stage.items()}
     stages = _stages(workspace, selected, known.stages)
     if not stages:
         raise UserError(f"{name or workspace.root}: its plan has no stages")

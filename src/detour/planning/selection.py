@@ -10,12 +10,20 @@ base-30k/pretrain clm    a stage of that chain, by id or label
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import ChainOutline, StageOutline, chain_names, nearest, read_plan_outline, unknown_chain
+from detour.planning.files import (
+    ChainOutline,
+    StageOutline,
+    Target,
+    chain_names,
+    nearest,
+    read_plan_outline,
+    unknown_chain,
+)
 from detour.text import pasted
 
 WILD = frozenset("*?[")
@@ -31,6 +39,18 @@ class Selection(NamedTuple):
     """Ids of stages selected individually."""
     within: tuple[str, ...] = ()
     """For a single word: the chains in which its stages were selected."""
+
+
+class Targets(NamedTuple):
+    """What stages are planned for."""
+
+    by_stage: Mapping[str, Target]
+    usual: Target
+    """For what is in no plan: the jobs that send a next wave, or stages that were planned again."""
+
+    def of(self, *stages: str) -> Target:
+        """Return that of the first stage that is in a plan."""
+        return next((self.by_stage[stage] for stage in stages if stage in self.by_stage), self.usual)
 
 
 class Known(NamedTuple):
@@ -61,6 +81,12 @@ class Known(NamedTuple):
             for stage_id in dict.fromkeys(stage.id for stage in outline.stages):
                 found.setdefault(stage_id, []).append(name)
         return found
+
+    def targets(self, first: Collection[str] = ()) -> Targets:
+        """Return what each stage is planned for by the first chain that contains it; the chains in `first` go first."""
+        chains = sorted(self.chains.values(), key=lambda chain: chain.chain not in first)
+        by_stage = {stage.id: chain.target for chain in reversed(chains) for stage in chain.stages}
+        return Targets(by_stage, chains[0].target if chains else Target())
 
 
 def known_chains(workspace: Workspace) -> Known:
