@@ -12,6 +12,7 @@ from detour.accounting.energy import (
     Method,
     implausible,
     preferred,
+    quotable_method,
     total,
 )
 from detour.accounting.methods import (
@@ -207,6 +208,19 @@ def test_counters_are_quoted_if_they_covered_enough_and_slurm_before_an_estimate
     assert preferred([card, estimate, too_little]) is estimate
     assert preferred([card, too_little]) is too_little
     assert preferred([card]) is None
+
+
+def test_chains_are_compared_by_a_method_of_all_that_have_a_figure_of_one_site() -> None:
+    estimate = estimated(CARD_SITE, 100.0, 1, 0, None)
+    counted = EnergyFigure(Method.MEASURED, CARD_SITE, Band.around(1.0, 0.05), 100.0, 100.0)
+    unknown = estimated(CARD_SITE, 100.0, None, 0, None)
+    elsewhere = counted._replace(site=CARD_SITE._replace(name="elsewhere"))
+    assert quotable_method([[counted, estimate], [estimate]]) is Method.ESTIMATED
+    assert quotable_method([[counted], [estimate]]) is None
+    for without_one in ([], [unknown], [estimate, elsewhere]):
+        assert quotable_method([[counted, estimate], without_one]) is Method.MEASURED
+    assert preferred([counted, elsewhere]) is None
+    assert preferred([counted, unknown._replace(site=elsewhere.site)]) is None
 
 
 def test_codecarbon_is_quoted_only_if_there_is_nothing_else() -> None:

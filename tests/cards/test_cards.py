@@ -25,6 +25,7 @@ from detour.config.problems import RecipeError
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from tests.cards.made_up import CONFIG, TASKS, run_chain, stages
+from tests.reporting.fabricate import EPOCH_S, HELD, Clock, Made
 
 ABOUT = About(
     title="Made-up-base",
@@ -160,6 +161,19 @@ def test_the_default_method_is_the_best_one_with_enough_coverage(workspace: Work
     assert compute is not None
     assert compute.quoted is not None
     assert compute.quoted.row.method in (Method.CODECARBON.value, Method.ESTIMATED.value)
+
+
+def test_the_figure_of_one_of_two_sites_is_not_stated_as_that_of_the_chain(tmp_path: Path) -> None:
+    workspace = run_chain(Workspace(tmp_path), "moved")
+    made = Made(workspace, Clock(EPOCH_S + 86_400))
+    with made.attempt(stages()[0], 2, HELD | {"cluster": "elsewhere"}):
+        made.clock.now_s += 3600
+    compute = gather(workspace, "moved", About()).compute
+    assert compute is not None
+    assert {one.row.site.name for one in compute.energy if one.row.co2_g} == {"jean-zay"}
+    assert compute.quoted is None
+    with pytest.raises(UserError, match="M2 estimated: no power per core is known for elsewhere"):
+        gather(workspace, "moved", About(), method=Method.ESTIMATED)
 
 
 def test_a_method_without_a_figure_is_refused_with_its_reason(workspace: Workspace) -> None:

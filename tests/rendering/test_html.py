@@ -116,6 +116,18 @@ def test_both_chains_are_quoted_by_the_same_method(page: str) -> None:
     assert len(set(methods)) == 1
 
 
+def test_a_chain_that_never_ran_or_ran_at_two_sites_leaves_the_energy_of_others_known(tmp_path: Path) -> None:
+    made = make_twins(Workspace(tmp_path))
+    write_chain(made.workspace, "planned", stages_of("causal", (45,)))
+    moved = stages_of("causal", (46,))
+    write_chain(made.workspace, "moved", moved)
+    made.run(moved[-2], 21.0, {}, HELD | {"cluster": "elsewhere"})
+    report = build_report(made.workspace, Question(), site_of, made.clock.now_s)
+    said = {one.name: one.sentence for one in chain_summaries(report)}
+    assert said["quickstart-mlm"].endswith("It took 0.0974 CPU-hours, 1.85 Wh and 92.5 mg CO2eq (estimated).")
+    assert said["moved"].endswith("energy by site.")
+
+
 def test_plots_are_well_formed_named_and_have_their_table(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
     plots = [(plot, figure) for figure in figures for plot in re.findall(r"<svg.*?</svg>", figure, re.DOTALL)]

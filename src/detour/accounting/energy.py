@@ -184,11 +184,31 @@ def _blended(figures: Sequence[EnergyFigure]) -> Site:
 
 
 def preferred(figures: Iterable[EnergyFigure]) -> EnergyFigure | None:
-    """Return the single figure to quote: that of the best method with enough coverage, never the card's convention."""
-    by_method = {figure.method: figure for figure in figures if figure.it_energy_kwh is not None}
-    ranked = [by_method[method] for method in PREFERENCE if method in by_method]
-    sufficient = (figure for figure in ranked if (figure.coverage or 0.0) >= LEAST_COVERAGE)
-    return next(sufficient, next(iter(ranked), None))
+    """Return the single figure to quote of one figure per method and site, if there is one (`quotable_method`)."""
+    listed = list(figures)
+    return figure_by(quotable_method([listed]), listed)
+
+
+def quotable_method(sums: Iterable[Sequence[EnergyFigure]]) -> Method | None:
+    """Return the best method that covers enough of every sum, otherwise the best that each has, so that they compare.
+
+    Each sum has one figure per method and site. Those over several sites, or without any figure, have none to quote by
+    any method and are left out. The card's convention is never quoted.
+    """
+    known = [[one for one in figures if one.it_energy_kwh is not None] for figures in sums if _is_one_site(figures)]
+    tables = [{one.method: one for one in figures} for figures in known if figures]
+    common = [method for method in PREFERENCE if tables and all(method in table for table in tables)]
+    enough = [one for one in common if all((table[one].coverage or 0.0) >= LEAST_COVERAGE for table in tables)]
+    return next(iter(enough or common), None)
+
+
+def figure_by(method: str | None, figures: Sequence[EnergyFigure]) -> EnergyFigure | None:
+    """Return the figure by a method; None over several sites, of which each has its own."""
+    return next((one for one in figures if one.method == method), None) if _is_one_site(figures) else None
+
+
+def _is_one_site(figures: Iterable[EnergyFigure]) -> bool:
+    return len({figure.site.name for figure in figures}) == 1
 
 
 def implausible(figure: EnergyFigure, gpu_hours: float | None) -> str | None:

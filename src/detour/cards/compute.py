@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method
+from detour.accounting.energy import EnergyFigure, Method, figure_by, preferred
 from detour.cards.content import Compute, Energy
 from detour.config.cluster import Cluster
 from detour.config.loading import available_clusters, load_cluster
@@ -36,22 +36,20 @@ def compute_of(report: Report, chain: Chain, method: Method | None, planned_for:
 
 
 def quoted(rows: Sequence[Energy], method: Method | None) -> Energy | None:
-    """Return the row of `method`, or of the best method with enough coverage.
+    """Return the row of `method`, by default the one that a report quotes, None if it has no CO2 figure.
 
-    None if no row has a CO2 figure, or several sites have one each. Raises UserError if the given method has none.
+    Raises UserError if the given method has none, or one for each of several sites.
     """
-    if method is not None:
-        asked = [one for one in rows if one.row.method == method.value]
-        if len(asked) != 1 or asked[0].row.co2_g is None:
-            reason = next((one.row.missing for one in asked if one.row.missing), None)
-            several = "several sites have a figure each" if len(asked) > 1 else "it has no figure"
-            raise UserError(f"{method.value}: {reason or several}; leave --method out, or choose another")
-        return asked[0]
-    known = [one for one in rows if one.row.co2_g is not None]
-    ranked = [one for name in PREFERENCE for one in known if one.row.method == name.value]
-    sufficient = [one for one in ranked if (one.row.coverage or 0) >= LEAST_COVERAGE] or ranked
-    best = next(iter(sufficient), None)
-    return None if best is None or sum(one.row.method == best.row.method for one in known) > 1 else best
+    figures = [one.row for one in rows]
+    chosen = preferred(figures) if method is None else figure_by(method, figures)
+    if chosen is not None and chosen.co2_g is not None:
+        return next(one for one in rows if one.row is chosen)
+    if method is None:
+        return None
+    asked = [one for one in figures if one.method == method]
+    reason = next((one.missing for one in asked if one.missing), None)
+    otherwise = "the chain ran at several sites, which have a figure each" if asked else "it has no figure"
+    raise UserError(f"{method.value}: {reason or otherwise}; leave --method out, or choose another")
 
 
 def _arithmetic(row: EnergyFigure) -> str | None:

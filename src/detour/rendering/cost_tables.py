@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from detour.accounting.energy import Band, Method
+from detour.accounting.energy import Band
 from detour.accounting.fates import Fates, Known
 from detour.budgets.burn import Row
 from detour.rendering import burn_text, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
-from detour.reporting.costs import quotable_method
 from detour.reporting.data import Cost
-from detour.reporting.efficiency import row_of
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import BurnDown, Report
 from detour.text import format_duration
@@ -68,7 +66,6 @@ def scoped(report: Report) -> list[Scoped]:
 
 def chain_costs(report: Report) -> Table:
     """Return the one table that has every chain on paper, too."""
-    method = quotable_method([chain.cost for chain in report.chains])
     known = {chain.name: chain for chain in report.chains}
     rows = [
         ChainCost(
@@ -80,7 +77,7 @@ def chain_costs(report: Report) -> Table:
             row and row.co2_g,
         )
         for of, cost in scoped(report)
-        for chain, row in ((known.get(of), row_of(cost, method)),)
+        for chain, row in ((known.get(of), cost.energy_by(report.method)),)
     ]
     columns = (
         Column("of", ""),
@@ -95,7 +92,7 @@ def chain_costs(report: Report) -> Table:
         Column("facility_energy_kwh", "energy with PUE", words.energy_of, shape="band"),
         Column("co2_g", "CO2eq", words.co2_of, shape="band"),
     )
-    note = f"Energy and CO2eq are {words.OBTAINED[Method(method)]}." if method else ""
+    note = f"Energy and CO2eq are {words.OBTAINED[report.method]}." if report.method else ""
     title = "Chains" if len(report.chains) > 1 else "Hours"
     return Table("hours", title, columns, rows, note, shown=MOST_CHAINS)
 

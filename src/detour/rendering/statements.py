@@ -10,12 +10,10 @@ from typing import Any
 import orjson
 import yaml
 
-from detour.accounting.energy import EnergyFigure, Method, card_grams
+from detour.accounting.energy import Method, card_grams, quotable_method
 from detour.rendering import words
 from detour.rendering.boamps import boamps
-from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain, Cost, Stage, is_cut
-from detour.reporting.efficiency import row_of
 from detour.reporting.purpose import Purpose, PurposeRow
 from detour.reporting.report import Hardware, Report
 from detour.site import Sourced
@@ -79,7 +77,7 @@ def neurips(report: Report) -> str:
 
 def methods_sentence(report: Report) -> str:
     """Return a sentence with hours, energy by its method and band, and CO2 with its constants."""
-    row = quoted(report)
+    row = report.total.quoted
     all_of_them = ", failed and interrupted ones included," if report.total.attempts > 1 else ""
     used = f"The work took {_total(report.total)}{all_of_them} in {_machines(report.hardware)}."
     if row is None or row.facility_energy_kwh is None:
@@ -103,7 +101,7 @@ def card(report: Report, chain: Chain) -> str:
     """Return the front matter for a model card on the hub, in which `emissions` is a number in grams."""
     if is_cut(chain, report.stages):
         return f"# no CO2 figure: {PARTIAL}\n"
-    row = row_of(chain.cost, quotable_method([chain.cost]))
+    row = chain.cost.quoted
     if row is None or row.co2_g is None:
         return f"# no CO2 figure: {row.missing if row else 'no method has one for all of this chain'}\n"
     clusters = {attempt.cluster for stage_id in chain.stages for attempt in report.stages[stage_id].attempts}
@@ -133,14 +131,14 @@ def annex_xi(report: Report) -> str:
     devices = [(one.gpus if report.has_gpus else one.cpus, one.elapsed_s) for one in attempts]
     held_s = [None if count is None else count * elapsed_s for count, elapsed_s in devices]
     days = None if None in held_s else fsum(seconds for seconds in held_s if seconds is not None) / DAY_S
-    method = quotable_method([stage.cost for stage in trainings])
-    rows = [row for stage in trainings if (row := row_of(stage.cost, method)) and row.facility_energy_kwh]
+    method = quotable_method(stage.cost.energy for stage in trainings)
+    rows = [row for stage in trainings if (row := stage.cost.energy_by(method)) and row.facility_energy_kwh]
     kwh = fsum(row.facility_energy_kwh.expected for row in rows if row.facility_energy_kwh)
     known = "unknown" if flops is None else f"{flops:.2g} FLOP, estimated"
     energy = words.UNKNOWN
     if method is not None and len(rows) == len(trainings):
         mwh = words.significant(float(f"{kwh / 1000:.2g}"))
-        energy = f"{mwh} MWh, PUE included, {HOW[Method(method)]}{words.partly(*rows)}"
+        energy = f"{mwh} MWh, PUE included, {HOW[method]}{words.partly(*rows)}"
     held = "GPU" if report.has_gpus else "CPU core"
     lines = [
         f"Models: {listed(report.released, MOST_NAMES)}",
@@ -151,10 +149,6 @@ def annex_xi(report: Report) -> str:
         f"Hardware: {_machines(report.hardware)}",
     ]
     return "\n".join(lines)
-
-
-def quoted(report: Report) -> EnergyFigure | None:
-    return row_of(report.total, quotable_method([report.total]))
 
 
 def released_trainings(report: Report) -> list[Stage]:

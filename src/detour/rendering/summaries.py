@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from detour.rendering import words
-from detour.reporting.costs import quotable_method
 from detour.reporting.data import Chain
-from detour.reporting.efficiency import row_of
 from detour.reporting.report import Report
 from detour.text import counted, plain
 
@@ -31,8 +29,7 @@ def chain_summaries(report: Report) -> list[ChainSummary]:
     """Return a sentence per chain, or one about all if there are many."""
     if len(report.chains) > FEW:
         return [_of_many(report)]
-    method = quotable_method([chain.cost for chain in report.chains])
-    return [_of_one(chain, report, method) for chain in report.chains]
+    return [_of_one(chain, report) for chain in report.chains]
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -59,7 +56,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 def tiles(report: Report) -> list[Tile]:
     total = report.total
-    row = row_of(total, quotable_method([total]))
+    row = total.quoted
     done = sum(chain.status == "done" for chain in report.chains)
     unit = "GPU-hours" if report.has_gpus else "CPU-hours"
     billed = "bill unknown" if total.billed_hours.value is None else f"{words.hours(total.billed_hours)} billed"
@@ -84,12 +81,12 @@ def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _of_one(chain: Chain, report: Report, method: str | None) -> ChainSummary:
+def _of_one(chain: Chain, report: Report) -> ChainSummary:
     alone = chain.status == "done" and len(report.chains) == 1
     trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
     stages = [report.stages[stage_id] for stage_id in chain.stages]
     took = "In this period it used" if report.period.is_bounded else "It took"
-    cost = f"{took} {words.cost_in_words(chain.cost, method)}"
+    cost = f"{took} {words.cost_in_words(chain.cost, chain.cost.energy_by(report.method))}"
     if not chain.cost.attempts:
         cost = "Nothing ran on it in this period" if report.period.is_bounded else "Nothing has run yet"
     sentence = f"{trained}. {cost}."
@@ -98,7 +95,7 @@ def _of_one(chain: Chain, report: Report, method: str | None) -> ChainSummary:
 
 def _of_many(report: Report) -> ChainSummary:
     done = sum(chain.status == "done" for chain in report.chains)
-    cost = words.cost_in_words(report.total, quotable_method([report.total]))
+    cost = words.cost_in_words(report.total, report.total.quoted)
     best = max(report.point_costs, key=lambda row: row.score, default=None)
     result = (
         "no chain has all its scores yet"

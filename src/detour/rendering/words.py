@@ -113,14 +113,13 @@ def objective(phase: Phase) -> str:
     return f"{phase.objective or 'unknown objective'}{rate}"
 
 
-def cost_in_words(cost: Cost, method: str | None) -> str:
-    """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (estimated)`."""
+def cost_in_words(cost: Cost, row: EnergyFigure | None) -> str:
+    """`0.05 CPU-hours, 1.2 Wh and 0.07 g CO2eq (estimated)`; `row` is the energy to quote."""
     parts = []
     if cost.gpu_hours.value is None or cost.gpu_hours.value > 0:
         parts.append(hours_of(cost.gpu_hours, "GPU-hours"))
     if cost.gpu_hours.value == 0 or not parts:
         parts.append(hours_of(cost.cpu_hours, "CPU-hours"))
-    row = next((row for row in cost.energy if row.method == method), None)
     if row is None or row.facility_energy_kwh is None:
         return ", ".join([*parts, "energy by site" if is_by_site(cost) else "energy unknown"])
     parts.append(energy(row.facility_energy_kwh.expected))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, quotable_method
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
@@ -21,8 +21,8 @@ from detour.reporting import data
 from detour.reporting.burns import burn_downs
 from detour.reporting.calendar import by_period
 from detour.reporting.chains import Reader
-from detour.reporting.costs import Counted, cost_of, energy_warnings, quotable_method
-from detour.reporting.efficiency import point_costs, row_of, token_yields
+from detour.reporting.costs import Counted, cost_of, energy_warnings
+from detour.reporting.efficiency import point_costs, token_yields
 from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
@@ -92,11 +92,11 @@ def build_report(
     outputs.keep()
     everything = all_attempts(gathered.values())
     total = cost_of(everything)
-    method = quotable_method([chain.cost for chain in chains])
+    method = quotable_method(chain.cost.energy for chain in chains)
     released = _released(workspace, chains, question.project)
     stages = {stage_id: one.stage for stage_id, one in gathered.items()}
     hardware = profiles.hardware(everything)
-    quoted = row_of(total, method)
+    quoted = total.energy_by(method)
     return Report(
         title=scope.title,
         sweep=scope.sweep,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
-from detour.accounting.energy import LEAST_COVERAGE, PREFERENCE, EnergyFigure, Method, implausible, total
+from detour.accounting.energy import EnergyFigure, Method, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours, overlap_s
 from detour.reporting.data import Cost
@@ -98,11 +98,12 @@ def _cost_of_one(one: Counted, every_method: bool) -> Cost:
 
 
 def energy_sums(attempts: Sequence[Counted], every_method: bool) -> list[EnergyFigure]:
-    """Return one sum per method and site, in the order of methods."""
+    """Return one sum per method and site, in the order of methods; over several sites those without a figure too."""
     groups: dict[tuple[Method, str], list[EnergyFigure]] = {}
     for attempt in attempts:
         for figure in attempt.figures:
             groups.setdefault((figure.method, figure.site.name), []).append(figure)
+    every_method = every_method or len({site for _, site in groups}) > 1
     return [
         total(figures)
         for figures in groups.values()
@@ -137,16 +138,3 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
             f"{names}: several attempts counted the whole machine at once, for {fsum(twice.values()):.0f} s in all"
         )
     return found
-
-
-def quotable_method(costs: Sequence[Cost]) -> str | None:
-    """Return the best method that has a figure for all costs, so that they are comparable, None if there is none.
-
-    A cost over several sites has no single figure.
-    """
-    tables = [{row.method: row for row in cost.energy if row.it_energy_kwh is not None} for cost in costs]
-    if any(len({row.site.name for row in cost.energy}) > 1 for cost in costs):
-        return None
-    common = [method for method in PREFERENCE if all(method in rows for rows in tables)]
-    sufficient = [method for method in common if all((rows[method].coverage or 0) >= LEAST_COVERAGE for rows in tables)]
-    return next(iter(sufficient or common), None)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from detour.accounting.account import Counted, site_energies
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, figure_by, preferred
 from detour.accounting.fates import Fates, Known
 from detour.accounting.result_cost import Spent
 from detour.ledger.state import StageStatus
@@ -41,6 +41,15 @@ class Cost(NamedTuple):
     def has_gpus(self) -> bool:
         """Whether its hours are GPU-hours; without GPUs they are CPU-hours."""
         return self.gpu_hours.value != 0
+
+    def energy_by(self, method: str | None) -> EnergyFigure | None:
+        """Return its energy by a method; None over several sites, of which each has its own."""
+        return figure_by(method, self.energy)
+
+    @property
+    def quoted(self) -> EnergyFigure | None:
+        """Its single figure to quote, if there is one."""
+        return preferred(self.energy)
 
     def hours(self, on_gpus: bool) -> Known:
         return self.gpu_hours if on_gpus else self.cpu_hours

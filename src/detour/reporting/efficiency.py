@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detour.accounting.energy import Band, EnergyFigure
-from detour.reporting.data import Chain, Cost, Stage
+from detour.accounting.energy import Band
+from detour.reporting.data import Chain, Stage
 
 POINT = 0.01
 """A point of score; scores are shares from 0 to 1."""
@@ -45,10 +45,6 @@ class PointCost:
     """Whether no cheaper chain scores as high."""
 
 
-def row_of(cost: Cost, method: str | None) -> EnergyFigure | None:
-    return next((row for row in cost.energy if row.method == method), None)
-
-
 def token_yields(
     chains: Sequence[Chain], stages: dict[str, Stage], method: str | None, on_gpus: bool
 ) -> list[TokenYield]:
@@ -59,7 +55,7 @@ def token_yields(
             stage = stages[phase.stage]
             if phase.stage in rows or not stage.attempts or stage.is_cut:
                 continue
-            row = row_of(stage.cost, method)
+            row = stage.cost.energy_by(method)
             energy = row.facility_energy_kwh if row else None
             hours = stage.cost.hours(on_gpus).value
             tokens = phase.tokens if stage.status == "done" else phase.tokens_done
@@ -88,7 +84,7 @@ def point_costs(chains: Sequence[Chain], method: str | None, on_gpus: bool) -> l
     for hours, score, chain in scored:
         cheapest_hours, cheapest_score, _ = scored[0]
         points, more = (score - cheapest_score) / POINT, hours - cheapest_hours
-        row = row_of(chain.cost, method)
+        row = chain.cost.energy_by(method)
         rows.append(
             PointCost(
                 chain.name,

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from detour.accounting.energy import EnergyFigure
+from detour.accounting.energy import EnergyFigure, Method, quotable_method
 from detour.budgets.burn import Burn
 from detour.budgets.caps import Measure
 from detour.pricing.comparison import Accuracy
@@ -108,6 +108,11 @@ class Report:
     versions: Versions
     warnings: list[str] = field(default_factory=list)
     schema: int = SCHEMA
+
+    @property
+    def method(self) -> Method | None:
+        """Method by which its chains are compared."""
+        return quotable_method(chain.cost.energy for chain in self.chains)
 
     @property
     def shared(self) -> list[Stage]:
