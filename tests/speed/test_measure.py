@@ -114,6 +114,19 @@ def test_a_plain_loop_that_runs_out_of_memory_takes_smaller_microbatches(monkeyp
     assert (peer.tokens_per_s, peer.problem) == (1.0, None)
 
 
+def test_only_rows_that_the_trainer_reads_count_for_its_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def speed(*_: object, rows_per_step: int, microbatch_rows: int, **__: object) -> float:
+        sizes.append((rows_per_step, microbatch_rows))
+        return 1.0
+
+    monkeypatch.setattr(measuring, "trainer_tokens_per_s", speed)
+    for rows, microbatch in ((10, 4), (16, 12), (3, 4), (12, 2)):
+        list(measure(causal_stage(), BenchSettings(steps=1, rows=rows, microbatch_rows=microbatch)))
+    assert sizes == [(8, 4), (12, 12), (3, 3), (8, 2)]
+
+
 def test_a_published_size_is_measured_by_its_shape() -> None:
     stage = causal_stage()
     shape = model_shape(stage)

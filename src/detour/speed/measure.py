@@ -185,7 +185,8 @@ class _Bench:
         return run(1)
 
     def _peer_rows(self, microbatch: int) -> int:
-        return min(self.rows, PEER_MICROBATCHES * microbatch)
+        """Full microbatches only: the Trainer leaves out a smaller one at the end of a step."""
+        return min(self.rows // microbatch, PEER_MICROBATCHES) * microbatch
 
     def _trainer(self, microbatch: int) -> Speed:
         rows = PackedRows(self.corpus, "train", self.stage.settings.sequence_length, self.stage.settings.seeds.shuffle)
