@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -47,10 +48,7 @@ class Rank:
 
 def first_host(node_list: str) -> str:
     """`jean-zay-iam[03-05,9]` -> `jean-zay-iam03`: the first name of Slurm's compressed list."""
-    head, bracket, rest = node_list.partition("[")
-    if not bracket or "," in head:
-        return head.split(",")[0]
-    return head + rest.split("]")[0].split(",")[0].split("-")[0]
+    return re.sub(r"\[(\w+)[^]]*]", r"\1", node_list).partition(",")[0]
 
 
 def forget_leftovers(environment: MutableMapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from detour.jobs.rank import first_host, forget_leftovers, read_rank
         ("jzxh[1-4]", "jzxh1"),
         ("jzxh[03-05,9]", "jzxh03"),
         ("login,jzxh[1-2]", "login"),
+        ("rack[2-3]node[07,9]", "rack2node07"),
         ("a1,b2", "a1"),
     ],
 )
