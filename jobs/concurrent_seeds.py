@@ -59,7 +59,8 @@ def shares(stages: Sequence[str], processes: int) -> list[list[str]]:
 def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
     """Run the command once per share, all at the same time; returns one exit code when all have ended.
 
-    A signal to stop is forwarded to each. If one fails, the others continue, so their work is not lost.
+    A signal to stop is forwarded to each, once all have begun. If one fails, the others continue, so their work is not
+    lost.
     """
     children: list[subprocess.Popen[bytes]] = []
 
@@ -67,8 +68,9 @@ def run_at_once(command: Sequence[str], stages: Sequence[Sequence[str]]) -> int:
         for child in children:
             child.send_signal(number)
 
-    with forwarding(send):
+    with forwarding(send) as begin:
         children += [subprocess.Popen([*command, *share]) for share in stages]
+        begin()
         return joint_exit_code([child.wait() for child in children])
 
 
@@ -86,7 +88,21 @@ def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> lis
 
 
 @contextmanager
-def forwarding(send: Callable[[int], None]) -> Iterator[None]:
-    """Pass the numbers of signals to stop to `send`."""
-    with on_stop_signals(lambda number, _frame: send(number)):
-        yield
+def forwarding(send: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+    """Pass the numbers of signals to stop to `send`, once the caller has called the given function to begin."""
+    begun, early = False, list[int]()
+
+    def answer(number: int, _frame: object) -> None:
+        if begun:
+            send(number)
+        else:
+            early.append(number)
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+        for number in early:
+            send(number)
+
+    with on_stop_signals(answer):
+        yield begin

@@ -34,22 +34,12 @@ def run_forked(run: Run, shares: Sequence[Sequence[str]], prepare: Callable[[], 
     """
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_run_share, args=(run, share)) for share in shares]
-    begun, early = False, list[int]()
-
-    def answer(number: int) -> None:
-        if begun:
-            _send(children, number)
-        else:
-            early.append(number)
-
-    with forwarding(answer):
+    with forwarding(lambda number: _send(children, number)) as begin:
         _try(prepare)
         with _stop_signals_held_back():
             for child in children:
                 child.start()
-        begun = True
-        for number in early:
-            _send(children, number)
+        begin()
         for child in children:
             child.join()
     return joint_exit_code([1 if child.exitcode is None else child.exitcode for child in children])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -103,3 +104,13 @@ def test_a_signal_reaches_every_process_and_a_failing_one_stops_no_other(tmp_pat
     code = run_at_once([sys.executable, "-c", program], [[str(place)] for place in (*places, tmp_path / "bad")])
     asking.join()
     assert code == 85
+
+
+def test_a_signal_while_the_processes_are_started_reaches_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Signalled(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str]) -> None:
+            super().__init__(command)
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    monkeypatch.setattr(subprocess, "Popen", Signalled)
+    assert run_at_once(["sleep"], [["5"], ["5"]]) == 128 + signal.SIGUSR2
