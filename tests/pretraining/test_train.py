@@ -581,7 +581,7 @@ LEFT_BY = {
 def test_user_loggers_write_into_the_folder_of_the_stage(
     tmp_path: Path, corpus: Path, name: str, uninterrupted: dict[str, TrainerState]
 ) -> None:
-    made = job(tmp_path, corpus, training={"loggers": (name,)})
+    made = job(tmp_path / "é %41 #1?", corpus, training={"loggers": (name,)})
     with pytest.raises(Interrupted):
         train(made, Recorder(stop_at=5 * made.step_tokens))
     train(made, Recorder())

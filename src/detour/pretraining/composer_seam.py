@@ -230,7 +230,7 @@ def _mlflow(loop: Loop) -> Any:
     return MLFlowLogger(
         experiment_name="detour",
         run_name=loop.run_name,
-        tracking_uri=f"file:{loop.log_folder}/mlflow",
+        tracking_uri=(loop.log_folder / "mlflow").absolute().as_uri(),
         ignore_metrics=["loss/train/*"],
     )
 
