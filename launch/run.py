@@ -23,7 +23,7 @@ from detour.launch.options import (
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.run import display, done_lines, failures_text, stopped_text
-from detour.launch.text.screen import columns, is_animated, say, show, warn
+from detour.launch.text.screen import columns, is_animated, say, say_waiting, show, warn
 from detour.ledger.workspace import Workspace
 from detour.orchestration.local_run import local_order, run_here
 from detour.planning.stage import StageKind
@@ -79,6 +79,7 @@ def command(
         ran = run_here(
             order,
             over_budget=over_budget,
+            on_wait=say_waiting,
             on_accepted=begin,
             on_refresh=refresh,
             on_stop=lambda: say("\nStopping: running stages save first. Ctrl-C again to leave without waiting."),

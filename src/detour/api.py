@@ -163,6 +163,7 @@ def run(
         return run_here(
             order,
             over_budget=over_budget,
+            on_wait=lambda holder: None,  # noqa: ARG005
             on_accepted=lambda caps: on_caps(caps) if on_caps and caps else None,
             on_refresh=on_refresh or (lambda running: None),  # noqa: ARG005
             on_stop=on_stop or (lambda: None),

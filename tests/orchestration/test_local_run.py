@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from detour.config.loading import load_cluster
 from detour.errors import UserError
 from detour.files import write_atomic
+from detour.housekeeping.removing import remove
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
 from detour.ledger.events import AttemptEnded, AttemptStarted, ChainRetried
@@ -18,10 +20,12 @@ from detour.ledger.journal import Journal
 from detour.ledger.reading import history
 from detour.ledger.workspace import Workspace
 from detour.orchestration import local_runner
-from detour.orchestration.chain_files import write_chains
-from detour.orchestration.local_run import LocalOrder, local_order, run_here
+from detour.orchestration.chain_files import forget_chains, write_chains
+from detour.orchestration.cleaning import removable
+from detour.orchestration.local_run import LocalOrder, Ran, local_order, run_here
 from detour.orchestration.local_runner import Runner
 from detour.orchestration.plans import load_plans
+from detour.orchestration.slurm import SUBMISSION_CLAIM
 from detour.planning.files import plan_file
 from detour.planning.stage import Stage
 from tests.support.chains import small
@@ -118,6 +122,10 @@ def order(workspace: Workspace) -> LocalOrder:
     return local_order(workspace, planned, load_cluster("local"))
 
 
+def run(order: LocalOrder, on_wait: Callable[[str], None] = lambda _: None) -> Ran:
+    return run_here(order, on_wait=on_wait, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+
+
 def test_a_chain_whose_stages_are_done_has_nothing_to_run(order: LocalOrder) -> None:
     assert order.is_done
 
@@ -125,9 +133,25 @@ def test_a_chain_whose_stages_are_done_has_nothing_to_run(order: LocalOrder) -> 
 def test_a_damaged_plan_of_a_finished_chain_is_written_again(order: LocalOrder) -> None:
     plan_file(order.workspace, "quickstart").write_text("{")
     assert not order.is_done
-    ran = run_here(order, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+    ran = run(order)
     assert ran.left == ()
     assert order.is_done
+
+
+def test_a_run_waits_for_gc_and_makes_again_what_it_removed(order: LocalOrder, started: list[str]) -> None:
+    """The stages of a chain that is no longer planned are needed by the new one."""
+    workspace = order.workspace
+    forget_chains(workspace, ["quickstart"])
+    gc = claim(workspace, SUBMISSION_CLAIM, "detour gc")
+
+    def end_gc(_: str) -> None:
+        for found in removable(workspace):
+            remove(workspace, found)
+        gc.release()
+
+    run(order, end_gc)
+    assert started == [order.stages[0].id]
+    assert removable(workspace) == []
 
 
 @pytest.mark.parametrize(("asked", "message"), [({"cores": 0}, "0 cores: expected 1"), ({"gpus": -1}, "-1 GPUs: exp")])
@@ -143,7 +167,7 @@ def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: Loc
         workspace.manifest(failed.id).unlink()
         workspace.failure(failed.id).write_text('{"reason": "no memory"}')
     again = local_order(workspace, order.planned, order.cluster, retry=True, until="prepare")
-    run_here(again, on_accepted=lambda _: None, on_refresh=lambda _: None, on_stop=lambda: None)
+    run(again)
     assert started == [prepare.id]
     assert not workspace.failure(prepare.id).exists()
     assert workspace.failure(summary.id).exists(), "it is not run"

@@ -74,6 +74,28 @@ def test_a_submission_that_waited_for_gc_has_its_code(workspace: Workspace, fake
     assert (code / SNAPSHOT).exists()
 
 
+def test_a_submission_that_waited_for_gc_does_not_rely_on_what_gc_removed(
+    workspace: Workspace, fake: FakeSlurm
+) -> None:
+    """The corpus of a chain that is no longer planned is needed by a new one."""
+    workspace.create()
+    (corpus,) = (stage for stage in detour.plan(Path(RECIPE), *OVERRIDES).shared.stages if stage.startswith("prepare"))
+    workspace.output(corpus).mkdir(parents=True)
+    workspace.manifest(corpus).write_text("{}")
+    gc = claim(workspace, SUBMISSION_CLAIM, "detour gc")
+
+    def end_gc(_: str) -> None:
+        (found,) = removable(workspace)
+        remove(workspace, found)
+        gc.release()
+
+    with pytest.raises(UserError, match=f"{corpus}: was done, and is no longer"):
+        submit(workspace, on_wait=end_gc)
+    assert (fake.live(), chain_names(workspace)) == ([], [])
+    submit(workspace)
+    assert corpus in {job.tag.unit for job in fake.live() if job.tag}
+
+
 def test_a_finished_chain_can_get_another_name(workspace: Workspace) -> None:
     planned = detour.plan(Path(RECIPE), *OVERRIDES, "name=renamed")
     for stage in planned.shared.stages.values():

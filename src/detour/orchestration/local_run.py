@@ -23,6 +23,7 @@ from detour.orchestration.failures import Failure, clear_failures, failures_of, 
 from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
+from detour.orchestration.slurm import submitting
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream, upstream
 from detour.planning.stage import Stage, StageKind
@@ -138,6 +139,7 @@ def run_here(
     order: LocalOrder,
     *,
     over_budget: str | None = None,
+    on_wait: Callable[[str], None],
     on_accepted: Callable[[Sequence[Line]], None],
     on_refresh: Refresh,
     on_stop: Callable[[], None],
@@ -145,10 +147,12 @@ def run_here(
     """Run what is missing; return when nothing more can be started.
 
     over_budget  why a hard cap may be exceeded; recorded
+    on_wait      receives the other submitter, or `detour gc`, if the run has to wait for it
     on_accepted  receives the budget caps that the run exceeds, once the budgets accept it
     on_stop      called at the first Ctrl-C or SIGTERM: running stages save and end; a second one exits at once
 
-    Raises BudgetRefused with the arithmetic; KeyboardInterrupt at the second Ctrl-C.
+    Raises BudgetRefused with the arithmetic; ClaimHeld after a wait of two minutes; KeyboardInterrupt at the second
+    Ctrl-C.
     """
     workspace = order.workspace
     workspace.create()
@@ -160,16 +164,22 @@ def run_here(
         reserving(workspace, journal, load_budgets(), order.demand, over_budget) as share,
     ):
         on_accepted(share.exceeded)
-        write_chains(workspace, order.planned.plans, order.cluster, order.prices, sweep=order.planned.sweep)
-        set_aside(workspace, order.damaged)
-        if order.retry:
-            ids = {stage.id for stage in order.stages}
-            failed = [failure.stage for failure in order.failures if failure.stage.id in ids]
-            clear_failures(workspace, order.planned.name, failed)
+        with submitting(workspace, on_wait):  # `detour gc` may be removing what only these plans need
+            _write_order(order)
         runner.journal = journal
         with stop_on_ctrl_c(runner, on_stop):
             runner.run(on_refresh)
     return _result(order, runner)
+
+
+def _write_order(order: LocalOrder) -> None:
+    """Write what jobs read, and remove what would keep stages from being made again."""
+    write_chains(order.workspace, order.planned.plans, order.cluster, order.prices, sweep=order.planned.sweep)
+    set_aside(order.workspace, order.damaged)
+    if order.retry:
+        ids = {stage.id for stage in order.stages}
+        failed = [failure.stage for failure in order.failures if failure.stage.id in ids]
+        clear_failures(order.workspace, order.planned.name, failed)
 
 
 def _result(order: LocalOrder, runner: Runner) -> Ran:

@@ -12,7 +12,7 @@ from pathlib import Path
 from detour.budgets.arithmetic import Line
 from detour.budgets.caps import load_budgets
 from detour.budgets.reserve import reserving
-from detour.errors import SchedulerUnavailable, Withdrawn
+from detour.errors import SchedulerUnavailable, UserError, Withdrawn
 from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
 from detour.ledger.identity import workspace_id
@@ -80,8 +80,9 @@ def send(
     on_wait             receives the other submitter if the order has to wait for it
     finish_interrupted  asked after Ctrl-C, while what was sent is still held: True completes it, False withdraws it
 
-    Raises StageFailed if only failed stages are left, BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn
-    after an interrupted submission that was not completed.
+    Raises StageFailed if only failed stages are left, UserError if `detour gc` has removed an input meanwhile,
+    BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn after an interrupted submission that was not
+    completed.
     """
     order.require_work()
     if not order.requests:
@@ -90,6 +91,7 @@ def send(
     workspace.create()
     slurm = Slurm(cluster=order.cluster.slurm_cluster)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        _require_inputs(workspace, order)
         code = take_code_snapshot(workspace)  # under the claim: until a job needs it, `detour gc` may remove it
         style = script_style(workspace, order.cluster, code.folder)
         for request in order.requests:
@@ -119,6 +121,19 @@ def send(
             except (SchedulerUnavailable, SubmissionRefused) as error:
                 problem = str(error)
     return Submitted(order, submission, reservation.exceeded, next_wave, problem, dict(slurm.calls), code.left_out)
+
+
+def _require_inputs(workspace: Workspace, order: Order) -> None:
+    """Raises UserError if a done input is gone: until a plan in the workspace needs it, `detour gc` may remove it."""
+    sent = {stage for request in order.requests for stage in request.stages}
+    stages = {stage.id: stage for plan in order.plans for stage in plan.stages}
+    for stage_id in sent & stages.keys():
+        for input_id in stages[stage_id].inputs.values():
+            if input_id not in sent and not workspace.is_done(input_id):
+                raise UserError(
+                    f"{input_id}: was done, and is no longer (removed by `detour gc`?). Nothing was submitted: run it "
+                    "again, which makes it again"
+                )
 
 
 def _prepare_folders(workspace: Workspace, order: Order) -> None:
