@@ -17,10 +17,11 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
-from detour.orchestration.order import make_order
+from detour.orchestration.order import Order, make_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
+from detour.planning.files import read_plan
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
@@ -57,9 +58,13 @@ def site(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, FakeSlurm]:
     return clusters
 
 
-def submit(workspace: Workspace, plan: Plan, cluster: str | None) -> None:
+def order_of(workspace: Workspace, plan: Plan, cluster: str | None) -> Order:
     profile = load_cluster("slurm-local").model_copy(update={"slurm_cluster": cluster})
-    order = make_order(workspace, plan.chain, [plan], profile, JobOptions())
+    return make_order(workspace, plan.chain, [plan], profile, JobOptions())
+
+
+def submit(workspace: Workspace, plan: Plan, cluster: str | None) -> None:
+    order = order_of(workspace, plan, cluster)
     send(
         workspace,
         replace(order, plans=(plan,)),
@@ -132,6 +137,20 @@ def test_jobs_are_cancelled_where_they_were_sent_even_if_their_chain_is_now_plan
     path.write_text(json.dumps(json.loads(path.read_text()) | {"slurm_cluster": None}))
     control.cancel(workspace, ["far"], on_wait=silent).require_done()
     assert (ids(site[None]), ids(site["far"])) == (sent, [])
+
+
+def test_a_chain_that_is_submitted_to_another_cluster_is_warned_of_its_jobs_on_the_first(
+    workspace: Workspace, site: dict[str | None, FakeSlurm]
+) -> None:
+    plan, _ = read_plan(workspace, "near")
+    assert order_of(workspace, plan, None).warnings == ()
+    count, first = len(ids(site[None])), ids(site[None])[0]
+    assert order_of(workspace, plan, "far").warnings == (
+        f"the default Slurm cluster may have {count} jobs of these stages too, such as {first} (pretrain clm): to run "
+        "them only here, cancel the chain everywhere with `detour cancel` and submit it again",
+    )
+    control.cancel(workspace, ["near"], on_wait=silent).require_done()
+    assert order_of(workspace, plan, "far").warnings == ()
 
 
 def test_after_the_ledger_was_lost_jobs_are_adopted_with_their_cluster(

@@ -12,11 +12,9 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import control
 from detour.planning.selection import known_chains
-from detour.scheduler.accounted import to_ask
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected, Control
-from detour.scheduler.in_flight import jobs_sent
-from detour.scheduler.sent_jobs import Sent
+from detour.scheduler.in_flight import open_jobs
 
 Order = Callable[[Control, Sequence[str]], Affected]
 """Gives the order about these stages to one cluster."""
@@ -37,7 +35,7 @@ def by_slurm_cluster(
 
     `chains` decide for stages that other chains need too.
     """
-    targets, sent = known_chains(view.workspace).targets(chains), _open_jobs(view)
+    targets, sent = known_chains(view.workspace).targets(chains), open_jobs(view)
     found: dict[str | None, list[str]] = {}
     for stage in stages:
         planned = targets.of(stage).slurm_cluster
@@ -52,16 +50,6 @@ def _is_done(workspace: Workspace, stage: str) -> bool:
         return workspace.is_done(stage)
     except OSError:
         return False
-
-
-def _open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:
-    """Stage -> jobs sent for it that may be in a queue: the ledger has neither their end nor that they were dropped."""
-    sent = jobs_sent(view).values()
-    found: dict[str, list[Sent]] = {}
-    for job in (*to_ask(view.state, sent), *(job for job in sent if not (job.committed or job.dropped))):
-        for stage in job.stages:
-            found.setdefault(stage, []).append(job)
-    return found
 
 
 def give(workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], order: Order) -> Answers:

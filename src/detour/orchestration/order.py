@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from detour.budgets.book import Demand
@@ -22,7 +22,9 @@ from detour.orchestration.waves import Continuation
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice, price_in
+from detour.scheduler.in_flight import open_jobs
 from detour.scheduler.requests import JobRequest
+from detour.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Order:
     damaged: tuple[Stage, ...] = ()
     """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
     warnings: tuple[str, ...] = ()
-    """What could not be read from the ledger, and which nodes are excluded."""
+    """What could not be read from the ledger, which nodes are excluded, and which other cluster may have such jobs."""
 
     def require_work(self) -> None:
         """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
@@ -116,5 +118,26 @@ def make_order(
         failures,
         retry,
         damaged=tuple(damaged),
-        warnings=(*view.warnings, *(f"node {node.name} is excluded: {node.why}" for node in avoided)),
+        warnings=(
+            *view.warnings,
+            *(f"node {node.name} is excluded: {node.why}" for node in avoided),
+            *_jobs_elsewhere(view, missing, cluster.slurm_cluster),
+        ),
     )
+
+
+def _jobs_elsewhere(view: LedgerView, stages: Sequence[Stage], cluster: str | None) -> Iterator[str]:
+    """A warning for each other Slurm cluster that may have jobs of these stages: a submission looks only at its own."""
+    jobs = open_jobs(view)
+    found: dict[str, dict[str, Stage]] = {}
+    for stage in stages:
+        for job in jobs.get(stage.id, ()):
+            if job.job_id and job.slurm_cluster is not None and not job.may_be_on(cluster):
+                found.setdefault(job.slurm_cluster, {}).setdefault(job.job_id, stage)
+    for other, of_cluster in found.items():
+        job_id, stage = next(iter(of_cluster.items()))
+        yield (
+            f"{other or 'the default Slurm cluster'} may have {counted(len(of_cluster), 'job')} of these stages too, "
+            f"such as {job_id} ({stage.label}): to run them only here, cancel the chain everywhere with "
+            "`detour cancel` and submit it again"
+        )

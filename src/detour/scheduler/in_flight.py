@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from detour.ledger.events import JobEvent
 from detour.ledger.identity import workspace_id
 from detour.ledger.view import LedgerView
+from detour.scheduler.accounted import to_ask
 from detour.scheduler.sent_jobs import Sent, fold
 from detour.scheduler.tags import Tag
 
@@ -19,3 +22,13 @@ def stages_sent(view: LedgerView) -> set[str]:
     """Ids of the stages whose jobs were committed to Slurm, whatever happened to them since."""
     jobs = jobs_sent(view).values()
     return {stage for job in jobs if job.committed and not job.dropped for task in job.tasks for stage in task}
+
+
+def open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:
+    """Stage -> jobs sent for it that may be in a queue: the ledger has neither their end nor that they were dropped."""
+    sent = jobs_sent(view).values()
+    found: dict[str, list[Sent]] = {}
+    for job in (*to_ask(view.state, sent), *(job for job in sent if not (job.committed or job.dropped))):
+        for stage in job.stages:
+            found.setdefault(stage, []).append(job)
+    return found
