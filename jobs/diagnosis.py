@@ -19,7 +19,7 @@ from detour.ledger.events import AttemptDiagnosed, AttemptEnded
 from detour.ledger.executor_ids import job_in
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.evidence import log_lines
+from detour.orchestration.log_files import log_lines
 
 
 def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException) -> Verdict:

@@ -18,7 +18,7 @@ from detour.ledger.executor_ids import job_in, process_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.evidence import log_files, logs_of_stage
+from detour.orchestration.log_files import log_files, logs_of_stage
 from detour.planning.files import read_plan_outline
 from detour.planning.selection import known_chains, select
 from detour.text import natural_key
