@@ -50,6 +50,12 @@ def test_stages_of_an_earlier_plan_are_removable_with_bytes_and_inodes(workspace
     assert prepare.extent.size_bytes > 0
 
 
+@pytest.mark.parametrize("name", ["copy of pretrain-old", "pretrain-old.bak", "backup-2025", ".snapshot"])
+def test_a_folder_that_is_no_stage_is_not_removable(workspace: Workspace, name: str) -> None:
+    workspace.stage("pretrain-old").rename(workspace.root / "stages" / name)
+    assert named(removable(workspace)) == {"prepare-old": Kind.STAGE}
+
+
 def test_a_pinned_stage_and_everything_it_is_made_of_stay(workspace: Workspace) -> None:
     pin(workspace, ["pretrain-old"], "the paper's")
     assert removable(workspace) == []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from detour.errors import UserError
 from detour.housekeeping.measuring import Extent, measure
@@ -20,6 +21,7 @@ from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, read_plan_outline, read_stage_outline
 from detour.planning.order import upstream
+from detour.planning.stage import StageKind
 
 TRASH = ".trash"
 KEPT_CODE = 1
@@ -72,8 +74,10 @@ class Survey:
 
     @cached_property
     def present(self) -> list[str]:
+        """Ids of the stages that have a folder. A folder with another name is a person's own, such as a copy."""
         folder = self.workspace.root / "stages"
-        return sorted(path.name for path in folder.iterdir() if _is_folder(path)) if folder.is_dir() else []
+        paths = folder.iterdir() if folder.is_dir() else ()
+        return sorted(path.name for path in paths if _is_stage(path.name) and _is_folder(path))
 
     def is_busy(self, stage: str) -> bool:
         """Whether a job that may use it is running or pending; unknown counts as busy."""
@@ -147,6 +151,11 @@ def _compiled(survey: Survey) -> Iterator[tuple[Kind, Path]]:
 
 def _leftovers(workspace: Workspace) -> Iterator[tuple[Kind, Path]]:
     yield from ((Kind.LEFTOVER, path) for path in sorted((workspace.root / TRASH).glob("*")))
+
+
+def _is_stage(name: str) -> bool:
+    kind, _, key = name.partition("-")
+    return kind in get_args(StageKind) and key.isalnum()
 
 
 def _is_folder(path: Path) -> bool:
