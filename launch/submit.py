@@ -79,6 +79,7 @@ def submit(
 
     `again` says what runs again, which is true only once the order is accepted.
     """
+    warn(order.warnings)
     began_s = time.time()
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
     (say if as_json else show)(*again)

@@ -94,7 +94,7 @@ def nothing_to_submit(order: Order, workspace: Workspace) -> str:
 
 
 def submission_warnings(sent: Submitted) -> Iterator[str]:
-    yield from sent.order.warnings
+    """What sending showed, in addition to the order's own warnings."""
     yield from cap_warnings(sent.caps)
     yield from sent.submission.remarks
     if sent.next_wave_problem:
@@ -117,7 +117,7 @@ def submitted_json(sent: Submitted) -> dict[str, Any]:
         "in_flight": list(submission.in_flight),
         "deferred": [request.label for request in submission.deferred],
         "next_wave": sent.next_wave,
-        "remarks": list(submission_warnings(sent)),
+        "remarks": [*sent.order.warnings, *submission_warnings(sent)],
         "calls": dict(sent.calls or {}),
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from detour.config.loading import load_cluster
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -30,7 +32,7 @@ def test_a_faulty_node_is_avoided_for_some_days_on_its_cluster(tmp_path: Path) -
         verdict = {"cause": "gpu_fault", "evidence": "ECC", "retry": "yes", "nodes": [node]}
         past.add("attempt.diagnosed", NOW_S - age_s, verdict, f"pretrain-{number}", 1)
     past.write()
-    found = bad_nodes(LedgerView(workspace).state, "jean-zay", NOW_S)
+    found = bad_nodes(LedgerView(workspace).state, load_cluster("jean-zay"), NOW_S)
     assert [(node.name, node.why) for node in found] == [("n1", "broken GPU")]
 
 
@@ -39,4 +41,25 @@ def test_jobs_exclude_these_nodes() -> None:
     plain = requests_of(stages, cluster)
     assert not any("exclude" in option for request in plain for option in request.resources.options)
     avoiding = requests_of(stages, cluster, avoid=["n1", "n7"])
-    assert all("exclude=n1,n7" in request.resources.options for request in avoiding)
+    assert all("--exclude=n1,n7" in request.resources.options for request in avoiding)
+
+
+def test_jobs_exclude_the_nodes_of_the_profile_too() -> None:
+    excluding = {"header": ("--exclude=n[10-12]", "--hint=nomultithread"), "gpu_header": ("--exclude=n13",)}
+    cluster = load_cluster("jean-zay").model_copy(update=excluding)
+    training = next(request for request in requests_of(tiny(1), cluster, avoid=["n1"]) if request.segments > 1)
+    assert training.resources.options == ("--hint=nomultithread", "--exclude=n13,n1")
+
+
+@pytest.mark.parametrize(("nodes", "avoided"), [(1, []), (2, ["n3"]), (4, ["n3", "n2"]), (None, ["n3", "n2", "n1"])])
+def test_at_most_half_of_the_nodes_are_avoided(tmp_path: Path, nodes: int | None, avoided: list[str]) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    past = Past(workspace)
+    for number, age_s in ((1, 3600.0), (2, 1800.0), (3, 60.0)):
+        past.attempt(f"pretrain-{number}", NOW_S - age_s - 100, 50.0, outcome="failed", cluster="jean-zay")
+        verdict = {"cause": "gpu_fault", "evidence": "ECC", "retry": "yes", "nodes": [f"n{number}"]}
+        past.add("attempt.diagnosed", NOW_S - age_s, verdict, f"pretrain-{number}", 1)
+    past.write()
+    cluster = load_cluster("jean-zay").model_copy(update={"nodes": nodes})
+    assert [node.name for node in bad_nodes(LedgerView(workspace).state, cluster, NOW_S)] == avoided

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from detour.config.cluster import Cluster
 from detour.diagnosis.rules import causes
 from detour.ledger.state import State
 
 AVOIDED_S = 3 * 86_400.0
 """Seconds after the failure for which a node is avoided: sites repair or drain a node in a day or two."""
 MOST = 8
-"""Upper bound on avoided nodes, newest failures first, so that one bad day does not exclude half of a cluster."""
+"""Upper bound on avoided nodes, newest failures first, so that one bad day does not exclude half of a cluster.
+
+If the profile says how many nodes there are, at most half of them: without any, Slurm would refuse the jobs.
+"""
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -30,7 +34,7 @@ class BadNode:
         return cause.title if cause else self.cause
 
 
-def bad_nodes(state: State, cluster: str, now_s: float) -> tuple[BadNode, ...]:
+def bad_nodes(state: State, cluster: Cluster, now_s: float) -> tuple[BadNode, ...]:
     """The nodes of this cluster to avoid, newest failure first."""
     found: dict[str, BadNode] = {}
     for stage in state.stages.values():
@@ -41,6 +45,7 @@ def bad_nodes(state: State, cluster: str, now_s: float) -> tuple[BadNode, ...]:
             where = attempt.started.event.cluster if attempt.started else None
             for node in entry.event.nodes or ():
                 is_newer = node not in found or entry.wall_s > found[node].at_s
-                if _NODE.fullmatch(node) and where == cluster and is_newer:
+                if _NODE.fullmatch(node) and where == cluster.name and is_newer:
                     found[node] = BadNode(node, entry.event.cause, entry.wall_s)
-    return tuple(sorted(found.values(), key=lambda one: one.at_s, reverse=True)[:MOST])
+    most = MOST if cluster.nodes is None else min(MOST, cluster.nodes // 2)
+    return tuple(sorted(found.values(), key=lambda one: one.at_s, reverse=True)[:most])

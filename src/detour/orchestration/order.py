@@ -102,7 +102,7 @@ def make_order(
     check_gpus(missing, cluster, options.gpus, options.qos)
     view = LedgerView(workspace)
     price = price_in(workspace, view.state, missing, cluster, options.gpus)
-    avoided = bad_nodes(view.state, cluster.name, time.time())
+    avoided = bad_nodes(view.state, cluster, time.time())
     requests = job_requests(missing, price.prices, cluster, options, done, [node.name for node in avoided])
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)

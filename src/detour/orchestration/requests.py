@@ -21,6 +21,7 @@ SPARE_SEGMENTS = 1
 """Segments beyond those the estimate needs; Slurm cancels the ones not used."""
 MOST_SEGMENTS = 100
 MOST_AT_ONCE = 10_000
+EXCLUDE = "--exclude="
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +230,14 @@ def _resources(
         partition=partition.name,
         qos=qos.name if qos and (cluster.qos_required or options.qos) else None,
         constraint=partition.constraint,
-        options=(
-            *cluster.header,
-            *(cluster.gpu_header if gpus else ()),
-            *([f"exclude={','.join(avoid)}"] if avoid else ()),
-        ),
+        options=_with_excluded((*cluster.header, *(cluster.gpu_header if gpus else ())), avoid),
     )
+
+
+def _with_excluded(options: Sequence[str], avoid: Sequence[str]) -> tuple[str, ...]:
+    """The options, with one `--exclude` for the nodes to avoid and those that the profile excludes: the last counts."""
+    if not avoid:
+        return tuple(options)
+    excluded = [option.removeprefix(EXCLUDE) for option in options if option.startswith(EXCLUDE)][-1:]
+    kept = (option for option in options if not option.startswith(EXCLUDE))
+    return (*kept, EXCLUDE + ",".join([*excluded, *avoid]))
