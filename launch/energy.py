@@ -37,11 +37,12 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     read = [read_energy_file(Path(name), pue) for name in files]
     words = [name for name in names if name not in files]
     chains = select_chains(workspace, words) if names else chain_names(workspace)
-    view, sites = LedgerView(workspace), profile_sites()
+    view = LedgerView(workspace)
     if chains:
         warn(record_accounts(view))
     warn(view.warnings)
     plans = [read_plan_outline(workspace, name) for name in chains]
+    sites = profile_sites(targets=[plan.target for plan in plans])
     energies = [chain_energy(view.state, plan, sites, time.time()) for plan in plans]
     if as_json:
         show_json({"chains": list(map(energy_json, energies)), "files": [file_json(file, energies) for file in read]})

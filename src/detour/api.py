@@ -208,9 +208,10 @@ def report(
     from detour.reporting.build import Question, build_report, read
     from detour.reporting.period import Period
 
-    at, site_of = Workspace.find(workspace), profile_sites(None if cluster is None else _cluster(cluster))
+    at = Workspace.find(workspace)
     by = project or load_project()
     reading = read(at, chains, by)
+    site_of = profile_sites(None if cluster is None else _cluster(cluster), reading.scope.targets)
     said = record_accounts(reading.view)
     when = period or Period(time_zone=by.time_zone if by else "UTC")
     question = Question(chains, when, by, load_budgets(), site_figure, said)

@@ -103,10 +103,13 @@ def test_a_chain_without_attempts_says_so(tmp_path: Path) -> None:
     assert call("-w", make_workspace(tmp_path).root) == "base: no attempt yet, so no energy\n"
 
 
-def test_an_attempt_under_an_unknown_profile_has_the_constants_of_the_plan(tmp_path: Path) -> None:
+def test_a_profile_that_is_no_longer_known_has_the_constants_of_the_plan_made_with_it(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
-    end(start(workspace, CHAIN[0], cluster="of-my-own"))
-    assert "base on here: " in call("-w", workspace.root)
+    end(start(workspace, CHAIN[0], cluster="here"))
+    end(start(workspace, CHAIN[1], cluster="elsewhere"))
+    lines = call("-w", workspace.root).splitlines()
+    assert "base on here: " in "".join(lines)
+    assert [line for line in lines if line.startswith("  PUE ")][1] == "  PUE unknown; gCO2eq/kWh unknown"
 
 
 def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) -> None:

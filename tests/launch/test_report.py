@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from detour.accounting.site import profile_sites
+import detour
+from detour.accounting.site import profile_sites, site_of
+from detour.budgets.book import Book
+from detour.config.fields import WITH_UNITS
+from detour.config.loading import load_cluster
 from detour.errors import DetourError
 from detour.launch.report import command
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from tests.reporting.fabricate import make_twins
+from detour.planning.files import Target, write_plan
+from detour.planning.plan import Plan
+from tests.reporting.fabricate import HELD, Made, make_twins, stages_of
 from tests.support.invoking import invoke
 
 call = partial(invoke, command)
@@ -114,6 +121,24 @@ def test_a_period_in_which_nothing_ran_gives_an_empty_report(workspace: Path, tm
 def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> None:
     content = json.loads(call("quickstart", "-w", workspace, "--json", "--cluster", "jean-zay").stdout)
     assert content["total"]["energy"][0]["grid_g_per_kwh"]["value"] == 34
+
+
+def test_a_profile_that_only_a_plan_holds_applies_to_its_jobs_in_reports_and_budgets(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    cluster = load_cluster("jean-zay").model_copy(update={"name": "of-my-own"})
+    (stage, *_) = stages_of("causal")
+    profile = cluster.model_dump(mode="json", context=WITH_UNITS)
+    write_plan(workspace, Plan("own", (stage,)), Target(cluster.name, site_of(cluster), profile=profile))
+    Made(workspace).run(stage, 900.0, {}, HELD | {"gpus": 4, "cpus": 96, "cluster": cluster.name})
+    report = detour.report(workspace=workspace.root)
+    (card,) = (row for row in report.total.energy if row.method == "card convention")
+    assert card.co2_g is not None
+    assert card.co2_g.expected == pytest.approx(0.7 * 1.2 * 34)
+    assert (report.total.billed_hours.value, report.hardware[0].gpu) == (1.0, "h100")
+    (spent,) = Book(LedgerView(workspace)).spendings
+    assert spent.amounts["billed_hours"] == 1.0
+    assert spent.amounts["energy_kwh"] == pytest.approx((0.7 + 24 * 0.0073 + 6 * 0.0003725) * 1.2)
 
 
 def test_a_recorded_name_is_never_opened_as_a_path(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | Non
         for attempt in known.runs if known else []:
             usage = usage_of(stage.id, attempt, now_s)
             if usage is not None:
-                site = _known(site_of(attempt.cluster), chain.target.site)
+                site = site_of(attempt.cluster)
                 one = (usage, figures_of(attempt, usage, site, spans))
                 counted.setdefault(stage.id, []).append(one)
                 for job in _names(attempt):
@@ -113,11 +113,6 @@ def jobs_in(file: EnergyFile, chain: ChainEnergy) -> JobsInFile | None:
 def _names(attempt: AttemptState) -> set[str]:
     raw = attempt.held.run.job_id if attempt.held else None
     return {name for name in (attempt.job, None if raw is None else str(raw)) if name}
-
-
-def _known(site: Site, planned: Site | None) -> Site:
-    """Return the site's constants; those in the plan if the profile is no longer known by name."""
-    return planned if planned is not None and site == Site(site.name) else site
 
 
 def site_energies(attempts: Iterable[Counted]) -> tuple[SiteEnergy, ...]:

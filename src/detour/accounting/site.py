@@ -1,8 +1,9 @@
-"""A site's constants, from its cluster profile."""
+"""A site's constants, from its cluster profile or from the plans made with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from detour.site import Hourly, Month, Node, Site, Sourced, unknown_site
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure
+    from detour.planning.files import Target
 
 
 def site_of(cluster: Cluster) -> Site:
@@ -32,22 +34,40 @@ def site_of(cluster: Cluster) -> Site:
     )
 
 
-def profile_sites(cluster: Cluster | None = None) -> Callable[[str | None], Site]:
-    """Return a function from recorded profile names to constants, or always to those of `cluster` if given.
+def recorded_profiles(targets: Sequence[Target] = ()) -> Callable[[str | None], Cluster | None]:
+    """Return a function from recorded names to profiles: those that plans hold, otherwise those in files.
 
     Recorded names come from journals, so they are looked up among known profiles, never opened as paths.
     """
+    from detour.config.cluster import Cluster
     from detour.config.loading import available_clusters, load_cluster
 
-    chosen = site_of(cluster) if cluster else None
+    held = {target.cluster: target.profile for target in targets if target.profile is not None}
+
+    @cache
+    def profile(name: str | None) -> Cluster | None:
+        if name in held:
+            with suppress(ValueError):  # a damaged plan
+                return Cluster.model_validate(held[name])
+        return load_cluster(name) if name is not None and name in available_clusters() else None
+
+    return profile
+
+
+def profile_sites(cluster: Cluster | None = None, targets: Sequence[Target] = ()) -> Callable[[str | None], Site]:
+    """Return a function from recorded profile names to constants, or always to those of `cluster` if given.
+
+    Constants of a profile that is no longer known by its name are those in the plan that was made with it.
+    """
+    chosen, profile = site_of(cluster) if cluster else None, recorded_profiles(targets)
+    planned = {target.site.name: target.site for target in targets if target.site is not None}
 
     @cache
     def site(name: str | None) -> Site:
         if chosen is not None:
             return chosen
-        if name is None or name not in available_clusters():
-            return unknown_site(name)
-        return site_of(load_cluster(name))
+        found = profile(name)
+        return planned.get(name or "", unknown_site(name)) if found is None else site_of(found)
 
     return site
 

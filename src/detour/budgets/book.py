@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage, gpu_hours
-from detour.accounting.site import site_of
+from detour.accounting.site import profile_sites, recorded_profiles
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.config.cluster import Cluster
-from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
 from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
@@ -24,6 +23,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import read_stage_outline
 from detour.planning.order import upstream
+from detour.planning.selection import known_chains
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
 from detour.scheduler.in_flight import stages_sent
@@ -116,7 +116,7 @@ class Book:
         for made in self.reservations:
             for stage in made.amounts:
                 made_for.setdefault(stage, []).append(made)
-        amounts_of = _AttemptAmounts()
+        amounts_of = _AttemptAmounts(self.workspace)
         for stage_id, known in self.view.state.stages.items():
             for attempt in known.runs:
                 usage = usage_of(stage_id, attempt, self.now_s)
@@ -151,26 +151,26 @@ class _AttemptAmounts:
     Energy is estimated (M2), as for reservations: a budget adds both, and different methods are never added.
     """
 
-    def __init__(self) -> None:
-        self._clusters: dict[str, Cluster | None] = {}
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._in_files = recorded_profiles(), profile_sites()
+
+    @cached_property
+    def _in_plans(self) -> tuple[Callable[[str | None], Cluster | None], Callable[[str | None], Site]]:
+        """Return what plans hold too; only read for a profile that is not in a file, since there may be many plans."""
+        targets = [outline.target for outline in known_chains(self._workspace).chains.values()]
+        return recorded_profiles(targets), profile_sites(targets=targets)
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
         name = attempt.cluster
-        cluster = self._cluster(name)
-        site = Site(name or "an unknown site") if cluster is None else site_of(cluster)
+        is_in_files = name is None or self._in_files[0](name) is not None
+        profile_of, site_of = self._in_files if is_in_files else self._in_plans
+        profile = profile_of(name)
         return {
             "gpu_hours": gpu_hours(usage),
-            "billed_hours": None if cluster is None else billed_gpu_hours(cluster, usage),
-            **energy_amounts(estimate_of(usage, site)),
+            "billed_hours": None if profile is None else billed_gpu_hours(profile, usage),
+            **energy_amounts(estimate_of(usage, site_of(name))),
         }
-
-    def _cluster(self, name: str | None) -> Cluster | None:
-        """Load a profile by a name from a journal: it is looked up among known profiles, never opened as a path."""
-        if name is None:
-            return None
-        if name not in self._clusters:
-            self._clusters[name] = load_cluster(name) if name in available_clusters() else None
-        return self._clusters[name]
 
 
 def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:

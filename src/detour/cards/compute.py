@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detour.accounting.energy import EnergyFigure, Method, figure_by, preferred
+from detour.accounting.site import recorded_profiles
 from detour.cards.content import Compute, Energy
 from detour.config.cluster import Cluster
-from detour.config.loading import available_clusters, load_cluster
 from detour.errors import UserError
+from detour.planning.files import Target
 from detour.reporting.data import Chain
 from detour.reporting.report import Report
 from detour.text import exact
 
 
-def compute_of(report: Report, chain: Chain, method: Method | None, planned_for: Sequence[str]) -> Compute:
-    """Return the compute of a chain; `planned_for` names its clusters if no attempt recorded one."""
+def compute_of(report: Report, chain: Chain, method: Method | None, target: Target) -> Compute:
+    """Return the compute of a chain; without a recorded cluster, that of its `target`."""
     attempts = [attempt for stage_id in chain.stages for attempt in report.stages[stage_id].attempts]
-    names = list(dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster)) or list(planned_for)
-    clusters = [load_cluster(name) for name in names if name in available_clusters()]
+    names = dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster) or [target.cluster]
+    clusters = [cluster for cluster in map(recorded_profiles([target]), names) if cluster is not None]
     hours, fates = chain.cost.gpu_hours.value, chain.cost.fates_gpu_hours
     rows = [Energy(row, _arithmetic(row)) for row in chain.cost.energy]
     return Compute(

@@ -65,7 +65,7 @@ def gather(
             f"{chain}: its export is not done, so there is no model to describe; "
             f"see `{workspace.command('status', chain)}`"
         )
-    report = build_report(workspace, Question([chain]), profile_sites(cluster), time.time())
+    report = build_report(workspace, Question([chain]), profile_sites(cluster, [target]), time.time())
     found = report.chains[0]
     comparison = _comparison(workspace, chain, plan, about)
     title = about.title or chain
@@ -77,7 +77,7 @@ def gather(
         sources=tuple(
             Source(one.name, one.counts.get("train_tokens"), one.counts.get("train_documents")) for one in found.sources
         ),
-        compute=compute_of(report, found, method, [target.cluster] if target.cluster else []),
+        compute=compute_of(report, found, method, target),
         scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
         seeds=None if comparison is None else _seeds(comparison, chain),
         results_table=None if comparison is None else markdown(comparison, {chain: title}),

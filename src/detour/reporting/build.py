@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from detour.accounting.energy import EnergyFigure, quotable_method
+from detour.accounting.site import recorded_profiles
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
@@ -30,7 +31,7 @@ from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import exports_in_production, versions_of
 from detour.reporting.overheads import asides
 from detour.reporting.period import Period
-from detour.reporting.profiles import Profiles
+from detour.reporting.profiles import hardware_of
 from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
 from detour.reporting.quality import quality_rows
 from detour.reporting.reconciliation import parse_site_figure, reconcile
@@ -83,9 +84,9 @@ def build_report(
     """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
     scope, view = reading or read(workspace, question.names, question.project)
-    profiles, plans = Profiles(), scope.plans
+    profile_of, plans = recorded_profiles(scope.targets), scope.plans
     outputs = OutputCache(workspace)
-    gathered = Gatherer(outputs, view, site_of, question.period, profiles, now_s).gather(plans)
+    gathered = Gatherer(outputs, view, site_of, question.period, profile_of, now_s).gather(plans)
     events = _by_kind(view.selected())
     reader = Reader(outputs, gathered, events.get(ProgressMade, {}))
     chains = [reader.chain(plan) for plan in plans]
@@ -95,7 +96,7 @@ def build_report(
     method = quotable_method(chain.cost.energy for chain in chains)
     released = _released(workspace, chains, question.project)
     stages = {stage_id: one.stage for stage_id, one in gathered.items()}
-    hardware = profiles.hardware(everything)
+    hardware = hardware_of(everything, profile_of)
     quoted = total.energy_by(method)
     return Report(
         title=scope.title,

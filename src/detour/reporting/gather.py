@@ -20,7 +20,7 @@ from detour.reporting.data import AttemptRow, Stage
 from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import read_json
 from detour.reporting.period import Period, share_of
-from detour.reporting.profiles import Profiles
+from detour.reporting.profiles import ProfileOf
 from detour.site import Site
 
 SiteOf = Callable[[str | None], Site]
@@ -46,9 +46,15 @@ class Gatherer:
     """Reads stages as of a single instant."""
 
     def __init__(
-        self, outputs: OutputCache, view: LedgerView, site_of: SiteOf, period: Period, profiles: Profiles, now_s: float
+        self,
+        outputs: OutputCache,
+        view: LedgerView,
+        site_of: SiteOf,
+        period: Period,
+        profile_of: ProfileOf,
+        now_s: float,
     ) -> None:
-        self.outputs, self.site_of, self.period, self.profiles = outputs, site_of, period, profiles
+        self.outputs, self.site_of, self.period, self.profile_of = outputs, site_of, period, profile_of
         self.workspace = outputs.workspace
         self.states = view.state.stages
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
@@ -96,7 +102,7 @@ class Gatherer:
             figures = figures_of(attempt, whole, self.site_of(cluster), self.spans)
             if usage is not whole and whole.allocated_s:
                 figures = [share_of(figure, usage.allocated_s / whole.allocated_s) for figure in figures]
-            profile = self.profiles.of(cluster)
+            profile = self.profile_of(cluster)
             outcome, reason = attempt.outcome or ("running" if usage.running else "lost"), attempt.reason
             billed = None if profile is None else billed_gpu_hours(profile, usage)
             one = costs.counted(usage, figures, node, cluster, outcome, reason, billed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from detour.config.project import Project
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import read_plan
+from detour.planning.files import Target, read_plan
 from detour.planning.plan import Plan
 from detour.planning.selection import select_chains
 from detour.reporting.outputs import chains_by_age
@@ -19,6 +19,8 @@ class Scope:
     title: str
     plans: list[Plan]
     """Plans of the chains, the oldest first."""
+    targets: list[Target]
+    """What each was planned for."""
     sweep: str | None = None
     """The sweep that all of them belong to, if any."""
 
@@ -32,9 +34,10 @@ def scope_of(workspace: Workspace, names: Sequence[str], project: Project | None
         )
     wanted = set(select_chains(workspace, names)) if names else set(known)
     read = [read_plan(workspace, name) for name in known if name in wanted]
-    plans, sweeps = [plan for plan, _ in read], {target.sweep for _, target in read}
+    plans, targets = [plan for plan, _ in read], [target for _, target in read]
+    sweeps = {target.sweep for target in targets}
     sweep = sweeps.pop() if len(plans) > 1 and len(sweeps) == 1 else None
     if names:
-        return Scope(sweep or ", ".join(dict.fromkeys(names)), plans, sweep)
+        return Scope(sweep or ", ".join(dict.fromkeys(names)), plans, targets, sweep)
     everything = plans[0].chain if len(plans) == 1 else f"{len(plans)} chains of {workspace.root.resolve().name}"
-    return Scope(project.name if project else sweep or everything, plans, sweep)
+    return Scope(project.name if project else sweep or everything, plans, targets, sweep)

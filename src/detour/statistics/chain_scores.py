@@ -35,14 +35,16 @@ def chain_scores(
 
     Raises UserError for an unknown chain, one without a benchmark, or an unknown metric.
     """
-    state, sites, now_s = LedgerView(workspace).state, site_of or profile_sites(), time.time()
+    outlines = [read_plan_outline(workspace, chain) for chain in chains]
+    sites = site_of or profile_sites(targets=[outline.target for outline in outlines])
+    state, now_s = LedgerView(workspace).state, time.time()
     scores: list[Score] = []
     notes: dict[str, None] = {}
-    for chain in chains:
+    for chain, outline in zip(chains, outlines, strict=True):
         stages = [stage for stage in read_plan(workspace, chain)[0].stages if isinstance(stage, EvaluateStage)]
         if not stages:
             raise UserError(f"{chain} has no benchmark, so it has no scores to compare")
-        energy = chain_energy(state, read_plan_outline(workspace, chain), sites, now_s)
+        energy = chain_energy(state, outline, sites, now_s)
         spent = {stage.outline.id: Spent.of(stage.sites) for stage in energy.stages}
         scores += stage_scores(workspace, chain, stages, metric, spent)
         for stage in stages:
