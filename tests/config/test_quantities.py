@@ -42,6 +42,12 @@ def test_an_invalid_count_is_refused(written: object) -> None:
         parse_count(written)
 
 
+@pytest.mark.parametrize("written", ["0,25B", "1,5k", "0,250B", "10,00", "1,2,3"])
+def test_a_decimal_comma_is_refused_instead_of_dropped(written: str) -> None:
+    with pytest.raises(ValueError, match=f"'{written}' is not a quantity: write 3145728, 100M, 0.25B or 10B"):
+        parse_count(written)
+
+
 @given(number=st.integers(0, 10**6), suffix=st.sampled_from(sorted(SUFFIXES)))
 def test_a_suffix_multiplies(number: int, suffix: str) -> None:
     assert parse_count(f"{number}{suffix}") == number * SUFFIXES[suffix]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_COUNT = re.compile(r"^\s*(\d[\d_,]{0,30}(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$")
+_COUNT = re.compile(
+    r"^\s*((?:\d[\d_]{0,30}|[1-9]\d{0,2}(?:,\d{3}){1,8})(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$"
+)
+"""A comma only separates thousands: `0,25B`, with a decimal comma, is no quarter of a billion."""
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 _CLOCK = re.compile(r"^(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?$")
 _UNITS = re.compile(
@@ -22,15 +25,12 @@ def parse_count(value: object) -> object:
         return int(value)
     if not isinstance(value, str):
         return value
-    from decimal import Decimal, InvalidOperation  # not needed by commands that only write figures
+    from decimal import Decimal  # not needed by commands that only write figures
 
     match = _COUNT.match(value)
     if not match:
         raise ValueError(f"{value!r} is not a quantity: write 3145728, 100M, 0.25B or 10B")
-    try:
-        number = Decimal(match[1].replace("_", "").replace(",", "")) * _SCALE[match[2]]
-    except InvalidOperation as error:
-        raise ValueError(f"{value!r} is not a quantity: write 3145728, 100M, 0.25B or 10B") from error
+    number = Decimal(match[1].replace("_", "").replace(",", "")) * _SCALE[match[2]]
     if number != number.to_integral_value():
         raise ValueError(f"{value!r} is not a whole number of tokens or rows")
     return int(number)

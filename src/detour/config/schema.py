@@ -17,7 +17,7 @@ QUANTITY = {"$ref": "#/$defs/Quantity"}
 _QUANTITY_BODY = {
     "description": "10B, 0.25B, 100M, 3_145_728, or a ${VARIABLE}",
     "type": "string",
-    "pattern": r"^\s*\d[\d_,]*(\.\d+)?([eE][+-]?\d+)?\s*[kKMBGT]?\s*$|\$\{",
+    "pattern": r"^\s*(\d[\d_]*|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?([eE][+-]?\d+)?\s*[kKMBGT]?\s*$|\$\{",
 }
 
 
