@@ -36,7 +36,7 @@ def test_existing_files_are_not_overwritten(tmp_path: Path, which: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--recipe", "--cluster"])
-@pytest.mark.parametrize("name", ["../../evil", "MyRecipe", ".hidden", "a b", "x" * 65, ""])
+@pytest.mark.parametrize("name", ["../../evil", "MyRecipe", ".hidden", "a b", "x" * 65, "", "bio.yaml", "bio.yml"])
 def test_an_invalid_name_is_refused(tmp_path: Path, option: str, name: str) -> None:
     result = CliRunner().invoke(command, [str(tmp_path), option, name])
     assert "expected a name" in str(result.exception)

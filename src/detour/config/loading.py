@@ -49,7 +49,7 @@ def recipe_path(name_or_path: Path) -> Path:
     is_file = os.path.isfile(name)  # noqa: PTH113 - a name too long for a file is unknown
     if not is_file and is_file_or_pipe(name_or_path):
         raise RecipeError([Problem(Position(name), "", "is a pipe, and a recipe is read twice: give a file")])
-    if not _is_name(name) or is_file:
+    if not is_name(name) or is_file:
         return name_or_path
     names: list[str] = []
     for folder in ("recipes", "sweeps"):
@@ -89,7 +89,7 @@ def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
 def load_cluster(name_or_path: str | Path) -> Cluster:
     """Load a profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or contains a `/`)."""
     path = Path(name_or_path)
-    if _is_name(str(name_or_path)):
+    if is_name(str(name_or_path)):
         found, known = find_named("clusters", path.name)
         if found is None:
             raise RecipeError(
@@ -100,7 +100,8 @@ def load_cluster(name_or_path: str | Path) -> Cluster:
     return validate(Cluster, change_at(tree, ("site", "grid_hourly", "path"), _absolute), problems)
 
 
-def _is_name(written: str) -> bool:
+def is_name(written: str) -> bool:
+    """Whether this is a name to find in `configs`, not the path of a file."""
     return "/" not in written and not written.endswith((".yaml", ".yml"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detour.config.fields import NAME_FORM
-from detour.config.loading import load_cluster, load_recipe
+from detour.config.loading import is_name, load_cluster, load_recipe
 from detour.config.roots import config_roots
 from detour.errors import UserError
 from detour.files import write_new
@@ -30,10 +30,10 @@ def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started
         folder / "configs" / "recipes" / f"{recipe}.yaml", folder / "configs" / "clusters" / f"{cluster}.yaml"
     )
     for name in (recipe, cluster):
-        if not re.fullmatch(NAME_FORM, name):
+        if not re.fullmatch(NAME_FORM, name) or not is_name(name):
             raise UserError(
                 f"{name!r}: expected a name of lower-case letters, digits, `.`, `_` and `-`, 64 at most, a letter or"
-                " digit first; choose another with --recipe or --cluster"
+                " digit first and no `.yaml` last; choose another with --recipe or --cluster"
             )
     for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
         if path.exists():
