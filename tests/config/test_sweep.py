@@ -175,6 +175,31 @@ def test_overrides_from_the_command_line_reach_every_chain(write: Write) -> None
     assert {recipe.training.compile for recipe in load_chains(path, ["training.compile=true"])} == {True}
 
 
+@pytest.mark.parametrize(
+    "axis", ["d: {key: phases.mlm.tokens, values: [30k]}", "d: {cases: {x: {phases.mlm: {tokens: 30k}}}}"]
+)
+@pytest.mark.parametrize("key", ["phases.mlm.tokens", " phases.mlm.tokens "])
+def test_an_override_of_a_key_that_an_axis_sets_is_refused(axis: str, key: str, write: Write) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_chains(write(f"{HEAD}axes:\n  {axis}\n"), [f"{key}=40k"])
+    assert str(caught.value) == (
+        "<command line>: phases.mlm.tokens: the axis `d` of configs/sweeps/sweep.yaml sets it: change it there, or "
+        "leave the override out"
+    )
+
+
+def test_an_override_beside_or_of_a_phase_that_a_case_removes_is_kept(write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  d: {{cases: {{x: {{phases.mlm: null}}, y: {{phases.mlm.masking_rate: 0.2}}}}}}\n")
+    assert [len(recipe.phases) for recipe in load_chains(path, ["phases.mlm.tokens=40k"])] == [1, 2]
+    assert load_chains(path, ["phases.mlm.tokens=40k"])[1].phases[1].tokens == 40_000
+
+
+def test_an_extending_sweep_removes_an_axis_or_a_case_with_null(write: Write) -> None:
+    write(f"{HEAD}axes:\n  {ARMS}\n  lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}\n", "base")
+    path = write("extends: base.yaml\naxes: {arm: {cases: {mlm: null}}, lr: null}\n")
+    assert [recipe.name for recipe in load_chains(path)] == ["s-clm"]
+
+
 def test_a_sweep_of_sweeps_lists_shared_chains_once(write: Write) -> None:
     names = "names: '{recipe}-{lr}'\n"
     write(f"{HEAD}{names}axes: {{lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}}}\n", "one")
@@ -244,6 +269,29 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ),
         ("axes:\n  lr: {key: optimizer.lr, values: [1, 2], labels: [x, x]}", 4, "axes.lr.labels.1: `x` appears twice"),
         ("seeds: [true]", 3, "seeds.0: expected a number, found true"),
+        (
+            "axes:\n  arm:\n    cases:\n      clm:\n      fast: {optimizer.lr: 1e-2}",
+            6,
+            "axes.arm.cases.clm: is empty: write `{}`",
+        ),
+        ("axes:\n  lr:\n  eps: {key: optimizer.eps, values: [1, 2]}", 4, "axes.lr: is empty: write `key` and `values`"),
+        ("seeds: [1, 2]\nexclude: [{seed: [1, 2]}]", 4, "exclude: leaves out every chain"),
+        ("seeds: [1, 2]\nexclude: [{}]", 4, "exclude: leaves out every chain"),
+        (
+            "axes:\n  a: {key: optimizer.lr, values: [1, 2]}\n  b: {key: optimizer.lr, values: [3, 4]}",
+            5,
+            "axes.b.key: another axis sets `optimizer.lr` too: keep one of them",
+        ),
+        (
+            "axes: {a: {key: seeds.training, values: [1]}}\nseeds: [2]",
+            4,
+            "seeds: another axis sets `seeds.training` too",
+        ),
+        (
+            "axes: {a: {key: optimizer.lr, values: [1]}}\nzip: [[a, a]]",
+            4,
+            "zip.0: `a` appears twice: an axis belongs to one group",
+        ),
     ],
 )
 def test_a_bad_sweep_is_one_message(text: str, line: int, message: str, write: Write) -> None:

@@ -61,6 +61,8 @@ def _expand(sweep: Sweep, builder: _Builder, recipes: dict[str, Recipe]) -> None
             _add(sweep, builder, recipes, problems, name, tree)
             if len(problems) >= MAX_PROBLEMS:
                 break
+        if not own:
+            raise RecipeError([sweep.problem(("exclude",), "leaves out every chain")])
     if problems:
         raise RecipeError(problems)
     for other in sweep.sweeps:

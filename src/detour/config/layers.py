@@ -97,8 +97,10 @@ def _blamed(problem: Problem, target: Path, parent: Node) -> Problem:
 
 def merge(below: Node, above: Node) -> Node:
     """Merge `above` over `below`; values that `above` does not mention stay."""
-    if above.whole or above.value is None:
+    if above.whole:
         return above
+    if above.value is None:
+        return replace(above, whole=True)
     if isinstance(below.value, dict) and isinstance(above.value, dict):
         merged = dict(below.value)
         for key, child in above.value.items():

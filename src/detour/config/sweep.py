@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -26,7 +27,7 @@ from pydantic import Field, model_validator
 
 from detour.config.fields import Name, Seed, Written, repeated
 from detour.config.layers import keep, read_layers
-from detour.config.problems import Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
+from detour.config.problems import COMMAND_LINE, Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
 from detour.files import written_path
@@ -34,6 +35,7 @@ from detour.text import suggestion
 
 MAX_SWEEPS = 10
 SEED_AXIS = "seed"
+TRAINING_SEED = "seeds.training"
 
 
 class Axis(Written):
@@ -80,6 +82,7 @@ class SweepFile(Written):
     @model_validator(mode="after")
     def _axes_are_there(self) -> SweepFile:
         problems = repeated("seeds", self.seeds)
+        problems += _keys_of_two_axes(self)
         grouped: list[str] = []
         for index, group in enumerate(self.zip):
             problems += _unknown_axes(self.axes, group, ("zip", index))
@@ -87,8 +90,10 @@ class SweepFile(Written):
             if len(set(lengths.values())) > 1:
                 lengths_by_axis = ", ".join(f"{name} has {length}" for name, length in lengths.items())
                 problems.append((("zip", index), f"axes that advance together need as many values: {lengths_by_axis}"))
-            problems += [(("zip", index), f"`{name}` is in two groups") for name in group if name in grouped]
-            grouped += group
+            for name in group:
+                if name in grouped:
+                    problems.append((("zip", index), f"`{name}` appears twice: an axis belongs to one group"))
+                grouped.append(name)
         known = [*self.axes, SEED_AXIS] if self.seeds else [*self.axes]
         for index, excluded in enumerate(self.exclude):
             problems += _unknown_axes(known, excluded, ("exclude", index))
@@ -97,6 +102,21 @@ class SweepFile(Written):
         if problems:
             raise Inconsistent(problems)
         return self
+
+
+def _keys_of_two_axes(file: SweepFile) -> list[tuple[KeyPath, str]]:
+    """Find keys that two axes give values: the chains would be named for both, and have the values of one."""
+    places: list[tuple[KeyPath, str]] = [
+        (("axes", name, "key"), axis.key) for name, axis in file.axes.items() if axis.key
+    ]
+    if file.seeds:
+        places.append((("seeds",), TRAINING_SEED))
+    keys = [key for _, key in places]
+    return [
+        (at, f"another axis sets `{key}` too: keep one of them")
+        for index, (at, key) in enumerate(places)
+        if key in keys[:index]
+    ]
 
 
 def _length(axis: Axis) -> int:
@@ -173,7 +193,9 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
         if not other.exists():
             raise RecipeError([Problem(*where, f"no such file: {name}{similar_file(other)}")])
         others.append(_load(other, overrides, (*chain, path)))
-    points = _groups(file, tree)
+    axes = _axis_points(file, tree)
+    _refuse_hidden_overrides(overrides, axes, path)
+    points = _groups(file, axes)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))
     return Sweep(path, file, tree, tuple(points), overrides, tuple(others))
 
@@ -200,8 +222,52 @@ def _check(file: SweepFile, tree: Node) -> None:
     if file.recipe is None and not whole and (file.axes or file.seeds or not file.sweeps):
         problems.append(Problem(*place(tree, ()), "recipe: is missing: name the file that the chains start from"))
     problems += _repeated_labels(file, tree)
+    problems += _empty_axes(tree)
     if problems:
         raise RecipeError(problems)
+
+
+def _empty_axes(tree: Node) -> Iterator[Problem]:
+    """Find axes and cases of nothing, which would be left out unseen; a null that removes one is meant."""
+    for name, axis in _below(tree, "axes").items():
+        if axis.value is None and not axis.whole:
+            yield Problem(*place(tree, ("axes", name)), "is empty: write `key` and `values`, or `cases`")
+        for label, case in _below(axis, "cases").items():
+            if case.value is None and not case.whole:
+                where = place(tree, ("axes", name, "cases", label))
+                yield Problem(*where, "is empty: write `{}` for a case without changes")
+
+
+def _below(node: Node, key: str) -> Mapping[str, Node]:
+    child = node.value.get(key) if isinstance(node.value, dict) else None
+    return child.value if child is not None and isinstance(child.value, dict) else {}
+
+
+def _refuse_hidden_overrides(overrides: Sequence[str], axes: Mapping[str, Sequence[Point]], path: Path) -> None:
+    """Refuse to override a key that an axis sets, as the axis would win. A null in a case sets nothing."""
+    set_by = {
+        key: axis
+        for axis, points in axes.items()
+        for point in points
+        for change in point.changes
+        for key in _keys_set(*change)
+    }
+    problems = []
+    for key in (override.partition("=")[0].strip() for override in overrides):
+        above = accumulate(key.split("."), "{}.{}".format)
+        if axis := next((set_by[part] for part in above if part in set_by), None):
+            message = f"the axis `{axis}` of {shown(path)} sets it: change it there, or leave the override out"
+            problems.append(Problem(COMMAND_LINE, key, message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _keys_set(key: str, value: Node) -> Iterator[str]:
+    if isinstance(value.value, dict):
+        for name, child in value.value.items():
+            yield from _keys_set(f"{key}.{name}", child)
+    elif value.value is not None:
+        yield key
 
 
 def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
@@ -221,15 +287,19 @@ def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
     return problems
 
 
-def _groups(file: SweepFile, tree: Node) -> list[tuple[Point, ...]]:
-    """Return the points of each axis; zipped axes form one sequence, in the place of the first of them."""
+def _axis_points(file: SweepFile, tree: Node) -> dict[str, list[Point]]:
     axes = {name: _points(name, axis, _child(_child(tree, "axes"), name)) for name, axis in file.axes.items()}
     if file.seeds:
         values = _items(_child(tree, "seeds"))
         axes[SEED_AXIS] = [
-            Point({SEED_AXIS: str(seed)}, (("seeds.training", node),))
+            Point({SEED_AXIS: str(seed)}, ((TRAINING_SEED, node),))
             for seed, node in zip(file.seeds, values, strict=True)
         ]
+    return axes
+
+
+def _groups(file: SweepFile, axes: Mapping[str, Sequence[Point]]) -> list[tuple[Point, ...]]:
+    """Return the points of each axis; zipped axes form one sequence, in the place of the first of them."""
     groups = {name: group for group in file.zip for name in group}
     return [
         tuple(map(_together, zip(*(axes[member] for member in groups.get(name, (name,))), strict=True)))
