@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import AutoConfig
@@ -51,10 +52,15 @@ class EncodedTask:
         return [f"{beyond}: {', '.join(numbers)}"] if numbers else []
 
 
-def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
+def reader_of(model_folder: Path, max_length: int) -> tuple[Any, int]:
+    """The tokenizer of an encoder, and the number of tokens that both read at once, at most `max_length`."""
     tokenizer = load_tokenizer(str(model_folder))
     positions = AutoConfig.from_pretrained(model_folder).max_position_embeddings
-    max_length = min(max_length, positions, tokenizer.model_max_length)
+    return tokenizer, min(max_length, positions, tokenizer.model_max_length)
+
+
+def encode_task(documents: TaskDocuments, model_folder: Path, max_length: int) -> EncodedTask:
+    tokenizer, max_length = reader_of(model_folder, max_length)
     labels = documents.labels
 
     def encode(split: Sequence[Document]) -> EncodedSplit:

@@ -67,13 +67,9 @@ class EntityRecognition:
         device = next(model.parameters()).device
         logits = model(self._words(model, windows))
         counts = torch.tensor([len(window.places) for window in windows])
-        if self.is_flat:
-            truth, there = tag_targets(targets, counts, logits.shape)
-            loss: Tensor = criterion(*_there(there, logits, truth, device))
-        else:
-            truth, there = span_targets(targets, counts, logits.shape)
-            loss = criterion(*_there(there, logits, truth, device)) / float(counts.sum())
-        return loss
+        truth, there = (tag_targets if self.is_flat else span_targets)(targets, counts, logits.shape)
+        loss: Tensor = criterion(*_there(there, logits, truth, device))
+        return loss if self.is_flat else loss / float(counts.sum())
 
     def weight(self, batch: Indices) -> float:
         return float(sum(len(self.data.train.windows[index].places) for index in batch))

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from detour.config.models import Task
-from detour.corpus.tokenizer import load_tokenizer
+from detour.evaluation.encoding import reader_of
 from detour.evaluation.windows import Place, Window, cut, first_tokens, word_places
 from detour.tasks.document import Document, Entity
 from detour.tasks.entities import without_overlaps
@@ -69,9 +67,7 @@ class EncodedNer:
 
 
 def encode_ner(documents: TaskDocuments, task: Task, model_folder: Path) -> EncodedNer:
-    tokenizer = load_tokenizer(str(model_folder))
-    positions = AutoConfig.from_pretrained(model_folder).max_position_embeddings
-    max_length = min(task.max_length, positions, tokenizer.model_max_length)
+    tokenizer, max_length = reader_of(model_folder, task.max_length)
     labels = documents.labels
     numbers = {label: number for number, label in enumerate(labels)}
     train = _Split(documents.train, task, tokenizer, max_length, numbers)
