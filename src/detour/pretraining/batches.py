@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset, get_worker_info
 
 from detour.corpus.packing import PackedRow
+from detour.flops import Shape, batch_flops
 from detour.pretraining.attention import PackedTokens
 from detour.pretraining.objectives import IGNORED, Example, Objective, Vocabulary, make_example
 
@@ -109,6 +110,14 @@ def count_tokens(batches: Batch | Sequence[Batch]) -> int:
 def count_labels(batches: Batch | Sequence[Batch]) -> int:
     """Labelled tokens, which weight a microbatch within its step."""
     return sum(len(batch["labels"]) for batch in _each(batches))
+
+
+def training_flops(shape: Shape, batches: Iterable[Batch], *, causal: bool) -> float:
+    """Forward and backward FLOPs of the documents and labels in these batches."""
+    return sum(
+        batch_flops(shape, batch["cu_seqlens"].diff().tolist(), len(batch["labels"]), causal=causal)
+        for batch in batches
+    )
 
 
 def _each(batches: Batch | Sequence[Batch]) -> Sequence[Batch]:

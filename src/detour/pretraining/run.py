@@ -18,9 +18,9 @@ from detour.corpus.layout import Index
 from detour.corpus.packing import PackedRows
 from detour.disk import with_room
 from detour.errors import PermanentFailure
-from detour.flops import Shape, batch_flops
+from detour.flops import Shape
 from detour.ledger.events import CheckpointSaved, GradientSkipped
-from detour.pretraining.batches import Batch
+from detour.pretraining.batches import Batch, training_flops
 from detour.pretraining.composer_seam import Loop
 from detour.pretraining.device import peak_flops, use_bf16
 from detour.pretraining.job import PretrainJob, Recorder, say
@@ -71,7 +71,7 @@ class Run:
         self.model, self.optimizer = model, optimizer
         self.bf16 = use_bf16(job.precision, ranks.device)
         self.validation_rows = PackedRows(job.corpus, "validation", job.sequence_length, job.seeds.shuffle)
-        self.vocabulary = Vocabulary.of(index)
+        self.vocabulary, self.objective = Vocabulary.of(index), Objective.of(job.phase)
         figures = dict(newest.figures) if newest else {}
         self.first_step = self.steps_done = newest.step if newest else 0
         self.writer = BackgroundWriter()
@@ -118,7 +118,7 @@ class Run:
             raise _nothing_to_predict(f"the rows of step {step + 1:,}", job.phase, "batch.sequences")
         self.lr = job.optimizer.lr * lr_factor(job.phase.schedule, step, job.steps, job.warmup_steps)
         set_lr(self.optimizer, self.lr)
-        self.flops = sum(self._flops(batch) for batch in batches)
+        self.flops = training_flops(self.shape, batches, causal=self.objective.causal)
         position = job.seeds.training * STEP_SEED_STRIDE + step
         torch.manual_seed(position * self.ranks.world_size + self.ranks.rank)
 
@@ -186,7 +186,7 @@ class Run:
         total, tokens = validation_sums(
             self.model,
             rows,
-            Objective.of(self.job.phase),
+            self.objective,
             self.vocabulary,
             range(self.ranks.rank, len(rows), self.ranks.world_size),
             autocast=torch.bfloat16 if self.bf16 else None,
@@ -244,10 +244,6 @@ class Run:
             self.store.prune(self.job.training.checkpoints_kept)
         except OSError as error:
             say(f"older checkpoints stay: {error}")
-
-    def _flops(self, batch: Batch) -> float:
-        lengths = batch["cu_seqlens"].diff().tolist()
-        return batch_flops(self.shape, lengths, len(batch["labels"]), causal=Objective.of(self.job.phase).causal)
 
     def _progress(self, **figures: float | None) -> None:
         self.attempt.progress(self.steps_done * self.job.step_tokens, self.job.tokens, "tokens", **figures)

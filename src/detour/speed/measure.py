@@ -25,10 +25,10 @@ from detour.config.models import Model
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
-from detour.flops import Shape, batch_flops
+from detour.flops import Shape
 from detour.planning.stage import PretrainStage
 from detour.pretraining.attention import compile_layers, set_backend
-from detour.pretraining.batches import Batch, Sharing, StepBatches
+from detour.pretraining.batches import Batch, Sharing, StepBatches, training_flops
 from detour.pretraining.device import peak_flops, use_bf16
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.kernel_choice import ready_backend
@@ -232,7 +232,7 @@ class _Bench:
             pass
         tokens = len(timed) * rows * self.stage.settings.sequence_length
         peak = peak_flops(self.device) if self.bf16 else None
-        flops = sum(map(self._flops, chain.from_iterable(timed)))
+        flops = training_flops(self.shape, chain.from_iterable(timed), causal=self.objective.causal)
         return Speed(
             phase=self.stage.phase,
             loop=name,
@@ -252,10 +252,6 @@ class _Bench:
         rows = PackedRows(self.corpus, "train", settings.sequence_length, settings.seeds.shuffle)
         sharing, vocabulary = Sharing(0, rows_per_step), Vocabulary.of(index)
         return list(StepBatches(rows, self.objective, vocabulary, 0, sharing, range(self.steps), microbatch))
-
-    def _flops(self, batch: Batch) -> float:
-        lengths = batch["cu_seqlens"].diff().tolist()
-        return batch_flops(self.shape, lengths, len(batch["labels"]), causal=self.objective.causal)
 
     def _memory_gib(self) -> float | None:
         return torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else None
