@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,20 @@ def test_a_published_model_with_a_smaller_vocabulary_is_not_asked_for_settings_o
     tiny_model(vocab_size=10).save_pretrained(tmp_path / "small")
     with pytest.raises(PermanentFailure, match=r"knows 10 tokens, .*: leave out `tokenizer`, to use the model's own"):
         load_model(Start(Model(pretrained=str(tmp_path / "small"))), read_index(corpus), SEED)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"hidden_activation": "gleu"}, r"\(KeyError: 'gleu'\)"),
+        ({"layer_types": ["full_attention"]}, r"`num_hidden_layers` \(4\) must be equal"),
+        ({"pad_token_id": 999}, "Padding_idx must be within num_embeddings"),
+        ({"mlp_dropout": 1.5}, "dropout probability has to be between 0 and 1"),
+    ],
+)
+def test_a_config_that_transformers_refuses_fails_for_good(setting: dict[str, Any], reason: str, corpus: Path) -> None:
+    with pytest.raises(PermanentFailure, match=f"^model.config: transformers makes no model of it .*{reason}"):
+        load_model(Start(Model(config=CONFIG | setting)), read_index(corpus), SEED)
 
 
 def test_attention_output_dropout_applies_only_in_training() -> None:

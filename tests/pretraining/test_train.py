@@ -470,6 +470,16 @@ def test_a_causal_step_without_a_token_to_predict_names_only_settings_of_its_pha
         train(job(tmp_path, corpus, steps=1), Recorder())
 
 
+def test_dropout_in_attention_takes_a_backend_that_has_it(tmp_path: Path, corpus: Path) -> None:
+    dropout = {"attention_dropout": 0.1}
+    with pytest.raises(
+        PermanentFailure, match=r"training.attention: auto cannot be used.*`attention_dropout`.*write `sdpa`"
+    ):
+        train(job(tmp_path / "auto", corpus, config=dropout), Recorder())
+    with_masks = job(tmp_path / "sdpa", corpus, config=dropout, steps=1, training={"attention": "sdpa"})
+    assert train(with_masks, Recorder())["steps"] == 1
+
+
 @pytest.mark.parametrize(
     ("setting", "other"), [("auto", "varlen"), ("flash_attention_3", "varlen"), ("varlen", "sdpa")]
 )

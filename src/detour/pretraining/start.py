@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 from transformers.utils import logging as transformers_logging
@@ -82,11 +83,15 @@ def _random_model(settings: Mapping[str, Any], corpus: Index, seed: int) -> Mode
         "sep_token_id": special.sep,
         "eos_token_id": special.sep,
     }
-    config = ModernBertConfig(**(derived | dict(settings)))
-    config.max_position_embeddings = max(config.max_position_embeddings, corpus.sequence_length)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return ModernBertForMaskedLM._from_config(config, dtype=torch.float32)
+    try:
+        config = ModernBertConfig(**(derived | dict(settings)))
+        config.max_position_embeddings = max(config.max_position_embeddings, corpus.sequence_length)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return ModernBertForMaskedLM._from_config(config, dtype=torch.float32)
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AssertionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PermanentFailure(f"model.config: transformers makes no model of it ({reason})") from error
 
 
 def set_attention_output_dropout(model: ModernBertForMaskedLM, probability: float) -> None:

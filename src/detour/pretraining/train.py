@@ -28,7 +28,7 @@ from detour.disk import with_room
 from detour.errors import Interrupted, PermanentFailure
 from detour.files import write_atomic
 from detour.ledger.events import AttentionChosen, CheckpointResumed, CheckpointSkipped
-from detour.pretraining.attention import compile_layers, set_backend
+from detour.pretraining.attention import MASK_BACKENDS, compile_layers, set_backend
 from detour.pretraining.batches import Sharing, StepBatches, to_device
 from detour.pretraining.composer_seam import run_steps
 from detour.pretraining.device import use_bf16
@@ -182,10 +182,15 @@ def _microbatch_rows(
 
 
 def _choose_attention(job: PretrainJob, model: ModernBertForMaskedLM, device: torch.device) -> Choice:
+    setting, causal = job.training.attention, Objective.of(job.phase).causal
+    if model.config.attention_dropout and setting not in MASK_BACKENDS:
+        raise PermanentFailure(
+            f"training.attention: {setting} cannot be used, because the model's config has `attention_dropout`, which "
+            "packed kernels do not have: write `sdpa`, or set it to 0"
+        )
     rows = _rows(job)
     first = [rows.row(job.first_row + i).cu_seqlens for i in range(TRIAL_ROWS)]
     lengths = torch.from_numpy(np.concatenate([np.diff(boundaries, prepend=0) for boundaries in first]))
-    setting, causal = job.training.attention, Objective.of(job.phase).causal
     dtype = torch.bfloat16 if use_bf16(job.precision, device) else None
     try:
         return choose(setting, device, Heads.of(model.config, causal=causal), lengths.cumsum(0).to(torch.int32), dtype)
