@@ -11,7 +11,7 @@ from detour.ledger.stages import slurm_cluster_of
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import control
-from detour.planning.selection import known_chains
+from detour.planning.selection import Known
 from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected, Control
 from detour.scheduler.in_flight import open_jobs
@@ -29,13 +29,13 @@ class Answers(NamedTuple):
 
 
 def by_slurm_cluster(
-    view: LedgerView, stages: Iterable[str], chains: Collection[str]
+    view: LedgerView, known: Known, stages: Iterable[str], chains: Collection[str]
 ) -> Mapping[str | None, Sequence[str]]:
     """The stages by each Slurm cluster that may have jobs of them; those without, where their chain is planned.
 
     `chains` decide for stages that other chains need too.
     """
-    targets, sent = known_chains(view.workspace).targets(chains), open_jobs(view)
+    targets, sent = known.targets(chains), open_jobs(view)
     found: dict[str | None, list[str]] = {}
     for stage in stages:
         planned = targets.of(stage).slurm_cluster

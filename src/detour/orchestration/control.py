@@ -81,7 +81,7 @@ def cancel(
     choice = chosen(workspace, names, stage)
     view = LedgerView(workspace)
     if not shared:
-        choice = without_needed(workspace, choice, view.state)
+        choice = without_needed(choice, view.state)
     next_waves = continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
         ours = [*next_waves, *(row.id for row in choice.stages)]
@@ -99,7 +99,7 @@ def cancel(
             for job in sorted(_open_jobs(known[stage_id]) if stage_id in known else ()):
                 journal.append(StageCancelled(), stage=stage_id, job=job)
         release_stages(workspace, journal, settled, "cancelled")
-        for chain in choice.chains or _chains_of(workspace, choice):
+        for chain in choice.affected_chains:
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
     again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
     warnings = (*view.warnings, *affected.warnings)
@@ -117,14 +117,14 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
         affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.hold)
-        for chain in choice.chains or _chains_of(workspace, choice):
+        for chain in choice.affected_chains:
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    warnings = (*LedgerView(workspace).warnings, *_held_up(workspace, choice, affected))
+    warnings = (*LedgerView(workspace).warnings, *_held_up(choice, affected))
     return Controlled("held", affected, labels, _again(workspace, "hold", names, stage), warnings)
 
 
-def _held_up(workspace: Workspace, choice: Chosen, affected: Affected) -> Iterator[str]:
-    needed_by = known_chains(workspace).needed_by()
+def _held_up(choice: Chosen, affected: Affected) -> Iterator[str]:
+    needed_by = choice.known.needed_by()
     others = {chain for stage in affected.stages for chain in needed_by.get(stage, ())} - set(choice.named)
     if others:
         names = listed(sorted(others), NAMED_CHAINS)
@@ -137,7 +137,7 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
     labels = choice.labels | continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
         affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.release)
-        for chain in choice.chains or _chains_of(workspace, choice):
+        for chain in choice.affected_chains:
             journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
     return Controlled(
         "released", affected, labels, _again(workspace, "release", names, stage), LedgerView(workspace).warnings
@@ -155,7 +155,7 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     chains = known_chains(workspace)
     labels = _labels_of(chains.stages.values())
     with _ordering(workspace, on_wait) as journal:
-        stages = by_slurm_cluster(LedgerView(workspace), labels, ())
+        stages = by_slurm_cluster(LedgerView(workspace), chains, labels, ())
         answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels))
         for cluster, found in answers.of.items():
             for stage_id, job_id in zip(found.stages, found.ids, strict=True):
@@ -192,13 +192,7 @@ def _again(
     return workspace.command(verb, *names, options=(*chosen_stage, *options))
 
 
-def _chains_of(workspace: Workspace, choice: Chosen) -> tuple[str, ...]:
-    """The chains that contain one of the stages named individually."""
-    needed_by = known_chains(workspace).needed_by()
-    return tuple(dict.fromkeys(chain for root in choice.roots for chain in needed_by[root]))
-
-
 def _ordered(view: LedgerView, journal: Journal, choice: Chosen, stages: Iterable[str], order: Order) -> Affected:
     """Give an order about the stages to each Slurm cluster that may have jobs of them."""
-    by_cluster = by_slurm_cluster(view, stages, choice.chains or _chains_of(view.workspace, choice))
+    by_cluster = by_slurm_cluster(view, choice.known, stages, choice.affected_chains)
     return joined(give(view.workspace, journal, by_cluster, order), by_cluster)

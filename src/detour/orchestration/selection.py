@@ -16,6 +16,8 @@ from detour.planning.selection import Known, known_chains, select
 class Chosen(NamedTuple):
     """What an order covers."""
 
+    known: Known
+    """Every chain of the workspace."""
     chains: tuple[str, ...]
     """Chains covered as a whole."""
     named: tuple[str, ...]
@@ -33,6 +35,12 @@ class Chosen(NamedTuple):
     def labels(self) -> dict[str, str]:
         """Stage id -> label, for all stages that were named."""
         return {stage.id: stage.label for stage in (*self.stages, *self.kept)}
+
+    @property
+    def affected_chains(self) -> tuple[str, ...]:
+        """The chains covered as a whole, or else those with a stage named individually."""
+        needed_by = self.known.needed_by()
+        return self.chains or tuple(dict.fromkeys(chain for root in self.roots for chain in needed_by[root]))
 
 
 def chain_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
@@ -54,15 +62,17 @@ def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None)
     With `stage`, an id or label, that stage of each chain with its dependents. Raises UserError for a word that names
     nothing, or a `stage` that none of the chains has.
     """
-    meant = select(workspace, words)
-    of_chains = {one.id: one for chain in meant.chains for one in chain_stages(workspace, chain)}
+    known = known_chains(workspace)
+    meant = select(workspace, words, known)
+    plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
+    of_chains = {one.id: one for plan in plans for one in plan.stages}
     if stage is None:
-        return _with_dependents(known_chains(workspace), meant.chains, meant.chains, set(of_chains), meant.stages)
+        return _with_dependents(known, meant.chains, meant.chains, set(of_chains), meant.stages)
     roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
     if not roots:
         labels = [one.label for one in of_chains.values()]
         raise UserError(f"{', '.join(words)}: no stage {stage!r}{nearest(stage, labels)}")
-    return _with_dependents(known_chains(workspace), (), meant.chains, set(), (*roots, *meant.stages))
+    return _with_dependents(known, (), meant.chains, set(), (*roots, *meant.stages))
 
 
 def _with_dependents(
@@ -71,17 +81,17 @@ def _with_dependents(
     everything = known.stages
     reached = frozenset(stage.id for stage in downstream(list(everything.values()), roots)) if roots else frozenset()
     stages = tuple(stage for stage_id, stage in everything.items() if stage_id in whole or stage_id in reached)
-    return Chosen(chains, named, tuple(dict.fromkeys(roots)), reached, stages)
+    return Chosen(known, chains, named, tuple(dict.fromkeys(roots)), reached, stages)
 
 
-def without_needed(workspace: Workspace, choice: Chosen, state: State) -> Chosen:
+def without_needed(choice: Chosen, state: State) -> Chosen:
     """The choice without the stages that another chain still needs, unless that chain was cancelled itself.
 
     Raises UserError for a stage named individually that several chains need: it is not taken from them.
     """
     needing = {
         stage_id: [name for name in names if not state.is_chain_cancelled(name)]
-        for stage_id, names in known_chains(workspace).needed_by().items()
+        for stage_id, names in choice.known.needed_by().items()
     }
     others = {stage_id: set(names) - set(choice.named) for stage_id, names in needing.items()}
     for root in choice.roots:
