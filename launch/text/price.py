@@ -93,7 +93,8 @@ def _figures(name: str, part: Total, cluster: Cluster) -> tuple[str, str, str, s
     if len(unknown) == part.stages:
         return name, stages, "unknown", "unknown" if has_gpus else "0"
     hours = hours_in_words(part.gpu_hours if has_gpus else part.hours)
-    return name, stages, hours + (" *" if unknown else ""), amount(part.billed_hours.expected)
+    billed = "unknown" if part.billed_hours is None else amount(part.billed_hours.expected)
+    return name, stages, hours + (" *" if unknown else ""), billed
 
 
 def _uncounted(part: Total, cluster: Cluster) -> tuple[Stage, ...]:
@@ -179,8 +180,8 @@ def _total_json(sums: Total) -> dict[str, Any]:
                 "scope": figure.scope,
                 "facility_energy_kwh": band_json(figure.facility_energy_kwh),
                 "co2_g": band_json(figure.co2_g),
-                "pue": str(figure.site.pue),
-                "grid_g_per_kwh": str(figure.site.grid_g_per_kwh),
+                "pue": figure.site.pue and str(figure.site.pue),
+                "grid_g_per_kwh": figure.site.grid_g_per_kwh and str(figure.site.grid_g_per_kwh),
             }
             for figure in sums.figures
         ],

@@ -81,6 +81,18 @@ def test_parts_sum_to_the_whole() -> None:
     assert sum(part.disk_bytes for part in parts.values()) == whole.disk_bytes
 
 
+def test_the_bill_of_a_plan_is_unknown_without_a_figure_that_the_sites_rule_needs() -> None:
+    profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
+    lacking = profile.model_copy(update={"cores_per_node": None})
+    assert profile.billing.rule == "cores-share"
+    parts = totals_by_part(stages, prices_of(stages, lacking, NoHistory()), lacking)
+    assert round(parts["pretraining"].gpu_hours.expected) == 16
+    assert parts["pretraining"].billed_hours is None
+    assert parts["no GPU"].billed_hours == Band(0, 0, 0)
+    whole = total(stages, prices_of(stages, profile, NoHistory()), profile)
+    assert whole.billed_hours is not None, "the corpus has no price, but uses no GPU"
+
+
 def test_stages_without_an_estimate_are_named_and_add_nothing() -> None:
     profile, stages = load_cluster("jean-zay"), shipped("moderncamembert-bio-base")
     prices = prices_of(stages, profile, NoHistory())

@@ -29,7 +29,8 @@ class Total:
     hours: Band
     """Duration of all stages if run one after the other."""
     gpu_hours: Band
-    billed_hours: Band
+    billed_hours: Band | None
+    """Of stages of known duration; None if the site's rule needs a figure that its profile lacks."""
     disk_bytes: int
     """Disk space of the outputs."""
     work_bytes: int
@@ -117,7 +118,7 @@ def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
         stages=sum(len(group.stages) for group in groups),
         hours=_sum((price.wall_s, len(stages)) for price, stages in groups) * (1 / HOUR_S),
         gpu_hours=_sum((price.gpu_hours, len(stages)) for price, stages in groups),
-        billed_hours=_sum((price.billed_hours, len(stages)) for price, stages in groups),
+        billed_hours=_billed_hours(groups),
         disk_bytes=sum((price.disk_bytes or 0) * len(stages) for price, stages in groups),
         work_bytes=max((group.price.work_bytes or 0 for group in groups), default=0),
         figures=_energy(groups, cluster),
@@ -125,6 +126,11 @@ def _total(groups: Sequence[_Group], cluster: Cluster) -> Total:
         without_gpu_hours=_stages(group for group in groups if group.price.gpu_hours is None),
         unsized=_stages(group for group in groups if group.price.disk_bytes is None),
     )
+
+
+def _billed_hours(groups: Iterable[_Group]) -> Band | None:
+    priced = [(price.billed_hours, len(stages)) for price, stages in groups if price.wall_s and price.gpu_hours]
+    return None if any(bill is None for bill, _ in priced) else _sum(priced)
 
 
 def _stages(groups: Iterable[_Group]) -> tuple[Stage, ...]:
