@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detour.accounting.account import ChainEnergy, SiteEnergy
-from detour.accounting.energy import Band, EnergyFigure, Method
+from detour.accounting.energy import Band, EnergyFigure
 from detour.launch.text.price import band_json
 from detour.text import (
     ENERGY_UNITS,
@@ -94,8 +94,7 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
 
 def _covered(figure: EnergyFigure) -> str:
     """Share of the time covered by a counter; empty for methods that measure nothing."""
-    looks = figure.method not in (Method.ESTIMATED, Method.CARD)
-    return f"{figure.coverage:.0%}" if looks and figure.coverage is not None else ""
+    return f"{figure.coverage:.0%}" if figure.method.is_measured and figure.coverage is not None else ""
 
 
 def _spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:

@@ -35,7 +35,9 @@ def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator
         yield from wrapped(f"grid factors in it, gCO2eq/kWh: {factors}", width=WIDTH)
     for chain in chains:
         if (both := jobs_in(file, chain)) is not None:
-            ours = [f"{scaled(_it_kwh(site), ENERGY_UNITS)} of IT by {_method(site)}" for site in both.sites]
+            ours = list(map(_ours, both.sites))
+            if len(ours) > 1:  # a file has job ids only, which several clusters may use
+                ours = [f"{one} on {plain(site.site)}" for one, site in zip(ours, both.sites, strict=True)]
             theirs = f"{scaled(both.energy_kwh, ENERGY_UNITS)} in the file"
             text = f"{counted(both.jobs, 'job')} of {plain(chain.chain)}: {theirs}; here {', '.join(ours)}"
             yield from wrapped(text, width=WIDTH)
@@ -43,12 +45,10 @@ def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator
         yield from wrapped(f"note: {note}", width=WIDTH)
 
 
-def _it_kwh(site: SiteEnergy) -> float | None:
-    return site.quoted.it_energy_kwh.expected if site.quoted and site.quoted.it_energy_kwh else None
-
-
-def _method(site: SiteEnergy) -> str:
-    return site.quoted.method.value if site.quoted else "no method"
+def _ours(site: SiteEnergy) -> str:
+    energy = site.quoted and site.quoted.it_energy_kwh
+    method = site.quoted.method.value if site.quoted else "no method"
+    return f"{scaled(energy.expected if energy else None, ENERGY_UNITS)} of IT by {method}"
 
 
 def _grams(co2_g: dict[str, float]) -> str:

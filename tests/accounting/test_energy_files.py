@@ -155,6 +155,14 @@ def test_cacct_is_read_by_job_with_grams_by_provider_and_without_its_sums(tmp_pa
     assert read(tmp_path, CACCT, pue=1.3).it_energy_kwh == pytest.approx(2.7 / 1.3)
 
 
+def test_a_heading_over_several_columns_names_all_of_them(tmp_path: Path) -> None:
+    file = read(
+        tmp_path,
+        "Job ID,Host Energy(kWh),Host Emissions(gms),,\n,total,emaps_total,rte_total,owid_total\n101,0.5,20,15,30\n",
+    )
+    assert file.rows[0].co2_g == {"emaps": 20.0, "rte": 15.0, "owid": 30.0}
+
+
 def test_the_answer_of_the_api_is_read_with_each_job_once(tmp_path: Path) -> None:
     unit = {
         "uuid": "7",

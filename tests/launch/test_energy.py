@@ -126,6 +126,17 @@ def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) 
     assert read["chains"]["base"]["energy_kwh"] == pytest.approx(1.3)
 
 
+def test_jobs_of_several_clusters_with_the_id_of_a_file_are_named_by_cluster(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    for stage, cluster in ((CHAIN[1], "jean-zay"), (CHAIN[2], "adastra")):
+        end(start(workspace, stage, job="101", cluster=cluster, gpus=None))
+    file = tmp_path / "cacct.csv"
+    file.write_text("Job ID,Elapsed,Host Energy(kWh),GPU Energy(kWh)\n101,01:00:00,0.2,1.1\n")
+    output = " ".join(call("base", file, "-w", workspace.root).split())
+    ours = "unknown of IT by no method on jean-zay, unknown of IT by no method on adastra"
+    assert f"1 job of base: 1.3 kWh in the file; here {ours}" in output
+
+
 @pytest.mark.parametrize(
     ("gpu_hours", "kg"), [(16, 0.45696), (383, 10.93848), (564, 16.10784), (5_537, 158.13672), (2, 0.05712)]
 )

@@ -103,11 +103,12 @@ def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | Non
 def jobs_in(file: EnergyFile, chain: ChainEnergy) -> JobsInFile | None:
     """Return the chain's jobs that a site's accounting file also contains; None if there are none."""
     rows = [row for row in file.rows if row.name in chain.jobs]
-    attempts = [one for name in {row.name for row in rows} for one in chain.jobs[name]]
-    if not attempts:
+    names = dict.fromkeys(row.name for row in rows)
+    if not names:
         return None
     known = [row.energy_kwh for row in rows if row.energy_kwh is not None]
-    return JobsInFile(len({row.name for row in rows}), sum(known) if known else None, site_energies(attempts))
+    attempts = [one for name in names for one in chain.jobs[name]]
+    return JobsInFile(len(names), sum(known) if known else None, site_energies(attempts))
 
 
 def _names(attempt: AttemptState) -> set[str]:

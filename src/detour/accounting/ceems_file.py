@@ -53,7 +53,8 @@ def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
     fields, keys, body = [field_of(cell) for cell in rows[0][1]], [""] * len(rows[0][1]), rows[1:]
     if body and not body[0][1][0].strip():
         keys, body = [cell.strip() for cell in body[0][1]], body[1:]
-    fields = [field or (fields[index - 1] if index else "") for index, field in enumerate(fields)]
+    for index in range(1, len(fields)):
+        fields[index] = fields[index] or fields[index - 1]
     units: list[Unit] = []
     for line, cells in body:
         if cells[0].strip().lower() == SUMMARY:
