@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pydantic import ValidationError
 
-from detour.budgets.arithmetic import Line, Spending, balance, check, fitting, share_within, window_s
+from detour.budgets.arithmetic import Line, Spending, balance, check, fitting, window_s
+from detour.budgets.burn import share_between
 from detour.budgets.caps import Budget
 from detour.budgets.reservations import EXPIRES_S, Amounts, Evidence, reservations, reserved_stages
 from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, Foreign, ReservedStages
@@ -131,13 +132,14 @@ def test_only_the_current_period_counts_with_attempts_across_its_ends_in_part() 
         "2026-03-01T00:00:00+00:00",
         "2026-04-01T00:00:00+00:00",
     ]
-    start_s = bounds[0]
+    start_s, end_s = bounds
     assert start_s is not None
+    assert end_s is not None
     across = spending("a", 8.0, start_s - 3 * HOUR_S, start_s + HOUR_S)
-    assert share_within(across, bounds) == 0.25
+    assert share_between(across.start_s, across.end_s, start_s, end_s) == 0.25
     assert balance(make_budget(), [], [across], Evidence(start_s), bounds).spent == {"gpu_hours": 2.0}
-    assert share_within(spending("a", 1.0, start_s, start_s), bounds) == 1.0
-    assert share_within(spending("a", 1.0, start_s - 9, start_s - 5), bounds) == 0.0
+    assert share_between(start_s, start_s, start_s, end_s) == 1.0
+    assert share_between(start_s - 9, start_s - 5, start_s, end_s) == 0.0
 
 
 def test_outside_its_period_a_budget_does_not_apply() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from math import fsum
+from math import fsum, inf
 from typing import NamedTuple
 
+from detour.budgets.burn import share_between
 from detour.budgets.caps import MEASURES, Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held
 from detour.times import local, midnight_s
@@ -113,7 +114,8 @@ def balance(
         spent_by_stage.setdefault(spending.stage, []).append(spending)
     unknown: dict[Measure, int] = dict.fromkeys(budget.caps(), 0)
     spent: dict[Measure, float] = {}
-    within = [(one.amounts, share) for one in ours if (share := share_within(one, window_s))]
+    first_s, last_s = (-inf if window_s[0] is None else window_s[0]), (inf if window_s[1] is None else window_s[1])
+    within = [(one.amounts, share) for one in ours if (share := share_between(one.start_s, one.end_s, first_s, last_s))]
     for measure in budget.caps():
         known = [value * share for amounts, share in within if (value := amounts.get(measure)) is not None]
         spent[measure] = fsum(known)
@@ -171,16 +173,6 @@ def fitting(lines: Iterable[Line], asked: Mapping[str, Amounts], inputs: Mapping
             for measure, value in values.items():
                 used[measure] += value or 0.0
     return list(taken)
-
-
-def share_within(spending: Spending, window_s: tuple[float | None, float | None]) -> float:
-    """Return the share of an attempt's time that lies in the window; 0 or 1 for an attempt of no length."""
-    first_s, last_s = (spending.start_s if window_s[0] is None else window_s[0]), window_s[1]
-    last_s = max(spending.end_s, spending.start_s) if last_s is None else last_s
-    length_s = spending.end_s - spending.start_s
-    if length_s <= 0:
-        return float(first_s <= spending.start_s <= last_s)
-    return max(0.0, min(spending.end_s, last_s) - max(spending.start_s, first_s)) / length_s
 
 
 def _rest(amounts: Amounts, spendings: Iterable[Spending], since_s: float) -> Amounts:

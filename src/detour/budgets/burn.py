@@ -120,14 +120,14 @@ def burn(
 def used(pieces: Sequence[Piece], first_s: float, last_s: float) -> float:
     """Return the amount used between two instants."""
     return fsum(
-        amount if first_s <= start_s < end_s <= last_s else amount * _overlap(start_s, end_s, first_s, last_s)
+        amount if first_s <= start_s < end_s <= last_s else amount * share_between(start_s, end_s, first_s, last_s)
         for start_s, end_s, amount in pieces
         if start_s < last_s and end_s >= first_s
     )
 
 
-def _overlap(start_s: float, end_s: float, first_s: float, last_s: float) -> float:
-    """Return the share of a piece that lies between two instants."""
+def share_between(start_s: float, end_s: float, first_s: float, last_s: float) -> float:
+    """Return the share of a span that lies between two instants, 0 or 1 for a span of no length."""
     length_s = end_s - start_s
     if length_s <= 0:
         return float(first_s <= start_s < last_s)
