@@ -17,6 +17,7 @@ from detour.text import (
     plain,
     scaled,
     stage_label,
+    unit_for,
     wrapped,
 )
 
@@ -102,7 +103,7 @@ def _spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:
         return "unknown"
     if band.low == band.high:
         return scaled(band.expected, units)
-    scale, unit = next((one for one in units if abs(band.expected) >= one[0]), units[-1])
+    scale, unit = unit_for(band.expected, units)
     return f"{amount(band.expected / scale)} {unit} ({amount(band.low / scale)} to {amount(band.high / scale)})"
 
 

@@ -55,6 +55,11 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
+def unit_for(value: float, units: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """Return the scale and name of the largest unit that gives at least 1 to three digits, otherwise the smallest."""
+    return next((one for one in units if float(f"{value / one[0]:.3g}") >= 1), units[-1])
+
+
 def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
     """Format with three significant digits in the largest unit that gives at least 1: `0.0123` kWh -> `12.3 Wh`.
 
@@ -64,7 +69,7 @@ def scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
         return "unknown"
     if value == 0:
         return f"0 {next(unit for scale, unit in units if scale == 1)}"
-    scale, unit = next((one for one in units if float(f"{value / one[0]:.3g}") >= 1), units[-1])
+    scale, unit = unit_for(value, units)
     figure = value / scale
     if abs(figure) < 1 and f"{figure:.3g}" != "1":
         return f"{figure:.2g} {unit}" if abs(figure) >= 0.01 else f"<0.01 {unit}"

@@ -304,6 +304,11 @@ def test_ranges_and_unknowns_are_worded() -> None:
     assert words.instant(None) == "unknown"
 
 
+def test_a_range_has_the_unit_of_its_figure_also_just_below_the_next_one() -> None:
+    band = Band(0.6, 0.9996, 1.4)
+    assert (words.energy_of(band), words.energy_spread(band)) == ("1 kWh", "0.6 to 1.4 kWh")
+
+
 def test_notes_on_the_data_of_a_task_come_with_its_scores() -> None:
     note = "3 of 40 test documents have a text that training or validation has too"
     result = {"primary_metric": "macro_f1", "test": {"macro_f1": 0.5}, "notes": [note]}

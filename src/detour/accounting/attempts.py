@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from detour.accounting.energy import EnergyFigure, Method
 from detour.accounting.hours import HOUR_S, AttemptUsage
-from detour.accounting.methods import card_convention, estimated, number, slurm_counted, tracked
+from detour.accounting.methods import UNREAD, card_convention, estimated, number, slurm_counted, tracked
 from detour.site import Site
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _then(site: Site, usage: AttemptUsage) -> Site:
 
 def _measured(attempt: AttemptState, usage: AttemptUsage, site: Site, spans: Spans | None) -> EnergyFigure:
     if not attempt.readings:
-        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason="no energy counter was read")
+        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=UNREAD)
     from detour.accounting.measured import measured  # `detour status` rarely needs it
 
     return measured(site, list(attempt.readings.values()), usage, spans)

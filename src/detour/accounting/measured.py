@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.hours import AttemptUsage
-from detour.accounting.methods import CPU_RAM_ERROR, ESTIMATE_ERROR, GPU_COUNTER_ERROR, number
+from detour.accounting.methods import CPU_RAM_ERROR, ESTIMATE_ERROR, GPU_COUNTER_ERROR, UNREAD, number
 from detour.accounting.periods import over
 from detour.accounting.traces import Piece, Spans, Trace, last_power_w, pieces_of, spans_of, traces_of
 from detour.site import Site, Sourced
@@ -25,7 +25,6 @@ IDLE_SHARE = 0.1
 """Approximate idle power of data centre boards, as a share of the board's limit."""
 J_PER_KWH = 3.6e6
 _Seen = tuple[Trace, Sequence[Piece]]
-NOTHING = "no energy counter was read"
 
 
 class _Gpus(NamedTuple):
@@ -63,7 +62,7 @@ def measured(
     gpus, host = _gpus(site, seen, usage), _host(site, readings, usage)
     reason = "; ".join(dict.fromkeys(filter(None, (entry.event.reason for entry in readings)))) or None
     if gpus is None and (usage.gpus != 0 or not host.is_counted):
-        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or NOTHING)
+        return EnergyFigure(Method.MEASURED, site, None, usage.allocated_s, 0.0, reason=reason or UNREAD)
     covered = gpus.covered if gpus else host.covered
     energy = gpus.band + host.band if gpus else host.band
     return EnergyFigure(
@@ -88,8 +87,6 @@ def _seen(readings: Iterable[Entry[EnergyRead]], spans: Spans | None) -> list[_S
 
 def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]) -> Site:
     """Return the site with the constants of the hours in which energy was drawn, taken as even apart from the GPUs'."""
-    if not site.months and site.hourly is None:
-        return site
     drawn = [(piece.start_s, piece.end_s, piece.energy_j) for piece in pieces]
     rest_j = max(0.0, energy.expected * J_PER_KWH - fsum(joules for *_, joules in drawn))
     return over(site, [*drawn, (usage.start_s, usage.end_s, rest_j)])

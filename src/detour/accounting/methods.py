@@ -17,6 +17,7 @@ CPU_RAM_ERROR = 0.30
 ESTIMATE_ERROR = 0.35
 NODE_OVER_BOARDS = 1.5
 """Node power over board power: nodes of 8 H100 draw 0.97 to 1.05 kW of IT power per GPU with a 0.7 kW limit."""
+UNREAD = "no energy counter was read"
 SLURM_ERROR = 0.10
 SLURM_LIMIT_FACTOR = 1.5
 

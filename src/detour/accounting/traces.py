@@ -77,10 +77,8 @@ def traces_of(readings: Iterable[Entry[EnergyRead]]) -> list[Trace]:
     last: dict[tuple[str, str], Any] = {}
     for entry in ordered:
         event = entry.event
-        if not _is_time(event.began_s) or not _is_amount(event.elapsed_s):
-            continue
         for uuid, gpu in event.gpus.items():
-            if not all(map(_is_amount, (gpu["energy_j"], gpu["sampled_j"], gpu["seen_s"]))):
+            if not (_is_amount(gpu["energy_j"]) and _is_amount(gpu["sampled_j"])):
                 continue
             key = (uuid, entry.writer)
             known = points.setdefault(key, [Point(event.began_s, 0.0, 0.0, 0.0, _first_counter_j(gpu))])
@@ -191,10 +189,6 @@ def _counted_part(trace: Trace, before: Point, counter_j: float | None, after: P
 
 def _is_amount(value: float) -> bool:
     return isfinite(value) and value >= 0
-
-
-def _is_time(value: float) -> bool:
-    return isfinite(value) and 0 <= value < 1e11
 
 
 def _share(value: float) -> float:

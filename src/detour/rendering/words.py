@@ -9,7 +9,7 @@ from math import isfinite
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.fates import Known
 from detour.reporting.data import Chain, Cost, Phase, Stage, TaskScores
-from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, counted, format_count, format_duration, plain, scaled, unit_for
 from detour.text import exact as exact_figure
 from detour.times import DAY_S, local
 
@@ -49,7 +49,7 @@ def spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:
     """Format the range of a band in the unit of its expected value, `0.8 to 1.6 Wh`; empty if it has none."""
     if band is None or band.low == band.high:
         return ""
-    scale, unit = next((one for one in units if abs(band.expected) >= one[0]), units[-1])
+    scale, unit = unit_for(band.expected, units)
     return f"{significant(band.low / scale)} to {significant(band.high / scale)} {unit}"
 
 
