@@ -86,6 +86,30 @@ def test_a_clock_that_jumps_back_changes_no_order() -> None:
     assert folded.attempts[-1].last_seen_s == 1e9
 
 
+def test_of_runs_after_the_output_was_removed_the_last_one_counts() -> None:
+    def run(writer: str, at_s: float, job: str, n_events: int, *kinds: str) -> list[Entry[Any]]:
+        return [
+            make_entry(writer, n_events + place, kind, wall_s=at_s + place, job=job, attempt=1, data=data)
+            for place, kind in enumerate(kinds)
+            for data in [{"result": at_s} if kind == "stage.done" else {}]
+        ]
+
+    first = run("z", 100.0, "9", 50, "attempt.started", "stage.done")
+    second = run("a", 200.0, "10", 0, "attempt.started", "stage.done")
+    third = run("b", 300.0, "10", 0, "attempt.started")
+    assert stage(*second, *first).result == 200.0
+    assert [one.executor for one in stage(*second, *first).attempts] == ["9", "10"]
+    assert not stage(*second, *first).is_open
+    again = [record._replace(job="8") for record in third]
+    assert stage(*again, *first, *second).attempts[-1].executor == "8"
+    assert stage(*again, *first, *second).is_open
+    assert stage(*again, *first, *second).since_done().status == "running"
+    cancelled = [make_entry("c", place, "cancel.stage", job=job, attempt=None) for place, job in enumerate(("9", "8"))]
+    assert stage(*first, cancelled[0]).since_done().status == "planned"
+    assert not stage(*first, cancelled[0]).since_done().is_cancelled
+    assert stage(*first, *again, *cancelled).since_done().is_cancelled
+
+
 def test_an_attempt_has_the_facts_of_its_events() -> None:
     folded = stage(
         event(0, "attempt.started", node="n1"),

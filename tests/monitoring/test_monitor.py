@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from detour.errors import UserError
-from detour.ledger.events import EnergyCounted, JobAccounted, StageSubmitted
+from detour.ledger.events import EnergyCounted, JobAccounted, StageDone, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
@@ -68,6 +68,47 @@ def test_a_running_stage_shows_its_progress(tmp_path: Path) -> None:
     assert row.figures["validation_loss"] is None
     assert row.reason is None
     end(attempt)
+
+
+def done_and_removed(tmp_path: Path) -> Workspace:
+    """A workspace in which attempt 2 of a training was done, in job 900, and its folder has been removed since."""
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, TRAIN, 2, job="900")
+    attempt.progress(1000, 1000, "tokens", tokens_per_s=50.0)
+    attempt.event(StageDone())
+    end(attempt)
+    return workspace
+
+
+def test_a_stage_whose_output_was_removed_is_planned_and_has_made_no_progress(tmp_path: Path) -> None:
+    row = rows(done_and_removed(tmp_path))[TRAIN.id]
+    assert (row.status, row.done, row.fraction, row.left_s, row.attempts) == ("planned", None, None, None, 1)
+
+
+def test_a_stage_that_runs_again_after_its_output_was_removed_shows_the_present_run(tmp_path: Path) -> None:
+    workspace = done_and_removed(tmp_path)
+    attempt = start(workspace, TRAIN, 1, job="1000")
+    attempt.progress(250, 1000, "tokens", tokens_per_s=50.0)
+    row = rows(workspace)[TRAIN.id]
+    assert (row.status, row.done, row.eta_s, row.attempts) == ("running", 250, 15.0, 2)
+    assert [one.state for segment in row.segments for one in segment.attempts] == ["done", "running"]
+    end(attempt, "failed", reason="loss is NaN")
+    row = rows(workspace)[TRAIN.id]
+    assert (row.status, row.reason) == ("failed", "loss is NaN")
+
+
+def test_slurm_is_asked_about_a_job_that_was_sent_after_the_output_was_removed(tmp_path: Path) -> None:
+    workspace = done_and_removed(tmp_path)
+    with Journal.open(workspace, "command") as journal:
+        journal.append(StageSubmitted(), stage=TRAIN.id, job="1000")
+
+    def ask(question: Question) -> Reading:
+        assert question.jobs == ["1000"]
+        return Reading(time.time(), {"1000": SeenJob("1000", "PENDING", "waiting", "Priority", seen_s=time.time())})
+
+    (chain,) = Monitor(workspace, ask).look().chains
+    row = chain.stages[1]
+    assert (row.status, row.reason_job, row.left_s) == ("submitted", "1000", None)
 
 
 def test_without_a_reported_rate_it_is_the_mean_of_the_attempt(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class Book:
 
     def _is_finished(self, stage: str, since_s: float) -> bool:
         known = self.view.state.stages.get(stage)
-        if known is not None and known.done and known.done[max(known.done)].wall_s >= since_s:
+        if known is not None and (known.ended_s or 0.0) >= since_s:
             return True
         return self.workspace.is_done(stage) or self._is_doomed(stage)
 

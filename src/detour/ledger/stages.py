@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from detour.errors import Interrupted, NotReady
@@ -58,6 +59,11 @@ def may_be_on(cluster: str | None, recorded: str | None) -> bool:
 def is_out_of_time(reason: str | None) -> bool:
     """Whether an attempt stopped because its time was over; any other stop makes room for another job."""
     return any(known in (reason or "") for known in OUT_OF_TIME)
+
+
+def by_clock(entry: Entry[Any]) -> tuple[float, Entry[Any]]:
+    """Orders what different runs of a stage recorded: numbers of attempts begin again after its folder was removed."""
+    return entry.wall_s, entry
 
 
 @dataclass(slots=True)
@@ -195,10 +201,30 @@ class StageState:
 
     @property
     def attempts(self) -> list[AttemptState]:
-        """In order of their numbers."""
-        if len(self.attempts_by_key) < 2:
-            return list(self.attempts_by_key.values())
-        return [self.attempts_by_key[key] for key in sorted(self.attempts_by_key)]
+        """In order of their numbers, which begin again after the stage's folder was removed."""
+        attempts = list(self.attempts_by_key.values())
+        if len(attempts) < 2:
+            return attempts
+        done_s = self.ended_s or inf
+        return sorted(
+            attempts,
+            key=lambda one: ((at_s := one.started_s or 0.0) > done_s, one.number, at_s, one.executor or ""),
+        )
+
+    def since_done(self) -> StageState:
+        """Only what began after it was last done, which is all that counts once its output has been removed."""
+        if (done_s := self.ended_s) is None:
+            return self
+        attempts = {key: one for key, one in self.attempts_by_key.items() if (one.started_s or 0.0) > done_s}
+        submitted_s = {job: at_s for job, at_s in self.submitted_s.items() if at_s > done_s}
+        return StageState(
+            self.id,
+            attempts,
+            failed={number: entry for number, entry in self.failed.items() if entry.wall_s > done_s},
+            submitted_s=submitted_s,
+            slurm_clusters=self.slurm_clusters,
+            cancelled_jobs=self.cancelled_jobs & {*submitted_s, *(executor for _, executor in attempts)},
+        )
 
     @property
     def jobs(self) -> set[str]:
@@ -233,10 +259,10 @@ class StageState:
     @property
     def is_open(self) -> bool:
         """Whether a job may still change it, by the ledger: it is neither done nor failed permanently."""
-        if self.done:
+        current = self.since_done()
+        if current is not self and not current.attempts_by_key and not current.submitted_s:
             return False
-        status = self.status
-        return status != "done" and not (self.failed and status == "failed")
+        return current.status != "done" and current.failure is None
 
     @property
     def progress(self) -> ProgressMade | None:
@@ -252,13 +278,22 @@ class StageState:
     @property
     def result(self) -> Any:
         """What the stage returned; None if it is not done or returned nothing."""
-        return self.done[max(self.done)].event.result if self.done else None
+        return max(self.done.values(), key=by_clock).event.result if self.done else None
+
+    @property
+    def failure(self) -> Entry[StageFailed] | None:
+        """The event that ended it permanently; None if it has been tried again since."""
+        current = self.since_done()
+        last = max(current.failed, default=None)
+        if last is None or (current.attempts_by_key and last < current.attempts[-1].number):
+            return None
+        return current.failed[last]
 
     @property
     def reason(self) -> str | None:
         """Why it failed or stopped, in its own words."""
-        if self.failed:
-            return self.failed[max(self.failed)].event.reason
+        if (failure := self.failure) is not None:
+            return failure.event.reason
         return self.attempts[-1].reason if self.attempts_by_key else None
 
     @property
@@ -274,7 +309,7 @@ class StageState:
         attempts = self.attempts
         if self.done or any(attempt.outcome == "done" for attempt in attempts):
             return "done"
-        if self.failed and max(self.failed) >= (attempts[-1].number if attempts else 0):
+        if self.failure is not None:
             return "failed"
         if attempts:
             return attempts[-1].outcome or "running"

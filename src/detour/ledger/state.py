@@ -41,7 +41,7 @@ from detour.ledger.events import (
 )
 from detour.ledger.process import Process
 from detour.ledger.record import Entry
-from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterState
+from detour.ledger.stages import AttemptState, StageState, StageStatus, WriterState, by_clock
 
 __all__ = ["AttemptState", "StageState", "StageStatus", "State", "WriterState"]
 
@@ -234,9 +234,9 @@ class State:
             self._add_to_attempt(stage, entry.attempt, entry)
         kind = type(entry.event)
         if kind is StageDone:
-            _keep_later(stage.done, entry.attempt or 0, entry)
+            _keep_last(stage.done, entry.attempt or 0, entry)
         elif kind is StageFailed:
-            _keep_later(stage.failed, entry.attempt or 0, entry)
+            _keep_last(stage.failed, entry.attempt or 0, entry)
         elif kind is StageSubmitted and entry.job is not None:
             stage.submitted_s[entry.job] = min(entry.wall_s, stage.submitted_s.get(entry.job, entry.wall_s))
             if (cluster := entry.event.slurm_cluster) is not None:
@@ -290,3 +290,8 @@ def _made(scored: Entry[ForecastScored]) -> tuple[float, Entry[ForecastScored]]:
 def _keep_later(kept: dict[Any, Entry[Any]], key: Any, entry: Entry[Any]) -> None:
     if key not in kept or entry > kept[key]:
         kept[key] = entry
+
+
+def _keep_last(kept: dict[int, Entry[Any]], number: int, entry: Entry[Any]) -> None:
+    if number not in kept or by_clock(entry) > by_clock(kept[number]):
+        kept[number] = entry

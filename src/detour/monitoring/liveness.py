@@ -66,9 +66,7 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         status = _of_open_attempt(known, evidence)
     elif status == "done":  # its output has been removed since
         status = "planned"
-    elif (
-        status == "failed" and known.failed and _last_number(known) <= max(known.failed)
-    ):  # `retry` has removed the marker
+    elif known.failure is not None:  # `retry` has removed the marker
         status = "interrupted"
     if status == "running":
         return status
@@ -119,7 +117,3 @@ def _of_open_attempt(known: StageState, evidence: Evidence) -> StageStatus:
     if standing == "unknown":
         return "unknown"
     return "submitted" if standing == "waiting" else "interrupted"
-
-
-def _last_number(known: StageState) -> int:
-    return known.attempts[-1].number if known.attempts else 0

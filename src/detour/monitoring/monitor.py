@@ -200,6 +200,7 @@ class Monitor:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
+        current = known if known is None or marker in ("done", "unreadable") else known.since_done()
         usages = _usages(stage_id, known, evidence.now_s)
         context = Context(
             tuple(chains),
@@ -211,7 +212,8 @@ class Monitor:
         row = stage_row(
             planned,
             known,
-            stage_status(known, marker, evidence),
+            current,
+            stage_status(current, marker, evidence),
             self._failure_text(stage_id, marker),
             evidence,
             context,

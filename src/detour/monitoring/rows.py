@@ -34,19 +34,20 @@ class Context(NamedTuple):
 def stage_row(
     planned: StageOutline,
     known: StageState | None,
+    current: StageState | None,
     status: StageStatus,
     said: str | None,
     evidence: Evidence,
     context: Context,
 ) -> StageRow:
-    """The row without its energy. `said` is that of `judge`."""
+    """The row without its energy. `current` is the part of `known` that counts now; `said` is that of `judge`."""
     attempts = known.attempts if known else []
-    reached = [attempt for attempt in attempts if attempt.progress]
+    reached = [attempt for attempt in current.attempts if attempt.progress] if current else []
     latest = reached[-1].progress if reached else None
     progress = latest.event if latest else None
     done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(reached[-1], status) if reached else None
-    judged = judge(planned.kind, known, status, said, evidence)
+    judged = judge(planned.kind, current, status, said, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
     jobs = in_order(known.all_jobs) if known else []

@@ -242,7 +242,7 @@ def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -
         return "done"
     if workspace.has_failed(stage.id):
         return "failed"
-    status = known.status if known else "planned"
+    status = known.since_done().status if known else "planned"
     return status if status in _WORST and status != "done" else "planned"
 
 
