@@ -281,10 +281,11 @@ def test_disk_space_counts_checkpoints_promotions_and_exports() -> None:
     assert by_label["prepare"] is None
 
 
-def test_the_profile_can_set_the_gpus_of_a_training() -> None:
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_the_profile_can_set_the_gpus_of_a_training(gpus: int) -> None:
     stage = shipped("moderncamembert-bio-base")[1]
-    profile = load_cluster("jean-zay").model_copy(update={"training_gpus": 2})
-    assert price(stage, profile, NoHistory()).gpus == 2
+    profile = load_cluster("jean-zay").model_copy(update={"training_gpus": gpus})
+    assert price(stage, profile, NoHistory()).gpus == gpus
     assert price(stage, profile, NoHistory(), gpus=8).gpus == 8
 
 

@@ -106,8 +106,9 @@ def work_units(stage: Stage, gpus: float) -> float | None:
 
 def training_gpus(cluster: Cluster, gpus: int | None = None) -> int:
     """Return the GPUs that a training requests: `gpus`, otherwise the profile's number, otherwise a whole node's."""
-    node_gpus = cluster.gpu.per_node if cluster.gpu else 0
-    return gpus if gpus is not None else min(cluster.training_gpus or node_gpus, node_gpus)
+    if gpus is not None:
+        return gpus
+    return (cluster.training_gpus or cluster.gpu.per_node) if cluster.gpu else 0
 
 
 def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = None) -> Price:
