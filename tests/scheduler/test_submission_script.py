@@ -47,6 +47,13 @@ def test_a_segment_is_held_tagged_and_signalled_and_ends_with_its_dependency() -
     assert script.rstrip().endswith("/opt/python -uP -m detour.jobs --workspace '/work space' pretrain-1")
 
 
+def test_lists_of_the_profile_are_kept_beside_our_own() -> None:
+    asked = Resources(gpu_option="gres=gpu:4", options=("--exclude=n1", "--gres=tmpfs:20G", "exclude=n2"))
+    script = submission_script(JobRequest((("pretrain-1",),), asked, 3600), TAG, None, STYLE, Path("/logs"))
+    assert {"--gres=gpu:4,tmpfs:20G", "--exclude=n1,n2"} <= options(script)
+    assert len([option for option in options(script) if option.startswith(("--gres", "--exclude"))]) == 2
+
+
 def test_each_task_of_an_array_runs_its_own_stages(tmp_path: Path) -> None:
     tasks = (("evaluate-1", "evaluate-2"), ("evaluate-3",))
     request = JobRequest(tasks, Resources(), wall_s=60, parallelism=1)

@@ -15,20 +15,29 @@ OURS: Mapping[str, str] = {
     "signal": "set `grace`",
     "requeue": "set `requeue: true`",
     "no-requeue": "set `requeue: false`",
+    "account": "set `account`",
+    "clusters": "set `slurm_cluster`",
+    "constraint": "set `constraint` of the partition",
+    "cpus-per-task": "set `cores_per_gpu` and `cpu_only_cores`",
+    "partition": "set `name` of the partition",
+    "qos": "list it in `qos`",
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task"), "set `gpu`"),
+    **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node"), "set `training_gpus`"),
     **dict.fromkeys(
         ("array", "comment", "dependency", "error", "hold", "job-name", "kill-on-invalid-dep", "open-mode", "output"),
         "remove it",
     ),
 }
-"""Options that exactly-once submission and saving in time rely on, each with what to do instead."""
+"""Options that submission, saving in time and prices rely on, each with what to do instead."""
 
 
 def _is_sbatch_option(text: str) -> str:
     match = _OPTION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an sbatch option: write `--name=value` or `--name`, one per item")
-    if match[1] in OURS:
-        raise ValueError(f"`--{match[1]}` is set for each job: {OURS[match[1]]}")
+    name = "gpus" if re.match("--gres=.*gpu", text) else match[1]
+    if name in OURS:
+        raise ValueError(f"`--{match[1]}` is set for each job: {OURS[name]}")
     return text
 
 

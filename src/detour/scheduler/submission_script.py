@@ -22,6 +22,8 @@ from detour.scheduler.tags import Tag
 
 STAGES = "stages"
 """Name of the shell array with the stage ids of each array task."""
+LISTS = ("exclude", "gres", "licenses")
+"""Options whose value is a list, of which a job needs all that the profile and we ask for: sbatch takes the last."""
 GATE_PATIENCE_S = 120
 """Seconds to wait for the gate: a shared file system may show a new file this late."""
 
@@ -132,6 +134,8 @@ def _additional(request: JobRequest, style: ScriptStyle, *, held: bool) -> dict[
     gpu = [request.resources.gpu_option] if request.resources.gpu_option else []
     for option in (*gpu, *request.resources.options):
         name, separator, value = option.removeprefix("--").partition("=")
+        if name in LISTS and name in found:
+            value = f"{found[name]},{value}"
         found[name] = value if separator else True
     return found
 
