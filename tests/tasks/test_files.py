@@ -32,6 +32,13 @@ def test_a_folder_means_its_files_of_the_layout_and_a_file_itself_with_its_compa
     assert task_files(data(tmp_path / "*" / "a.txt")) == both
 
 
+def test_a_file_of_a_layout_with_one_file_per_document_is_read_by_itself_whatever_its_suffix(tmp_path: Path) -> None:
+    for name in ("notes.jsonl", "notes.ndjson", "notes.jsonl.gz"):
+        (tmp_path / name).touch()
+    assert task_files(data(tmp_path / "notes.jsonl", reader="spans")) == [tmp_path / "notes.jsonl"]
+    assert task_files(data(tmp_path / "notes.jsonl.gz", reader="spans")) == [tmp_path / "notes.jsonl.gz"]
+
+
 def test_a_missing_file_is_named_with_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file or folder: expected a folder of ID.txt and ID.ann"):
         task_files(data(tmp_path / "none"))

@@ -18,7 +18,7 @@ from detour.tasks.document import Document
 from detour.tasks.loading import TaskDocuments, keep_frequent, load_task
 from detour.tasks.readers.table import read_documents
 from detour.tasks.repeats import merge_repeated, order_key, text_key
-from detour.tasks.splits import draw
+from detour.tasks.splits import draw, given_splits
 from tests.evaluation.conftest import make_task
 from tests.support.corpora import icd10_csv
 
@@ -137,6 +137,12 @@ def test_unusable_rows_and_too_few_documents_are_reported(
 ) -> None:
     with pytest.raises(UserError, match=message):
         load(tmp_path, rows)
+
+
+def test_a_document_of_another_split_is_refused_instead_of_left_out() -> None:
+    documents = [Document("x", split=split, name=f"note {split}") for split in ("train", "validation", "test", "dev")]
+    with pytest.raises(ValueError, match=r"document 'note dev' is of the split 'dev': expected one of train, val"):
+        given_splits(documents)
 
 
 def test_the_quickstart_task_is_read_from_the_real_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -43,6 +44,12 @@ def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
     assert [entity.fragments for entity in document.entities] == [((0, 5),), ((6, 7),), ((8, 9),)]
 
 
+@pytest.mark.parametrize("lines", ["10\u00a0000 B-NUM\nmg  O\n", "10\u00a0000\tB-NUM\nmg\tO\n"])
+def test_a_token_keeps_a_space_that_does_not_break(lines: str, tmp_path: Path) -> None:
+    (document,) = read("bio", tmp_path / "a.conll", lines)
+    assert (document.text, document.entities) == ("10\u00a0000 mg", (Entity("NUM", ((0, 6),)),))
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -66,6 +73,21 @@ def test_entities_can_be_under_label_as_in_doccano(mark: str, tmp_path: Path) ->
     assert document.entities == (Entity("CHEM", ((5, 13),)),)
     both = row | {"entities": []}
     assert read("spans", tmp_path / "a.jsonl", json.dumps(both))[0].entities == ()
+
+
+def test_spans_are_read_from_a_compressed_file_that_begins_with_an_empty_line(tmp_path: Path) -> None:
+    rows = b'\n{"text": "le coeur", "label": [[3, 8, "ANAT"]]}\n'
+    (document,) = read("spans", tmp_path / "a.jsonl.gz", gzip.compress(rows))
+    assert document.entities == (Entity("ANAT", ((3, 8),)),)
+
+
+@pytest.mark.parametrize("split", ["dev", "Test", 3, None])
+def test_a_row_of_spans_with_another_split_is_refused_at_its_line(split: Any, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": "le coeur", "entities": [], "fold": fold} for fold in ("train", split)]
+    with pytest.raises(UserError) as refused:
+        read("spans", tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)), split_column="fold")
+    said = f"line 2: column `fold` holds {split!r}: expected one of train, validation, test"
+    assert str(refused.value) == f"{tmp_path / 'a.jsonl'}: {said}"
 
 
 def test_the_three_spellings_of_spans_are_read(tmp_path: Path) -> None:
@@ -129,6 +151,13 @@ def test_tables_that_differ_from_the_published_ones_are_refused_at_their_line(
         read(reader, tmp_path / name, content, type)
     assert message in str(refused.value)
     assert str(tmp_path) in str(refused.value)
+
+
+def test_a_missing_column_of_splits_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.csv: line 1: no column `fold`; available: id, labels, split$"):
+        read(
+            "meddialog", tmp_path / "a.csv", "id\tlabels\tsplit\nx_q\t['C1']\ttest\n", "multilabel", split_column="fold"
+        )
 
 
 @pytest.mark.parametrize("text", ["un\ndeux", "un\ndeux\n", "un\r\ndeux\r\n", "\ufeffun\ndeux\n"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from detour.config.models import TaskData
@@ -14,8 +14,6 @@ from detour.files import is_lfs_pointer, written_path
 from detour.tasks.readers.registry import Reader, reader_named
 
 TABLE = "table"
-COMPANIONS = 2
-"""Number of suffixes of a layout whose documents are two files each."""
 
 
 def task_files(data: TaskData) -> list[Path]:
@@ -28,8 +26,7 @@ def task_files(data: TaskData) -> list[Path]:
     found = _matches(pattern)
     reader = reader_named(data.layout)
     paths = sorted({path for one in found for path in _read_of(one, reader)})
-    is_of_two = len(reader.suffixes) == COMPANIONS
-    if not paths or (is_of_two and not any(path.suffix in reader.suffixes for path in paths)):
+    if not paths or (reader.is_paired and not any(path.suffix in reader.suffixes for path in paths)):
         raise SourceError(f"{pattern}: has no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
     for path in paths:
         if is_lfs_pointer(path):
@@ -57,13 +54,9 @@ def _read_of(path: Path, reader: Reader) -> Iterator[Path]:
         raise SourceError(f"{path}: no such file or folder: expected {reader.layout}")
     else:
         yield path
-        yield from (beside for beside in _companions(path, reader.suffixes) if beside.is_file())
-
-
-def _companions(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    if len(suffixes) != COMPANIONS or path.suffix not in suffixes:
-        return []
-    return [path.with_suffix(suffix) for suffix in suffixes]
+        if reader.is_paired and path.suffix in reader.suffixes:
+            companions = (path.with_suffix(suffix) for suffix in reader.suffixes)
+            yield from (companion for companion in companions if companion.is_file())
 
 
 def hub_folder(name: str, revision: str | None) -> Path:

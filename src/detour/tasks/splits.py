@@ -29,6 +29,13 @@ def split_named(name: str) -> SplitName:
     return split
 
 
+def split_in(column: str, value: object) -> SplitName:
+    """Return the split in a row's column. Raises UserError if it is not one."""
+    if (split := next((name for name in SPLITS if name == value), None)) is None:
+        raise UserError(f"column `{column}` holds {value!r}: expected one of {', '.join(SPLITS)}")
+    return split
+
+
 def common_folder(paths: Sequence[Path]) -> Path:
     """Return the deepest folder that contains all the files."""
     return Path(os.path.commonpath([path.parent for path in paths]))
@@ -61,7 +68,11 @@ def _split_of(path: Path, root: Path) -> SplitName:
 
 
 def given_splits(documents: Sequence[Document]) -> tuple[tuple[Document, ...], ...]:
-    """Return the documents by their given split. Raises ValueError if one of the three is empty."""
+    """Return the documents by their given split. Raises ValueError for another one, or if one of the three is empty."""
+    for document in documents:
+        if document.split not in SPLITS:
+            names = ", ".join(SPLITS)
+            raise ValueError(f"document {document.name!r} is of the split {document.split!r}: expected one of {names}")
     splits = tuple(tuple(document for document in documents if document.split == name) for name in SPLITS)
     if empty := [name for name, members in zip(SPLITS, splits, strict=True) if not members]:
         raise ValueError(f"the data's own split leaves {' and '.join(empty)} without a document")

@@ -7,6 +7,7 @@ separated by spaces, with a line end after each sentence. Tags are IOB2 (`B-X`, 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from detour.tasks.readers.lines import numbered_lines
 from detour.tasks.readers.registry import Reader
 
 DOCUMENT_START = "-DOCSTART-"
+_SPACES = re.compile(" +")
+"""Not white space in general: in French, `10 000` is one token with a space that does not break."""
 
 
 @dataclass(slots=True)
@@ -72,7 +75,7 @@ def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> 
     """Yield the documents; with `whole`, they have several sentences and begin at marked lines."""
     growing = _Growing()
     for number, line in lines:
-        fields = line.split("\t") if "\t" in line else line.split()
+        fields = line.split("\t") if "\t" in line else _SPACES.split(line.strip(" "))
         starts = line.startswith(DOCUMENT_START)
         if starts or not line.strip():
             growing.end_sentence()
@@ -80,10 +83,11 @@ def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> 
                 yield growing
                 growing = _Growing()
             continue
-        if len(fields) < 2 or not fields[0].strip():
+        token, tag = fields[0].strip(" "), fields[-1].strip()
+        if len(fields) < 2 or not token:
             raise UserError(f"{path}: line {number}: {line[:40]!r} has no tag: expected a token and its tag")
         try:
-            growing.add(fields[0].strip(), fields[-1].strip())
+            growing.add(token, tag)
         except ValueError as error:
             raise UserError(f"{path}: line {number}: {error}") from None
     growing.end_sentence()

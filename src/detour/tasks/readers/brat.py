@@ -184,4 +184,5 @@ READER = Reader(
     "a folder of ID.txt and ID.ann (BRAT standoff); an empty ID.ann says that there are no entities",
     suffixes=(TEXT, ANNOTATIONS),
     types=("ner",),
+    is_paired=True,
 )

@@ -30,4 +30,5 @@ READER = Reader(
     "a folder of ID.txt and ID.ann (BRAT standoff) whose notes hold the codes, as `#1<tab>SNOMED T1<tab>58477004`",
     suffixes=(brat.TEXT, brat.ANNOTATIONS),
     types=("multilabel",),
+    is_paired=True,
 )

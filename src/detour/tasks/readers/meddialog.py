@@ -39,13 +39,15 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
     if not labelled:
         raise UserError(f"{paths[0].parent}: no file with the column `labels`")
     for path, line, row in labelled:
+        if column_of_split and column_of_split not in row:
+            raise UserError(f"{path}: line 1: no column `{column_of_split}`; available: {', '.join(row)}")
         name = row["id"].removesuffix(QUESTION)
         question = texts.get(name + QUESTION) or texts.get(name)
         if not question:
             raise UserError(f"{path}: line {line}: there is no text for {row['id']!r}")
         try:
             labels = label_list(row["labels"])
-            split = split_named(row.get(column_of_split, "")) if column_of_split else None
+            split = split_named(row[column_of_split]) if column_of_split else None
         except UserError as error:
             raise UserError(f"{path}: line {line}: {error}") from None
         if not labels:

@@ -26,11 +26,13 @@ class Reader:
     layout: str
     """What the files must look like, for messages."""
     suffixes: tuple[str, ...]
-    """Suffixes of the files to read in a folder; for a layout of two files per document, also of a file's companion."""
+    """Suffixes of the files to read in a folder."""
     types: tuple[str, ...]
     """Types of tasks that it supports."""
     has_columns: bool = False
     """Whether `split_column` may give the split."""
+    is_paired: bool = False
+    """Whether a document is two files, one of each suffix: given one of them, its companion is read too."""
 
 
 BUILT_IN = ("table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog")

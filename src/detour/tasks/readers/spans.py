@@ -17,8 +17,11 @@ import orjson
 
 from detour.config.models import Task, TaskData
 from detour.corpus.sources import Table, kind_of
+from detour.corpus.streams import open_text
+from detour.errors import UserError
 from detour.tasks.document import Document, Entity
 from detour.tasks.readers.registry import Reader
+from detour.tasks.splits import split_in
 
 KEYS = ("entities", "label")
 """Keys of the entities; the first that a file has is used, unless the recipe names one."""
@@ -27,26 +30,27 @@ KEYS = ("entities", "label")
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
     data = task.data
     assert data is not None
-    split = [data.split_column] if data.split_column else []
+    column = data.split_column
     for path in paths:
-        table = Table(path, [data.text, _key(path, data), *split], format="jsonl", exclude=data.exclude)
+        wanted = [data.text, _key(path, data), *([column] if column else [])]
+        table = Table(path, wanted, format="jsonl", exclude=data.exclude)
         for number, (text, found, *given) in enumerate(table, 1):
             try:
                 entities = _entities(text, found, data)
-            except ValueError as error:
+                split = split_in(column, *given) if column else None
+            except (UserError, ValueError) as error:
                 raise table.error(str(error)) from None
-            named = f"{path.stem} {number}"
-            yield Document(text, frozenset(), next(iter(given), None), entities, named, path)
+            yield Document(text, frozenset(), split, entities, f"{path.stem} {number}", path)
 
 
 def _key(path: Path, data: TaskData) -> str:
-    """Return the key of the entities, by the file's first line; problems with that are reported when it is read."""
+    """Return the key of the entities, by the file's first row; problems with that are reported when it is read."""
     if data.label != KEYS[-1]:
         return data.label
     try:
-        with path.open("rb") as file:
-            row = orjson.loads(file.readline().removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, orjson.JSONDecodeError):
+        with open_text(path) as file:
+            row = orjson.loads(next((line for line in file.byte_lines() if not line.isspace()), b""))
+    except (UserError, orjson.JSONDecodeError):
         row = None
     return next((key for key in KEYS if isinstance(row, dict) and key in row), KEYS[0])
 

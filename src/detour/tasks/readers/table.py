@@ -12,10 +12,11 @@ from detour.config.models import Task, TaskData
 from detour.corpus.files import FORMAT_OF_SUFFIX
 from detour.corpus.sources import Table
 from detour.errors import UserError
-from detour.tasks.document import SPLITS, Document
+from detour.tasks.document import Document
 from detour.tasks.label_values import is_vector, label_names, vector
 from detour.tasks.labels import LABEL_MAPS
 from detour.tasks.readers.registry import Reader
+from detour.tasks.splits import split_in
 
 
 def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
@@ -60,10 +61,9 @@ def _document(data: TaskData, text: Any, label: Any, split: Any = None, *, sever
         names = label_names(label, data, several=several)
     except UserError as error:
         raise UserError(f"column `{data.label}` {error}") from None
-    if data.split_column and split not in SPLITS:
-        raise UserError(f"column `{data.split_column}` holds {split!r}: expected one of {', '.join(SPLITS)}")
+    given = split_in(data.split_column, split) if data.split_column else None
     to_label = LABEL_MAPS[data.label_map] if data.label_map else str
-    return Document(text, frozenset(map(to_label, names)), split)
+    return Document(text, frozenset(map(to_label, names)), given)
 
 
 READER = Reader(
