@@ -1,4 +1,4 @@
-"""Compare the Python and packages of a job with those at its submission. Standard library only; no torch.
+"""What a job runs on: Python and packages, compared with those at its submission, and the processor. No torch.
 
 None of this enters a stage's key, but a stage runs only in the environment that its chain was submitted from: with
 another interpreter or torch, equal keys could give different results.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 VARIABLE = "DETOUR_EXPECTED"
@@ -62,3 +63,17 @@ def _minor(python: str) -> list[str]:
 
 def _release(version_text: str) -> str:
     return version_text.partition("+")[0]
+
+
+def first_field(path: Path, name: str) -> str | None:
+    """The value of the first `name : value` line of a file under /proc, None if there is none."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
+
+
+def cpu_model() -> str | None:
+    """The processor's name, None where the kernel has none, as on ARM."""
+    return first_field(Path("/proc/cpuinfo"), "model name")

@@ -111,17 +111,3 @@ def is_lfs_pointer(path: Path) -> bool:
     """Whether the file is only a Git LFS pointer, which `git lfs pull` would replace with the content."""
     with path.open("rb") as file:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
-
-
-def first_field(path: Path, name: str) -> str | None:
-    """The value of the first `name : value` line of a file under /proc, None if there is none."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
-
-
-def cpu_model() -> str | None:
-    """The processor's name, None where the kernel has none, as on ARM."""
-    return first_field(Path("/proc/cpuinfo"), "model name")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 
 from detour.accounting.allocation import held_cpus, nvml_uuids, visible_gpus
-from detour.files import cpu_model
+from detour.environment import cpu_model
 from detour.ledger.events import EnergyCounted
 
 if TYPE_CHECKING:

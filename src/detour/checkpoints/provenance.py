@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detour.checkpoints.code_files import CHECKED_OUT, CODE_ROOT, git, is_repository, new_modules
-from detour.environment import installed
-from detour.files import cpu_model, first_field
+from detour.environment import cpu_model, first_field, installed
 
 SNAPSHOT = "snapshot.json"
 """File at the root of a code snapshot that describes its origin; recorded unchanged."""
