@@ -20,7 +20,7 @@ import pytest
 from detour.errors import UserError
 from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, EnergyCounted, ProgressMade, StageDone
 from detour.ledger.journal import QUEUE_BYTES, QUEUE_RECORDS, RESERVE_BYTES, Journal
-from detour.ledger.spool import import_spool, spool, spool_folder
+from detour.ledger.spool import import_spool, spool, spool_name
 from detour.ledger.workspace import Workspace
 from tests.ledger.lines import all_records, journal_files, read_lines
 
@@ -60,7 +60,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node's temporary folder."""
     folder = tmp_path / "node"
     folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("detour.ledger.spool.TEMPORARY_FOLDERS", ())
     return folder
 
 
@@ -262,8 +263,7 @@ def test_without_disk_space_the_end_is_kept_on_the_node(
     journal.close()
     assert len(caplog.records) == 1
     disk.write_error = None
-    (waiting,) = spool_folder(workspace).glob("*.jsonl")
-    assert waiting.is_relative_to(node)
+    (waiting,) = node.glob(f"detour-spool-{os.getuid()}/{spool_name(workspace)}/*.jsonl")
     assert stat.S_IMODE(waiting.parent.parent.stat().st_mode) == 0o700
     assert import_spool(workspace) == 1
     assert import_spool(workspace) == 0
@@ -291,7 +291,7 @@ def test_the_next_journal_on_the_node_imports_kept_records(workspace: Workspace,
 def test_spooling_during_an_import_loses_nothing(workspace: Workspace, node: Path) -> None:
     lines = [b"%d\n" % number for number in range(400)]
     with ThreadPoolExecutor(1) as pool:
-        spooling = pool.submit(lambda: [spool(workspace, spool_folder(workspace), "w", [line]) for line in lines])
+        spooling = pool.submit(lambda: [spool(workspace, spool_name(workspace), "w", [line]) for line in lines])
         while not spooling.done():
             import_spool(workspace)
         spooling.result()
@@ -305,20 +305,20 @@ def test_kept_records_are_imported_under_any_path_of_the_workspace(
     workspace: Workspace, node: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mount").symlink_to(workspace.root)
-    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+    spool(workspace, spool_name(workspace), "w", [b"1\n"])
     assert import_spool(Workspace(tmp_path / "mount")) == 1
-    spool(workspace, spool_folder(workspace), "w", [b"2\n"])
+    spool(workspace, spool_name(workspace), "w", [b"2\n"])
     moved = Workspace(workspace.root.rename(tmp_path / "moved"))
     assert import_spool(moved) == 1
     assert not [path for path in node.rglob("*") if path.is_file()]
 
 
-def test_kept_records_are_not_imported_into_another_workspace(workspace: Workspace, node: Path, tmp_path: Path) -> None:
-    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+@pytest.mark.usefixtures("node")
+def test_kept_records_are_not_imported_into_another_workspace(workspace: Workspace, tmp_path: Path) -> None:
+    spool(workspace, spool_name(workspace), "w", [b"1\n"])
     copy = Workspace(Path(shutil.copytree(workspace.root, tmp_path / "copy")))
     assert import_spool(copy) == 0
     workspace.root.rename(tmp_path / "away")
-    assert spool_folder(workspace).parent == node / f"detour-spool-{os.getuid()}"
     remade = Workspace(workspace.root)
     remade.create()
     assert import_spool(remade) == 0
@@ -335,13 +335,13 @@ def test_records_kept_by_an_earlier_version_are_imported(workspace: Workspace, n
 
 def test_an_unreadable_identity_costs_no_record(workspace: Workspace, node: Path) -> None:
     (workspace.root / "workspace.json").write_text("{")
-    spool(workspace, spool_folder(workspace), "w", [b"1\n"])
+    spool(workspace, spool_name(workspace), "w", [b"1\n"])
     assert import_spool(workspace) == 1
     assert not [path for path in node.rglob("*") if path.is_file()]
 
 
 def test_a_spool_folder_of_another_user_is_not_trusted(workspace: Workspace, disk: BrokenDisk, node: Path) -> None:
-    stranger = spool_folder(workspace).parent
+    stranger = node / f"detour-spool-{os.getuid()}"
     stranger.mkdir()
     stranger.chmod(0o777)
     journal = Journal.open(workspace, "run")
@@ -349,8 +349,35 @@ def test_a_spool_folder_of_another_user_is_not_trusted(workspace: Workspace, dis
     journal.append(AttemptEnded(outcome="done"))
     disk.write_error = None
     assert list(stranger.iterdir()) == []
-    assert len(list(node.glob("detour-spool-*/*.jsonl"))) == 1
+    assert import_spool(workspace) == 1
+    assert "attempt.ended" in kinds(workspace)
     journal.close()
+
+
+def test_records_that_one_temporary_folder_did_not_take_wait_in_another(
+    workspace: Workspace, disk: BrokenDisk, node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setattr("detour.ledger.spool.TEMPORARY_FOLDERS", (str(other),))
+    other.mkdir()
+    journal = Journal.open(workspace, "run")
+    disk.write_error = errno.ENOSPC
+    journal.append(AttemptEnded(outcome="done"))
+    disk.write_error = None
+    monkeypatch.setenv("TMPDIR", str(node))
+    assert import_spool(workspace) == 1
+    journal.close()
+
+
+def test_a_journal_opens_on_a_node_without_any_temporary_folder(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    Journal.open(workspace, "run").close()
+    assert kinds(workspace) == ["journal.opened", "journal.closed"]
 
 
 def test_records_of_a_journal_that_cannot_be_created_are_kept_on_the_node(

@@ -87,7 +87,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def test_jobs_can_be_cancelled_on_a_full_disk_and_it_is_recorded_later(
     disk: SmallDisk, fake: FakeSlurm, fill: Callable[[SmallDisk], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     workspace = Workspace(disk.folder / "w")
     submit(workspace)
     fill(disk)
@@ -102,7 +102,7 @@ def test_jobs_can_be_cancelled_on_a_full_disk_and_it_is_recorded_later(
 def test_jobs_held_and_released_on_a_full_disk_stay_so(
     disk: SmallDisk, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     workspace = Workspace(disk.folder / "w")
     submit(workspace)
     disk.leave(0)

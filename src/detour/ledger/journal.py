@@ -27,7 +27,7 @@ from detour.ledger.events import Durability, Event, JournalClosed, JournalOpened
 from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.process import Process
 from detour.ledger.record import SCHEMA, Record, encode
-from detour.ledger.spool import import_spool, spool, spool_folder
+from detour.ledger.spool import import_spool, spool, spool_name
 from detour.ledger.workspace import Workspace
 
 RESERVE_BYTES = 64 * 1024
@@ -61,7 +61,7 @@ class Journal:
         """Use `Journal.open`."""
         self.workspace = workspace
         self._label = label
-        self._spool_folder = spool_folder(workspace)
+        self._spool_name = spool_name(workspace)
         self._lock: threading.RLock
         self._file: AppendFile | None
         self._begin()
@@ -248,7 +248,7 @@ class Journal:
 
     def _spool(self, items: list[_Pending]) -> None:
         try:
-            path = spool(self.workspace, self._spool_folder, self._writer, [item.line for item in items])
+            path = spool(self.workspace, self._spool_name, self._writer, [item.line for item in items])
             what = f"its events wait on this node in {path} until the next command or job here imports them"
         except OSError as error:
             what = f"{len(items)} events are lost, since this node's disk takes none either ({error.strerror})"

@@ -4,7 +4,8 @@
   root                    a link to it, which distinguishes a copy from the workspace under another mount
   <writer>.<n>.jsonl
 
-The id, because a workspace may be moved or seen under several paths. Earlier versions used only the crc32.
+The id, because a workspace may be moved or seen under several paths. Earlier versions used only the crc32. Of several
+temporary folders, the first that takes the records is used, and all are looked into later: which one is full changes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -27,20 +28,32 @@ from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.identity import is_same_folder, workspace_id
 from detour.ledger.workspace import Workspace
 
+TEMPORARY_FOLDERS = ("/tmp", "/var/tmp")
+"""After $TMPDIR."""
 ROOT = "root"
 UNKNOWN = "unknown"
 """Used in place of an id that could not be read."""
 
 
-def spool_folder(workspace: Workspace) -> Path:
-    """This user's folder for this workspace on this node. Get it early: later the workspace may not respond."""
-    return _base() / f"{_id(workspace)}-{_crc(workspace)}"
+def spool_name(workspace: Workspace) -> str:
+    """The name of this user's folder for this workspace. Get it early: later the workspace may not respond."""
+    return f"{_id(workspace)}-{_crc(workspace)}"
 
 
-def spool(workspace: Workspace, folder: Path, writer: str, lines: Iterable[bytes]) -> Path:
-    """Store `lines` in the workspace's `spool_folder`. Raises OSError if that cannot be done either."""
-    if not _is_private(folder.parent, create=True):
-        folder = Path(tempfile.mkdtemp(prefix="detour-spool-"))
+def spool(workspace: Workspace, name: str, writer: str, lines: Sequence[bytes]) -> Path:
+    """Store `lines` under the workspace's `spool_name`. Raises OSError if this node does not take them either."""
+    *others, last = _temporary_folders()
+    for folder in others:
+        with suppress(OSError):
+            return _store(workspace, folder, name, writer, lines)
+    return _store(workspace, last, name, writer, lines)
+
+
+def _store(workspace: Workspace, temporary: Path, name: str, writer: str, lines: Sequence[bytes]) -> Path:
+    base = temporary / _prefix()
+    if not _is_private(base, create=True):
+        base = Path(tempfile.mkdtemp(prefix=f"{base.name}-", dir=temporary))
+    folder = base / name
     folder.mkdir(mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
         (folder / ROOT).symlink_to(workspace.root)
@@ -68,8 +81,12 @@ def import_spool(workspace: Workspace) -> int:
     return len(sources)
 
 
-def _base() -> Path:
-    return Path(tempfile.gettempdir()) / f"detour-spool-{os.getuid()}"
+def _temporary_folders() -> list[Path]:
+    return [Path(folder) for folder in (os.environ.get("TMPDIR"), *TEMPORARY_FOLDERS) if folder]
+
+
+def _prefix() -> str:
+    return f"detour-spool-{os.getuid()}"
 
 
 def _crc(workspace: Workspace) -> str:
@@ -84,10 +101,14 @@ def _id(workspace: Workspace) -> str:
 
 
 def _folders(workspace: Workspace) -> list[Path]:
-    if not _is_private(_base(), create=False):
-        return []
-    base, crc = _base(), _crc(workspace)
-    found = {base / crc, base / f"{UNKNOWN}-{crc}", *base.glob(f"{_id(workspace)}-*")}
+    crc, workspace_id = _crc(workspace), _id(workspace)
+    bases = {base for folder in _temporary_folders() for base in folder.glob(f"{_prefix()}*")}
+    found = [
+        folder
+        for base in bases
+        if _is_private(base, create=False)
+        for folder in {base / crc, base / f"{UNKNOWN}-{crc}", *base.glob(f"{workspace_id}-*")}
+    ]
     return [folder for folder in found if folder.is_dir() and _is_of(workspace, folder)]
 
 
