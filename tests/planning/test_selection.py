@@ -49,9 +49,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         ("[o]*", Selection(("other",))),
         (FIRST.id, Selection(stages=(FIRST.id,))),
         ("prepare", Selection(stages=(PREPARE.id,))),
-        ("base-b/pretrain clm", Selection(stages=(SECOND.id,))),
-        ("base-b/pretrain*", Selection(stages=(SECOND.id,))),
-        ("*/pretrain clm", Selection(stages=(FIRST.id, SECOND.id, OTHER.id))),
+        ("base-b/pretrain clm", Selection(stages=(SECOND.id,), within=("base-b",))),
+        ("base-b/pretrain*", Selection(stages=(SECOND.id,), within=("base-b",))),
+        ("*/pretrain clm", Selection(stages=(FIRST.id, SECOND.id, OTHER.id), within=("base-a", "base-b", "other"))),
         ("pretrain*", Selection(stages=(FIRST.id, SECOND.id, OTHER.id))),
     ],
 )

@@ -21,7 +21,7 @@ class Chosen(NamedTuple):
     chains: tuple[str, ...]
     """Chains covered as a whole."""
     named: tuple[str, ...]
-    """These chains, or those with a stage that was named."""
+    """These chains, and those whose stage was named, alone or as CHAIN/STAGE."""
     roots: tuple[str, ...]
     """Ids of the stages named individually."""
     reached: frozenset[str]
@@ -66,13 +66,16 @@ def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None)
     meant = select(workspace, words, known)
     plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
     of_chains = {one.id: one for plan in plans for one in plan.stages}
+    needed_by = known.needed_by()
+    alone = [chains[0] for chains in map(needed_by.__getitem__, meant.stages) if len(chains) == 1]
+    named = tuple(dict.fromkeys((*meant.chains, *meant.within, *alone)))
     if stage is None:
-        return _with_dependents(known, meant.chains, meant.chains, set(of_chains), meant.stages)
+        return _with_dependents(known, meant.chains, named, set(of_chains), meant.stages)
     roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
     if not roots:
         labels = [one.label for one in of_chains.values()]
         raise UserError(f"{', '.join(words)}: no stage {stage!r}{nearest(stage, labels)}")
-    return _with_dependents(known, (), meant.chains, set(), (*roots, *meant.stages))
+    return _with_dependents(known, (), named, set(), (*roots, *meant.stages))
 
 
 def _with_dependents(

@@ -38,7 +38,7 @@ class Selection(NamedTuple):
     stages: tuple[str, ...] = ()
     """Ids of stages selected individually."""
     within: tuple[str, ...] = ()
-    """For a single word: the chains in which its stages were selected."""
+    """Chains in which stages were selected, as by CHAIN/STAGE."""
 
 
 class Targets(NamedTuple):
@@ -111,12 +111,16 @@ def select(workspace: Workspace, words: Sequence[str], known: Known | None = Non
     known = known or known_chains(workspace)
     chains: set[str] = set()
     stages: set[str] = set()
+    within: set[str] = set()
     for word in words:
         found = Selection((word,)) if word in names else _meant(workspace, known, word)
         chains.update(found.chains)
         stages.update(found.stages)
+        within.update(found.within)
     return Selection(
-        tuple(name for name in names if name in chains), tuple(stage for stage in known.stages if stage in stages)
+        tuple(name for name in names if name in chains),
+        tuple(stage for stage in known.stages if stage in stages),
+        tuple(name for name in names if name in within),
     )
 
 
