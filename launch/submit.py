@@ -75,10 +75,7 @@ def command(
 def submit(
     workspace: Workspace, order: Order, over_budget: str | None, as_json: bool, again: Iterable[str] = ()
 ) -> None:
-    """Send an order, show the outcome, and forecast what was sent.
-
-    `again` says what runs again, which is true only once the order is accepted.
-    """
+    """Send an order, show the outcome, and forecast what was sent; `again` is shown once the order is accepted."""
     warn(order.warnings)
     began_s = time.time()
     sent = send(workspace, order, over_budget=over_budget, on_wait=say_waiting, finish_interrupted=ask_to_finish)
