@@ -51,10 +51,10 @@ def ledger_mode(root: Path) -> int:
     return 0o600 | stat.S_IMODE(root.stat().st_mode) & 0o040
 
 
-def make_folder(root: Path, folder: Path) -> None:
-    """Create `folder` inside the workspace, and the workspace, durably, with the group permissions of the workspace.
+def make_folder(root: Path, folder: Path, *, sync: bool = True) -> None:
+    """Create `folder` inside the workspace, and the workspace, with the group permissions of the workspace.
 
-    Raises UserError if it or a parent is a link.
+    Durably, unless the caller syncs many folders at once. Raises UserError if it or a parent is a link.
     """
     refuse_links(root, folder)
     if folder.is_dir():
@@ -67,7 +67,8 @@ def make_folder(root: Path, folder: Path) -> None:
     with suppress(FileExistsError):  # another process created it just now, and sets its mode
         folder.mkdir(mode=0o700 | group)
         folder.chmod(0o700 | group)
-        fsync_directory(folder.parent)
+        if sync:
+            fsync_directory(folder.parent)
 
 
 def refuse_links(root: Path, folder: Path) -> None:

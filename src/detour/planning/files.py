@@ -167,7 +167,7 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
     from detour.ledger.folders import make_folder
 
     path, content = stage_file(workspace, stage.id), _json(stage.to_json())
-    make_folder(workspace.root, path.parent)
+    make_folder(workspace.root, path.parent, sync=False)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
@@ -192,7 +192,7 @@ def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:
     from detour.files import write_atomic
     from detour.ledger.folders import make_folder
 
-    make_folder(workspace.root, workspace.chain(plan.chain))
+    make_folder(workspace.root, workspace.chain(plan.chain), sync=False)
     write_atomic(plan_file(workspace, plan.chain), _json(plan.to_json() | target.to_json()), sync=False)
 
 
