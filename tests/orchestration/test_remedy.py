@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from detour.config.loading import load_cluster
 from detour.orchestration.remedy import candidates, try_remedies
 from detour.scheduler.answers import CommandResult
@@ -63,3 +65,11 @@ def test_the_earlier_start_is_named_and_neither_hold_nor_dependency_passed(tmp_p
 
 def test_a_missing_script_has_no_remedy(tmp_path: Path) -> None:
     assert try_remedies(Slurm(Site()), tmp_path / "gone.sh", load_cluster("jean-zay")) is None
+
+
+def test_without_a_temporary_folder_no_remedy_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, site = tmp_path / "job.sh", Site()
+    script.write_text(SCRIPT)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert try_remedies(Slurm(site), script, load_cluster("jean-zay")) is None
+    assert site.scripts == []

@@ -258,6 +258,14 @@ def test_an_empty_workspace_has_nothing_to_explain(tmp_path: Path) -> None:
         why(Workspace(tmp_path), None, Slurm(Site()))
 
 
+def test_without_a_name_a_plan_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    plan = tmp_path / "chains" / "base" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text("")
+    with pytest.raises(UserError, match=r"chains/base/plan.json: not a plan written by detour"):
+        why(Workspace(tmp_path), None, Slurm(Site()))
+
+
 def test_each_answer_about_a_sweep_names_one_of_its_chains(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     workspace.create()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +52,23 @@ class Remedies:
 
 
 def try_remedies(slurm: Slurm, script: Path, cluster: Cluster) -> Remedies | None:
-    """Try the remedies; None if the script cannot be read."""
+    """Try the remedies; None if the script cannot be read, or this node has no room for the one to try."""
     try:
         lines = script.read_text(encoding="utf-8").splitlines()
+        with tempfile.TemporaryDirectory() as folder:
+            return _tried(slurm, lines, Path(folder) / "job.sh", cluster)
     except OSError:
         return None
+
+
+def _tried(slurm: Slurm, lines: Sequence[str], alone: Path, cluster: Cluster) -> Remedies:
     asked = {match["name"]: match["value"] or "" for line in lines if (match := _OPTION.match(line))}
     kept = [line for line in lines if not (match := _OPTION.match(line)) or match["name"] not in _LEFT_OUT]
-    with tempfile.TemporaryDirectory() as folder:
-        alone = Path(folder) / "job.sh"
-        alone.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        trials = [_try(slurm, alone, options) for options in ((), *list(candidates(asked, cluster))[: TRIED - 1])]
-    return Remedies(trials[0], tuple(trials[1:]))
+    alone.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    as_submitted, *trials = [
+        _try(slurm, alone, options) for options in ((), *list(candidates(asked, cluster))[: TRIED - 1])
+    ]
+    return Remedies(as_submitted, tuple(trials))
 
 
 def candidates(asked: dict[str, str], cluster: Cluster) -> Iterator[tuple[str, ...]]:

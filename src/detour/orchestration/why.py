@@ -107,7 +107,8 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     view = LedgerView(workspace)
     known = known_chains(workspace)
     if name is None and not known.chains:
-        raise UserError(f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one")
+        empty = f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one"
+        raise UserError(next(iter(known.unreadable), empty))
     selected = Selection(tuple(known.chains)) if name is None else select(workspace, [name], known)
     meant = {*selected.chains, *selected.within}
     needed_by = {
