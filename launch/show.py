@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from detour.launch.options import json_option, names_argument, workspace_option
-from detour.launch.text.screen import show, show_json, warn
+from detour.launch.text.screen import columns, show, show_json, warn
 from detour.launch.text.show import shown_json, shown_lines
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
@@ -27,5 +27,5 @@ def command(names: tuple[str, ...], workspace: Workspace, offline: bool, as_json
     if as_json:
         show_json(shown_json(status, meant))
     else:
-        show(*shown_lines(status, meant, workspace))
+        show(*shown_lines(status, meant, workspace, columns()))
         warn(status.warnings)

@@ -11,23 +11,30 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.reasons import reason_in_words
 from detour.monitoring.status import AttemptRow, ChainStatus, SegmentRow, StageRow, Status, plain_values
 from detour.planning.selection import Selection
-from detour.text import ENERGY_UNITS, MASS_UNITS, amount, format_duration, plain, scaled
+from detour.text import ENERGY_UNITS, MASS_UNITS, amount, format_duration, plain, scaled, wrapped
 
 NAMED = 3
 """Chains that are named of the many that share a stage."""
 FIGURES = ("loss", "validation_loss", "validation_f1", "gradient_norm", "lr")
 
 
-def shown_lines(status: Status, meant: Selection, workspace: Workspace) -> Iterator[str]:
+def shown_lines(status: Status, meant: Selection, workspace: Workspace, width: int) -> Iterator[str]:
     """The chains that are named, then their stages and those named individually, each once."""
     for chain in status.chains:
         if chain.name in meant.chains:
-            yield from chain_lines(chain, status.now_s)
+            yield from _wrapped(chain_lines(chain, status.now_s), width)
             yield ""
     labels = {row.id: row.label for chain in status.chains for row in chain.stages}
     for row in _stages(status, meant):
-        yield from stage_lines(row, labels, workspace, status.now_s)
+        yield from _wrapped(stage_lines(row, labels, status.now_s), width)
+        yield f"  folder {plain(str(workspace.stage(row.id)))}"
         yield ""
+
+
+def _wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
+    for line in lines:
+        text = line.lstrip()
+        yield from wrapped(text, line[: -len(text)], width)
 
 
 def shown_json(status: Status, meant: Selection) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def chain_lines(chain: ChainStatus, now_s: float) -> Iterator[str]:
     yield from (f"  {energy_in_words(energy)}" for energy in chain.energy)
 
 
-def stage_lines(row: StageRow, labels: dict[str, str], workspace: Workspace, now_s: float) -> Iterator[str]:
+def stage_lines(row: StageRow, labels: dict[str, str], now_s: float) -> Iterator[str]:
     yield plain(f"{row.label} ({row.id}): {row.state}")
     if row.why:
         yield f"  {plain(row.why)}"
@@ -78,7 +85,6 @@ def stage_lines(row: StageRow, labels: dict[str, str], workspace: Workspace, now
         yield f"  used {used}"
     for segment in row.segments:
         yield from _segment_lines(segment, now_s)
-    yield f"  folder {plain(str(workspace.stage(row.id)))}"
 
 
 def _first(chains: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ def test_a_stage_interrupted_on_this_machine_is_resumed_by_run(tmp_path: Path) -
 def test_show_lists_segments_attempts_and_the_next_step(workspace: Workspace) -> None:
     shown = call(workspace, "show", TRAIN.id, "--offline").output
     assert f"pretrain clm ({TRAIN.id}): interrupted" in shown
-    assert f"next: `detour retry -w {workspace.root} base` submits it again" in shown
+    assert f"next: `detour retry -w {workspace.root} base` submits it again" in " ".join(shown.split())
     assert "attempt 1 interrupted, on x" in shown
     (stage,) = json.loads(call(workspace, "show", TRAIN.id, "--offline", "--json").output)["stages"]
     assert stage["segments"][0]["attempts"][0]["reason"] == HOSTILE
@@ -112,6 +112,15 @@ def test_waiting_with_fail_fast_ends_at_the_first_failed_stage(tmp_path: Path, m
     mark_failed(workspace, TRAIN, "the loss is NaN")
     assert call(workspace, "wait", "--timeout", "0s").exit_code == 124
     assert call(workspace, "wait", "--fail-fast").exit_code == 3
+
+
+def test_show_breaks_long_lines_between_words_and_leaves_paths_whole(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(workspace, "show", "base", "--offline").output.splitlines()
+    assert f"  folder {workspace.stage(TRAIN.id)}" in lines
+    assert all(len(line) <= 80 for line in lines if not line.startswith("  folder") and "`detour" not in line)
 
 
 def test_once_shows_the_status_once_even_with_watch(workspace: Workspace) -> None:

@@ -214,8 +214,8 @@ def test_unreadable_parts_are_reported(tmp_path: Path) -> None:
     (workspace.chain("broken") / "plan.json").write_text('{"stages": [{"kind": "prepare"}]}')
     status = Monitor(workspace).look()
     assert [chain.name for chain in status.chains] == ["base"]
-    assert "1 damaged lines in the ledger were left out" in status.warnings
-    assert "1 events are missing from the ledger" in status.warnings
+    assert "left out of the ledger: 1 damaged line" in status.warnings
+    assert "missing from the ledger: 1 event" in status.warnings
     assert any("broken" in warning and "run or submit the recipe again" in warning for warning in status.warnings)
     with pytest.raises(UserError, match=r"no chain, sweep or stage 'absent'"):
         Monitor(workspace).look({"absent"})

@@ -86,9 +86,9 @@ class LedgerView:
     def _warnings(self) -> Iterator[str]:
         damage = self.damage
         if bad := damage.bad_lines + self.state.damaged_sources:
-            yield f"{bad} damaged lines in the ledger were left out"
+            yield f"left out of the ledger: {counted(bad, 'damaged line')}"
         if self.state.missing:
-            yield f"{self.state.missing} events are missing from the ledger"
+            yield f"missing from the ledger: {counted(self.state.missing, 'event')}"
         if damage.foreign_in_words:
             yield damage.foreign_in_words
         if damage.unreadable:
