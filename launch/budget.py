@@ -23,7 +23,12 @@ from detour.text import wrapped
 @click.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @written_workspace_option
-@click.option("--release", "submission", help="Free what this submission has reserved and will not use.")
+@click.option(
+    "--release",
+    "submission",
+    metavar="SUBMISSION",
+    help="Free what this submission has reserved and will not use.",
+)
 @json_option
 def command(file: Path | None, workspace: Workspace, submission: str | None, as_json: bool) -> None:
     """Show what each budget has spent and reserved.

@@ -16,7 +16,7 @@ from detour.cards.rendering import TEMPLATE, read_template, render
 from detour.cards.verifying import verify_card
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
-from detour.launch.cluster_option import cluster_option
+from detour.launch.cluster_option import cluster_name_option, cluster_option
 from detour.launch.first_word import WriteByDefault
 from detour.launch.options import Figure, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
@@ -42,7 +42,7 @@ def command() -> None:
 @click.option("--about", type=FILE, help="Facts that only people know.  [default: configs/cards/CHAIN.yaml, if any]")
 @click.option("--template", type=FILE, help="A Jinja template to use instead of the shipped one.")
 @click.option("--method", type=click.Choice(list(METHODS)), help="Method of the metadata's CO2.  [default: the best]")
-@click.option("--cluster", help="Take PUE, grid factor and power from this profile, wherever the jobs ran.")
+@cluster_name_option("Take PUE, grid factor and power from this profile, wherever the jobs ran.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")
 @click.option("--print", "only_text", is_flag=True, help="Print the card and write nothing.")
 def write(
@@ -55,7 +55,7 @@ def write(
     out: Path | None,
     only_text: bool,
 ) -> None:
-    """Write a chain's card and its exported model into a folder for the hub."""
+    """Write a chain's card and its exported model into a hub folder."""
     chosen = METHODS[method] if method else None
     said = load_about(about) if about else about_chain(chain)
     text, template_name = read_template(template) if template else None, str(template or TEMPLATE)
@@ -86,7 +86,10 @@ def verify(
     factor: float | None,
     as_json: bool,
 ) -> None:
-    """Recompute every number of a card: from the ledger, or by arithmetic for a card from elsewhere."""
+    """Recompute every number of a card.
+
+    From the ledger if detour wrote it; of any other card, its own arithmetic.
+    """
     given = Convention.chosen(cluster, power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 

@@ -23,12 +23,18 @@ class Profile(click.ParamType[Cluster]):
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
         return "Name the profile of the cluster; `detour clusters` lists them."
 
-    def shell_complete(self, context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-        from detour.launch.completing import complete_clusters
 
-        return complete_clusters(context, parameter, typed)
+def complete_profiles(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    from detour.launch.completing import complete_clusters
+
+    return complete_clusters(context, parameter, typed)
 
 
 def cluster_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Pass `cluster`, a Cluster, to the verb; None if it is left out and has no default."""
-    return click.option("--cluster", type=Profile(), help=text, **more)
+    return click.option("--cluster", type=Profile(), shell_complete=complete_profiles, help=text, **more)
+
+
+def cluster_name_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Like `cluster_option`, but pass the name or file as it was given."""
+    return click.option("--cluster", metavar="PROFILE", shell_complete=complete_profiles, help=text, **more)

@@ -47,7 +47,10 @@ def show_one(version: str, workspace: Workspace, as_json: bool) -> None:
 @workspace_option
 @click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
 def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None) -> None:
-    """Compare versions by their scores; NAME alone compares all its versions."""
+    """Compare versions by their scores.
+
+    NAME alone stands for all its versions.
+    """
     show(*comparison_lines(compare_versions(workspace, versions, metric), columns()))
 
 
@@ -63,7 +66,7 @@ def promote(version: str, alias: str, why: str | None, workspace: Workspace) -> 
 
 @command.command()
 @click.argument("model")
-@click.option("--alias", default="production", show_default=True)
+@click.option("--alias", default="production", show_default=True, help="The alias to point back.")
 @why_option
 @written_workspace_option
 def rollback(model: str, alias: str, why: str | None, workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from detour.launch.cluster_option import cluster_name_option
 from detour.launch.options import json_option, workspace_option
 from detour.launch.text.prices import prices_json, render_prices
 from detour.launch.text.screen import columns, show, show_json, warn
@@ -19,7 +20,7 @@ NEWEST = 20
 
 @click.command()
 @workspace_option
-@click.option("--cluster", help="Only stages that ran under this profile.")
+@cluster_name_option("Only stages that ran under this profile.")
 @click.option("--all", "everything", is_flag=True, help=f"Every stage, not just the newest {NEWEST}.")
 @json_option
 def command(workspace: Workspace, cluster: str | None, everything: bool, as_json: bool) -> None:

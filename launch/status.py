@@ -40,7 +40,14 @@ from detour.monitoring.status import Status
 @click.option("--all", "every", is_flag=True, help="List all chains, even if they do not fit the screen.")
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, one line each time.")
 @click.option("--once", is_flag=True, help="Show the status once, even with --watch.")
-@click.option("--every", "every_s", type=Figure(0.2, 86_400.0), default=2.0, help="Seconds between refreshes.")
+@click.option(
+    "--every",
+    "every_s",
+    type=Figure(0.2, 86_400.0),
+    default=2.0,
+    show_default=True,
+    help="Seconds between refreshes.",
+)
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 @json_option
 def command(

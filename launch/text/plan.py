@@ -62,9 +62,9 @@ def _detail(group: Sequence[Stage]) -> str:
         case EvaluateStage(settings=settings):
             task = settings.task
             length = counted(task.epochs, "epoch") if task.epochs else counted(task.steps or 0, "step")
-            return f"{task.type.replace('_', ' ')}, {len(group)} seeds, {length}"
+            return f"{task.type.replace('_', ' ')}, {counted(len(group), 'seed')}, {length}"
         case stage:
-            return f"{len(stage.inputs)} results"
+            return counted(len(stage.inputs), "result")
 
 
 def _counts(planned: Planned, known: Mapping[str, Progress], width: int) -> Iterator[str]:

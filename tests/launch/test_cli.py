@@ -36,9 +36,10 @@ def test_help_lists_every_verb_in_80_columns() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_verb_fits_80_columns(verb: str) -> None:
+def test_the_help_of_each_verb_fits_80_columns_and_cuts_no_sentence(verb: str) -> None:
     shown = CliRunner().invoke(detour, [verb, "--help"]).output
     assert [line for line in shown.splitlines() if len(line) > 80] == []
+    assert [line for line in shown.partition("Commands:")[2].splitlines() if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def in_bash(workspace: Workspace, line: str) -> list[str]:
         ("detour gc --dr", ["--dry-run"]),
         ("detour status --state lo", [r"lost\ contact"]),
         ("detour plan quickstart --cluster slurm", ["slurm-local"]),
+        ("detour doctor --cluster slurm", ["slurm-local"]),
+        ("detour clusters slurm", ["slurm-local"]),
         ("detour show base-60k/", ["base-60k/prepare-1"]),
     ],
 )

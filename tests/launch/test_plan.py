@@ -48,6 +48,12 @@ def write_sweep(path: Path, axes: str, seeds: int = 0) -> Path:
 DECAYS = "  decay: {key: phases.mlm.tokens, values: [30k, 60k, 90k]}\n"
 
 
+def test_one_seed_is_singular(workspace: Workspace) -> None:
+    text = run(QUICKSTART, "benchmark.seeds=[42]", "-w", workspace.root)
+    assert "single label, 1 seed, 3 epochs" in text
+    assert "1 result " in text
+
+
 def test_the_base_recipe_has_the_published_steps_and_a_separate_price(workspace: Workspace) -> None:
     text = run(CONFIGS / "recipes" / "moderncamembert-bio-base.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "10B tokens = 3,179 steps, 32 warm-up" in text

@@ -78,7 +78,7 @@ class Recipe(Written):
     export: Export = Export()
     """The exported model, a folder that `transformers` loads."""
     benchmark: Benchmark | None = None
-    """The benchmark, inline or as the name of a file in `configs/benchmarks`."""
+    """The benchmark: inline, a file, or the name of one in `configs/benchmarks`."""
 
     @property
     def step_tokens(self) -> int:
