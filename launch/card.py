@@ -86,10 +86,7 @@ def verify(
     factor: float | None,
     as_json: bool,
 ) -> None:
-    """Recompute every number of a card.
-
-    From the ledger if detour wrote it; of any other card, its own arithmetic.
-    """
+    """Recompute a card's numbers, from the ledger or by arithmetic."""
     given = Convention.chosen(cluster, power, pue, factor)
     show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
 

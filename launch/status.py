@@ -69,10 +69,8 @@ def command(
     A single chain is shown with its stages; several are shown on one line each, worst first. Slurm is asked no more
     often than the cluster's poll interval allows.
     """
-    watched, wanted = (
-        monitor(workspace, offline=offline, with_segments=as_json),
-        Wanted(frozenset(states), sweep, user, age_s),
-    )
+    watched = monitor(workspace, offline=offline, with_segments=as_json)
+    wanted = Wanted(frozenset(states), sweep, user, age_s)
     if watch and not once:
         _watch(watched, names, wanted, every_s, as_json=as_json)
         return

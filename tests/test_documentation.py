@@ -104,6 +104,12 @@ def test_the_verb_of_the_contributing_page_passes_its_test(with_new_verb: Path) 
     assert "1 passed" in run(with_new_verb, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/launch")
 
 
+@pytest.mark.parametrize("check", [("check",), ("format", "--check")], ids=" ".join)
+def test_the_verb_of_the_contributing_page_passes_make_check(with_new_verb: Path, check: tuple[str, ...]) -> None:
+    written = map(str, with_new_verb.rglob("*inputs.py"))
+    run(with_new_verb, "-m", "ruff", *check, "--no-cache", "--config", str(REPOSITORY / "pyproject.toml"), *written)
+
+
 def test_the_verb_of_the_contributing_page_is_listed(with_new_verb: Path) -> None:
     shown = run(with_new_verb, "-c", "from detour.launch.cli import main; main()", "--help")
     assert "inputs Print what each stage of a chain reads." in " ".join(shown.split())
