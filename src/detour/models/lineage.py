@@ -14,7 +14,7 @@ from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.models.stages import known_stage
-from detour.planning.origins import FileContent, Folder, Published
+from detour.planning.origins import Folder, Published
 from detour.planning.stage import PrepareStage, PretrainStage, Stage
 
 
@@ -98,17 +98,12 @@ def _data(stage: Stage) -> Iterator[DataFile]:
     if isinstance(stage, PrepareStage):
         for source, files in stage.settings.sources:
             yield from (DataFile(source.name, file.name, file.fingerprint) for file in files)
-    yield from (DataFile("weights", file.name, file.fingerprint) for file in _weights(stage))
-
-
-def _weights(stage: Stage) -> tuple[FileContent, ...]:
-    model = stage.settings.model if isinstance(stage, PretrainStage) else None
-    return model.files if isinstance(model, Folder) else ()
+    if isinstance(stage, PretrainStage) and isinstance(model := stage.settings.model, Folder):
+        yield from (DataFile("weights", file.name, file.fingerprint) for file in model.files)
 
 
 def _start(stage: Stage) -> str | None:
-    model = stage.settings.model if isinstance(stage, PretrainStage) else None
-    if not isinstance(model, Published):
+    if not (isinstance(stage, PretrainStage) and isinstance(model := stage.settings.model, Published)):
         return None
     return f"{model.pretrained}@{model.revision}" if model.revision else model.pretrained
 

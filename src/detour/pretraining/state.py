@@ -37,10 +37,9 @@ def _copied(value: Any, copies: dict[tuple[int, torch.Size], Tensor]) -> Any:
     return [_copied(part, copies) for part in value] if isinstance(value, list) else value
 
 
-def restore_state(path: Path, model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> TrainerState:
+def restore_state(path: Path, model: ModernBertForMaskedLM, optimizer: torch.optim.Optimizer) -> None:
     """Load weights and moments into the model and optimizer, on their current devices."""
     state = read_trainer_state(path)
     model.load_state_dict(state.model)
     if state.optimizer is not None:
         load_optimizer_state(model, optimizer, state.optimizer["state"])
-    return state
