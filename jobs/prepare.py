@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detour.corpus.files import SourceError, check_folder_unchanged, check_unchanged
+from detour.corpus.files import SourceError, check_unchanged
 from detour.corpus.layout import TOKENIZER
 from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
 from detour.corpus.shards import prepare_corpus
 from detour.corpus.tokenizer import load_tokenizer, special_tokens, train_tokenizer, vocabulary_size
 from detour.errors import Interrupted
-from detour.planning.origins import Folder
+from detour.jobs.origins import require_unchanged
 
 if TYPE_CHECKING:
     from detour.jobs.context import StageContext
@@ -81,8 +80,7 @@ def _tokenizer(spec: CorpusSpec, context: StageContext[PrepareStage]) -> Any:
     training, runtime = context.stage.settings.training, context.stage.runtime
     if training is None:
         assert runtime.tokenizer is not None
-        if isinstance(origin := context.stage.settings.tokenizer, Folder):
-            check_folder_unchanged(Path(runtime.tokenizer), [(file.name, file.fingerprint) for file in origin.files])
+        require_unchanged(runtime.tokenizer, context.stage.settings.tokenizer)
         return load_tokenizer(runtime.tokenizer, runtime.tokenizer_revision)
     kept = context.work_dir / TOKENIZER
     if not kept.is_dir():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from detour.corpus.files import check_folder_unchanged
 from detour.jobs.compile_cache import keep_compiled
 from detour.jobs.context import StageContext
-from detour.planning.origins import Folder
+from detour.jobs.origins import require_unchanged
 from detour.planning.stage import PretrainStage
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.start import Start
@@ -48,7 +46,6 @@ def _start(context: StageContext[PretrainStage]) -> Start:
     parent = context.inputs.get("parent")
     if parent is not None:
         return Start(None, parent, with_optimizer=context.stage.settings.phase.carry == "weights+optimizer")
-    model, origin = context.stage.runtime.model, context.stage.settings.model
-    if isinstance(origin, Folder):
-        check_folder_unchanged(Path(str(model.pretrained)), [(file.name, file.fingerprint) for file in origin.files])
+    model = context.stage.runtime.model
+    require_unchanged(model.pretrained, context.stage.settings.model)
     return Start(model)

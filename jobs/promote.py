@@ -22,6 +22,8 @@ from detour.files import write_atomic
 from detour.jobs.context import StageContext
 from detour.jobs.evaluate import fine_tuned
 from detour.jobs.gates import gate_judged
+from detour.jobs.origins import require_unchanged
+from detour.planning.origins import origin_of
 from detour.planning.settings import phase_json
 from detour.planning.stage import PromoteStage
 from detour.pretraining.device import has_bf16
@@ -100,7 +102,16 @@ def _start(context: StageContext[PromoteStage]) -> Start:
     """Where the phase began: from its parent's weights, or from the recipe's model."""
     if (parent := context.inputs.get("parent")) is not None:
         return Start(None, parent)
-    return Start(context.stage.runtime.model)
+    model, trained = context.stage.runtime.model, _trained(context.inputs["checkpoint"])
+    if trained is not None and trained["settings"]["model"] is not None:
+        require_unchanged(model.pretrained, origin_of(trained["settings"]["model"]))
+    return Start(model)
+
+
+def _trained(pretrained: Path) -> dict[str, Any] | None:
+    """The stage that made the checkpoint, as JSON; None if its manifest does not say."""
+    stage: dict[str, Any] | None = read_manifest(pretrained)["provenance"].get("stage")
+    return stage
 
 
 def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[PromoteStage], objective: Objective) -> float:
@@ -121,7 +132,7 @@ def _validation_loss(model: ModernBertForMaskedLM, context: StageContext[Promote
 
 def validates_in_bf16(pretrained: Path, device: torch.device) -> bool:
     """Whether to validate in bf16: if the training used half precision, and the device can."""
-    stage = read_manifest(pretrained)["provenance"].get("stage")
+    stage = _trained(pretrained)
     return has_bf16(device) and (stage is None or stage["settings"]["precision"] != "fp32")
 
 

@@ -20,7 +20,7 @@ from detour.orchestration.plans import inspect_entry
 from detour.planning.build import Planner
 from detour.planning.origins import Content
 from detour.planning.plan import Plan
-from detour.planning.stage import PretrainStage
+from detour.planning.stage import PretrainStage, PromoteStage
 from tests.pretraining.jobs import BATCH_ROWS, CONFIG, ROW_TOKENS, write_corpus
 from tests.pretraining.tiny import tiny_model
 
@@ -67,20 +67,44 @@ def planned_recipe() -> dict[str, Any]:
     }
 
 
-def test_weights_changed_after_planning_start_no_training(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
+def planned_from(folder: Path) -> Plan:
     tiny_model().save_pretrained(folder)
     recipe = planned_recipe() | {"model": {"pretrained": str(folder)}}
 
     def inspect(entry: File | str) -> Content | None:
         return inspect_entry(entry) if isinstance(entry, str) else look(entry)
 
-    plan = Planner(inspect).plan(Recipe.model_validate(recipe))
-    stage = next(stage for stage in plan.stages if isinstance(stage, PretrainStage))
+    return Planner(inspect).plan(Recipe.model_validate(recipe))
+
+
+def change(folder: Path) -> None:
     with (folder / "config.json").open("a") as file:
         file.write(" ")
-    with pytest.raises(SourceError, match=r"config\.json: its content changed after the chain was planned"):
+
+
+CHANGED = r"config\.json: its content changed after the chain was planned"
+
+
+def test_weights_changed_after_planning_start_no_training(tmp_path: Path) -> None:
+    plan = planned_from(tmp_path / "model")
+    stage = next(stage for stage in plan.stages if isinstance(stage, PretrainStage))
+    change(tmp_path / "model")
+    with pytest.raises(SourceError, match=CHANGED):
         pretrain.run(context(tmp_path, stage, {"corpus": tmp_path}))
+
+
+def test_a_training_is_not_compared_with_weights_that_changed_after_it(tmp_path: Path) -> None:
+    plan = planned_from(tmp_path / "model")
+    training = next(stage for stage in plan.stages if isinstance(stage, PretrainStage))
+    promotion = next(stage for stage in plan.stages if isinstance(stage, PromoteStage))
+    corpus = write_corpus(tmp_path / "corpus")
+    write_manifest(corpus, {})
+    trained = context(tmp_path, training, {"corpus": corpus})
+    pretrain.run(trained)
+    write_manifest(trained.output_dir, {"stage": training.to_json()})
+    change(tmp_path / "model")
+    with pytest.raises(SourceError, match=CHANGED):
+        promote.run(context(tmp_path, promotion, {"corpus": corpus, "checkpoint": trained.output_dir}))
 
 
 def context(folder: Path, stage: StageOfKind, inputs: dict[str, Path]) -> StageContext[StageOfKind]:
