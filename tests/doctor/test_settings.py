@@ -24,6 +24,7 @@ from detour.doctor.live_cluster import (
     ask_cluster,
     read_accounting_answer,
     read_accounts,
+    read_limit_s,
     read_nodes,
     read_partitions,
     read_qos,
@@ -460,3 +461,20 @@ def test_a_client_that_may_not_be_run_is_forbidden(tmp_path: Path) -> None:
     (tmp_path / "sacct").touch(0o644)
     answer = SubprocessRunner({"PATH": str(tmp_path)})(["sacct"], 5)
     assert read_accounting_answer(answer) == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0:07", 7),
+        ("02:03:04", 7384),
+        ("1-02:03:04", 93784),
+        ("UNLIMITED", None),
+        ("", None),
+        ("7", None),
+        (f"{'9' * 20}-00:00:00", None),
+        ("²:00", None),
+    ],
+)
+def test_limits_are_read_in_seconds(text: str, expected: int | None) -> None:
+    assert read_limit_s(text) == expected

@@ -77,7 +77,7 @@ def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(
 
 
 def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
-    place = replace(look_at(tmp_path, MOUNTS), refusal="Read-only file system")
+    place = replace(look_at(tmp_path), refusal="Read-only file system")
     (finding,) = folder_findings(place)
     assert (finding.verdict, finding.site) == ("problem", "not writable: Read-only file system")
     result = call("-w", "/proc/nowhere")
@@ -91,7 +91,7 @@ def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None
 )
 def test_others_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: str, tmp_path: Path) -> None:
     tmp_path.chmod(mode)
-    findings = {finding.subject: finding for finding in folder_findings(look_at(tmp_path, MOUNTS))}
+    findings = {finding.subject: finding for finding in folder_findings(look_at(tmp_path))}
     assert findings["privacy"].verdict == verdict
     assert findings["privacy"].site == f"mode {mode:04o}"
 
@@ -100,16 +100,16 @@ def test_others_are_kept_out_and_the_group_let_in_for_good(mode: int, verdict: s
 def test_too_little_space_for_checkpoints_is_a_warning_or_a_problem(
     free_bytes: int, verdict: str, tmp_path: Path
 ) -> None:
-    place = replace(look_at(tmp_path, MOUNTS), free_bytes=free_bytes)
+    place = replace(look_at(tmp_path), free_bytes=free_bytes)
     assert next(finding for finding in folder_findings(place) if finding.subject == "disk space").verdict == verdict
 
 
 def test_few_files_left_and_a_wrong_clock_are_warnings(tmp_path: Path) -> None:
-    place = replace(look_at(tmp_path, MOUNTS), free_files=12, clock_offset_s=-40.0)
+    place = replace(look_at(tmp_path), free_files=12, clock_offset_s=-40.0)
     shown = {finding.subject: (finding.verdict, finding.site) for finding in folder_findings(place)}
     assert shown["files"] == ("warning", "12 left")
     assert shown["clock of the files"] == ("warning", "-40 s from this machine's")
-    here = {finding.subject for finding in folder_findings(look_at(tmp_path, MOUNTS))}
+    here = {finding.subject for finding in folder_findings(look_at(tmp_path))}
     assert "clock of the files" not in here
 
 

@@ -50,7 +50,6 @@ class WorkspaceFolder:
     """Whether this user owns it."""
     refusal: str | None
     """Why nothing can be written there."""
-    filesystem: str | None
     free_bytes: int
     free_files: int | None
     clock_offset_s: float | None
@@ -66,7 +65,7 @@ def environment_findings(cluster: Cluster, workspace: Path) -> list[Finding]:
         *package_findings(requirements, versions),
         *build_findings(cluster, versions.get("torch")),
         *(variable_findings(ignored(os.environ)) if cluster.scheduler == "slurm" else ()),
-        *folder_findings(look_at(workspace, mounts)),
+        *folder_findings(look_at(workspace)),
         *sharing_findings(cluster, workspace, Path(sys.prefix), mounts),
     ]
 
@@ -124,7 +123,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
     yield Finding("Slurm's variables", "warning", "none set", listed(names), advice)
 
 
-def look_at(path: Path, mounts: str) -> WorkspaceFolder:
+def look_at(path: Path) -> WorkspaceFolder:
     """The properties of a folder. A file is written to the nearest folder that exists, and removed."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     status, space = there.stat(), os.statvfs(there)
@@ -140,7 +139,6 @@ def look_at(path: Path, mounts: str) -> WorkspaceFolder:
         mode=stat.S_IMODE(status.st_mode),
         owned=status.st_uid == os.geteuid(),
         refusal=refusal,
-        filesystem=filesystem(there, mounts),
         free_bytes=shutil.disk_usage(there).free,
         free_files=space.f_favail if space.f_files else None,
         clock_offset_s=offset_s,

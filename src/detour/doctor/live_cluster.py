@@ -14,7 +14,8 @@ from typing import Literal, TypeVar
 from detour.errors import SchedulerUnavailable
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
-from detour.scheduler.records import parse_elapsed_s, parse_time_s
+from detour.scheduler.records import parse_time_s
+from detour.times import is_duration
 
 Accounting = Literal["on", "off", "forbidden"]
 T = TypeVar("T")
@@ -196,8 +197,15 @@ def read_accounts(text: str) -> dict[str, frozenset[str]]:
 
 def read_limit_s(text: str) -> int | None:
     """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and an empty text."""
-    seconds = parse_elapsed_s(text)
-    return None if seconds is None else int(seconds)
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdecimal() for part in parts) or not (days.isdecimal() or not days) or len(parts) < 2:
+        return None
+    seconds = 0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    seconds += int(days or 0) * 86_400
+    return seconds if is_duration(seconds) else None
 
 
 def _names(text: str) -> frozenset[str] | None:

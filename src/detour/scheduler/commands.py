@@ -37,7 +37,6 @@ QUEUE_FIELDS = {
     "submitted": "%V",
     "started": "%S",
     "ended": "%e",
-    "elapsed": "%M",
     "partition": "%P",
     "nodes": "%N",
     "reason": "%r",

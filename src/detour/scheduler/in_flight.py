@@ -21,7 +21,7 @@ def jobs_sent(view: LedgerView) -> dict[Tag, Sent]:
 def stages_sent(view: LedgerView) -> set[str]:
     """Ids of the stages whose jobs were committed to Slurm, whatever happened to them since."""
     jobs = jobs_sent(view).values()
-    return {stage for job in jobs if job.committed and not job.dropped for task in job.tasks for stage in task}
+    return {stage for job in jobs if job.committed and not job.dropped for stage in job.stages}
 
 
 def open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:

@@ -18,8 +18,6 @@ class JobIds:
     """Id of the job or of the whole array."""
     indices: tuple[range, ...] = ()
     """Indices of the array tasks; empty for a plain job."""
-    throttle: int | None = None
-    """`%N`: number of tasks that may run at once."""
     complete: bool = True
     """False if Slurm truncated the list of indices with `...`."""
 
@@ -54,11 +52,10 @@ def parse_job_ids(text: str) -> JobIds:
         return JobIds(form["id"], (range(index, index + 1),))
     if form["ranges"] is None:
         return JobIds(form["id"])
-    listed, _, throttle = form["ranges"].partition("%")
+    listed = form["ranges"].partition("%")[0]  # after it, how many tasks may run at once
     parts = [part for part in listed.split(",") if part]
     known = [part for part in parts if "..." not in part]
-    limit = throttle.strip()
-    return JobIds(form["id"], tuple(_range(part) for part in known), int(limit) if limit else None, known == parts)
+    return JobIds(form["id"], tuple(_range(part) for part in known), known == parts)
 
 
 def _range(text: str) -> range:

@@ -12,7 +12,7 @@ from detour.scheduler.dependency import waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
-from detour.times import is_duration, is_instant
+from detour.times import is_instant
 
 BY_A_PERSON = frozenset({"JobHeldUser", "JobHeldAdmin"})
 """Reasons of jobs held by a person or a submission."""
@@ -48,9 +48,7 @@ class JobRecord:
     ids: JobIds
     tag: Tag | None
     state: JobState
-    name: str
     user: str
-    partition: str
     submitted_s: float | None
     started_s: float | None
     """For a pending job, when Slurm expects to start it."""
@@ -63,14 +61,9 @@ class JobRecord:
     """What it still waits for, such as `afterok:7,afterok:8_3`."""
     script: str = ""
     """The submission in the name of its batch script, which no site rewrites, unlike name and comment."""
-    elapsed_s: float | None = None
     exit_code: int | None = None
     signal: int | None = None
     """The signal that ended it. Exit code and signal are known only from sacct."""
-    allocated: str = ""
-    """AllocTRES, such as `cpu=24,gres/gpu=4`; only from sacct."""
-    raw_id: str = ""
-    """The array task's own id, if sacct gives it."""
 
     @property
     def is_held(self) -> bool:
@@ -128,9 +121,7 @@ def _common_record(field: Mapping[str, str]) -> JobRecord:
         ids=parse_job_ids(field["job"]),
         tag=find_tag(field["comment"], field["name"]),
         state=parse_state(field["state"]),
-        name=field["name"],
         user=field["user"],
-        partition=field["partition"],
         submitted_s=parse_time_s(field["submitted"]),
         started_s=parse_time_s(field["started"]),
         ended_s=parse_time_s(field["ended"]),
@@ -145,7 +136,6 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         priority=int(field["priority"]) if field["priority"].isdecimal() else None,
         dependency=_dependency(field["dependency"]),
         script=found[1] if (found := _SCRIPT.search(field["script"])) else "",
-        elapsed_s=parse_elapsed_s(field["elapsed"]),
     )
 
 
@@ -154,11 +144,8 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
     return replace(
         _common_record(field),
         nodes="" if field["nodes"] == "None assigned" else field["nodes"],
-        elapsed_s=_elapsed_s(field["elapsed"]),
         exit_code=int(code) if code.isdecimal() else None,
         signal=int(number) if number.isdecimal() and number != "0" else None,
-        allocated=field["allocated"],
-        raw_id=field["raw_id"],
     )
 
 
@@ -177,21 +164,3 @@ def parse_time_s(text: str) -> float | None:
         except (ValueError, OverflowError):
             return None
     return seconds if seconds and is_instant(seconds) else None
-
-
-def _elapsed_s(text: str) -> float | None:
-    """ElapsedRaw: plain seconds."""
-    return seconds if text.isdecimal() and is_duration(seconds := float(text)) else None
-
-
-def parse_elapsed_s(text: str) -> float | None:
-    """`1-02:03:04`, `02:03:04`, `3:04`."""
-    days, _, clock = text.rpartition("-")
-    parts = clock.split(":")
-    if not all(part.isdecimal() for part in parts) or not (days.isdecimal() or not days) or len(parts) < 2:
-        return None
-    seconds = 0
-    for part in parts:
-        seconds = seconds * 60 + int(part)
-    seconds += int(days or 0) * 86_400
-    return float(seconds) if is_duration(seconds) else None
