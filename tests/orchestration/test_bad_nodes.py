@@ -9,7 +9,7 @@ import pytest
 from detour.config.loading import load_cluster
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.bad_nodes import AVOIDED_S, bad_nodes
+from detour.orchestration.bad_nodes import AVOIDED_S, avoiding, bad_nodes
 from tests.orchestration.test_requests import requests_of, tiny
 from tests.support.past import Past
 
@@ -40,19 +40,24 @@ def test_jobs_exclude_these_nodes() -> None:
     cluster, stages = load_cluster("jean-zay"), tiny(1)
     plain = requests_of(stages, cluster)
     assert not any("exclude" in option for request in plain for option in request.resources.options)
-    avoiding = requests_of(stages, cluster, avoid=["n1", "n7"])
-    assert all("--exclude=n1,n7" in request.resources.options for request in avoiding)
+    assert all("--exclude=n1,n7" in request.resources.options for request in avoiding(plain, ["n1", "n7"]))
 
 
 def test_jobs_exclude_the_nodes_of_the_profile_too() -> None:
     excluding = {"header": ("--exclude=n[10-12]", "--hint=nomultithread"), "gpu_header": ("--exclude=n13",)}
     cluster = load_cluster("jean-zay").model_copy(update=excluding)
-    training = next(request for request in requests_of(tiny(1), cluster, avoid=["n1"]) if request.segments > 1)
+    requests = avoiding(requests_of(tiny(1), cluster), ["n1"])
+    training = next(request for request in requests if request.segments > 1)
     assert training.resources.options == ("--hint=nomultithread", "--exclude=n13,n1")
 
 
-@pytest.mark.parametrize(("nodes", "avoided"), [(1, []), (2, ["n3"]), (4, ["n3", "n2"]), (None, ["n3", "n2", "n1"])])
-def test_at_most_half_of_the_nodes_are_avoided(tmp_path: Path, nodes: int | None, avoided: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("nodes", "needed", "avoided"),
+    [(1, 1, []), (2, 1, ["n3"]), (2, 2, []), (4, 1, ["n3", "n2"]), (4, 3, ["n3"]), (None, 9, ["n3", "n2", "n1"])],
+)
+def test_half_of_the_nodes_and_as_many_as_a_job_needs_are_not_avoided(
+    tmp_path: Path, nodes: int | None, needed: int, avoided: list[str]
+) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
     past = Past(workspace)
@@ -62,4 +67,4 @@ def test_at_most_half_of_the_nodes_are_avoided(tmp_path: Path, nodes: int | None
         past.add("attempt.diagnosed", NOW_S - age_s, verdict, f"pretrain-{number}", 1)
     past.write()
     cluster = load_cluster("jean-zay").model_copy(update={"nodes": nodes})
-    assert [node.name for node in bad_nodes(LedgerView(workspace).state, cluster, NOW_S)] == avoided
+    assert [node.name for node in bad_nodes(LedgerView(workspace).state, cluster, NOW_S, needed)] == avoided

@@ -45,11 +45,10 @@ def requests_of(
     cluster: Cluster | None = None,
     options: JobOptions | None = None,
     done: Sequence[str] = (),
-    avoid: Sequence[str] = (),
 ) -> list[JobRequest]:
     profile = cluster or load_cluster("jean-zay")
     prices = prices_of(stages, profile, NoHistory())
-    return job_requests(stages, prices, profile, options or JobOptions(), done, avoid)
+    return job_requests(stages, prices, profile, options or JobOptions(), done)
 
 
 def sent_all(requests: Sequence[JobRequest]) -> Places:

@@ -12,7 +12,7 @@ from detour.config.cluster import Cluster
 from detour.errors import StageFailed, UserError
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.bad_nodes import bad_nodes
+from detour.orchestration.bad_nodes import avoiding, bad_nodes
 from detour.orchestration.damage import damaged_outputs
 from detour.orchestration.failures import Failure, failures_of, with_dependents
 from detour.orchestration.gpu_shapes import check_gpus
@@ -102,8 +102,9 @@ def make_order(
     check_gpus(missing, cluster, options.gpus, options.qos)
     view = LedgerView(workspace)
     price = price_in(workspace, view.state, missing, cluster, options.gpus)
-    avoided = bad_nodes(view.state, cluster, time.time())
-    requests = job_requests(missing, price.prices, cluster, options, done, [node.name for node in avoided])
+    requests = job_requests(missing, price.prices, cluster, options, done)
+    largest = max((request.resources.nodes for request in requests), default=1)
+    avoided = bad_nodes(view.state, cluster, time.time(), largest)
     chains = tuple(plan.chain for plan in plans)
     facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
     ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
@@ -111,7 +112,7 @@ def make_order(
         name,
         chains,
         cluster,
-        tuple(requests),
+        tuple(avoiding(requests, [node.name for node in avoided])),
         demand_for(missing, price.prices, cluster, facts, options.wall_s),
         price,
         Continuation(name, sweep, ids, cluster, options, len(done)),

@@ -21,7 +21,6 @@ SPARE_SEGMENTS = 1
 """Segments beyond those the estimate needs; Slurm cancels the ones not used."""
 MOST_SEGMENTS = 100
 MOST_AT_ONCE = 10_000
-EXCLUDE = "--exclude="
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,10 @@ def job_requests(
     cluster: Cluster,
     options: JobOptions,
     done: Collection[str],
-    avoid: Sequence[str] = (),
 ) -> list[JobRequest]:
     """The jobs for the stages that are not done, each after those it waits for; the submission skips what is in flight.
 
-    None of them may run on the nodes in `avoid`. Evaluations of one model are one array; with many chains, all work of
+    Evaluations of one model are one array; with many chains, all work of
     one shape is one array, laid out by `lanes`.
     """
     missing = {stage.id: stage for stage in stages if stage.id not in done}
@@ -72,7 +70,7 @@ def job_requests(
     requests = []
     for lane in lanes(work):
         tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
-        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options, avoid))
+        requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options))
     return split_arrays(requests, _longest_array(requests, cluster, options))
 
 
@@ -133,7 +131,6 @@ def _request(
     prices: Mapping[str, Price],
     cluster: Cluster,
     options: JobOptions,
-    avoid: Sequence[str],
 ) -> JobRequest:
     first = tasks[0][0]
     gpus = prices[first.id].gpus
@@ -150,7 +147,7 @@ def _request(
     _require_longer_than_grace(wall_s, tasks[0][0], cluster)
     return JobRequest(
         tasks=tuple(tuple(stage.id for stage in task) for task in tasks),
-        resources=_resources(first, gpus, cluster, partition, qos, options, avoid),
+        resources=_resources(first, gpus, cluster, partition, qos, options),
         wall_s=wall_s,
         label=_label(tasks),
         segments=segments,
@@ -214,7 +211,6 @@ def _resources(
     partition: Partition,
     qos: Qos | None,
     options: JobOptions,
-    avoid: Sequence[str],
 ) -> Resources:
     per_node = cluster.gpu.per_node if cluster.gpu else 1
     nodes = max(1, -(-gpus // per_node))
@@ -230,14 +226,5 @@ def _resources(
         partition=partition.name,
         qos=qos.name if qos and (cluster.qos_required or options.qos) else None,
         constraint=partition.constraint,
-        options=_with_excluded((*cluster.header, *(cluster.gpu_header if gpus else ())), avoid),
+        options=(*cluster.header, *(cluster.gpu_header if gpus else ())),
     )
-
-
-def _with_excluded(options: Sequence[str], avoid: Sequence[str]) -> tuple[str, ...]:
-    """The options, with one `--exclude` for the nodes to avoid and those that the profile excludes: the last counts."""
-    if not avoid:
-        return tuple(options)
-    excluded = [option.removeprefix(EXCLUDE) for option in options if option.startswith(EXCLUDE)][-1:]
-    kept = (option for option in options if not option.startswith(EXCLUDE))
-    return (*kept, EXCLUDE + ",".join([*excluded, *avoid]))
