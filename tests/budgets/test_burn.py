@@ -52,6 +52,13 @@ def test_fast_spending_is_exhausted_early_with_a_range_of_rates() -> None:
     assert one.lapses is None
 
 
+def test_a_cap_that_lasts_for_centuries_has_no_day_on_which_it_is_used_up() -> None:
+    one = burn([Piece(0.0, DAY_S, 0.1), Piece(60 * DAY_S, 61 * DAY_S, 90.0)], 0.0, 3e5, 61 * DAY_S, (None, None))
+    early_s, expected_s, late_s = one.exhausted_s()
+    assert early_s == pytest.approx((61 + (3e5 - 90.1) * 7 / 90) * DAY_S), "in 2034"
+    assert (expected_s, late_s) == (None, None), "in 2225 and 2527"
+
+
 def test_hours_that_will_expire_are_reported_with_their_range() -> None:
     one = burn(every_day(0, 50, 1.0), 5.0, 200.0, 50 * DAY_S, (0.0, 100 * DAY_S))
     assert values(one.forecast) == pytest.approx([100.0] * 3)

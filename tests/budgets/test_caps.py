@@ -66,6 +66,7 @@ def test_windows_cover_every_day_once(day: date, every: str) -> None:
         ("name: a\ngpu_hour: {hard: 3}\nco2_kg: {hard: 1}\n", 2, "did you mean `gpu_hours`?"),
         ("name: a\nperiod: {start: 2026-02-01, end: 2026-01-01}\nco2_kg: {hard: 1}\n", 2, "is before `start`"),
         ("name: a\nperiod: {start: soon}\nco2_kg: {hard: 1}\n", 2, 'expected a day such as 2026-11-22, found "soon"'),
+        ("name: a\nperiod: {end: 9999-12-31}\nco2_kg: {hard: 1}\n", 2, "1970 to 2099, or no `end` for no bound"),
         ("name: a\nscope: {acount: x}\nco2_kg: {hard: 1}\n", 2, "did you mean `account`?"),
     ],
 )

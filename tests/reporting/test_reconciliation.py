@@ -34,7 +34,7 @@ def test_a_figure_is_read_as_people_and_sites_write_it(written: str, hours: floa
     assert figure.kind == kind
 
 
-@pytest.mark.parametrize("written", ["", "1234", "h", "12 of 100 GPU", "used 3 h of 10 h", "many hours"])
+@pytest.mark.parametrize("written", ["", "1234", "h", "12 of 100 GPU", "used 3 h of 10 h", "many hours", "3:30 h"])
 def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
     with pytest.raises(UserError, match=r"--site-figure: .* give one, such as `1234\.5 GPU-h`"):
         parse_site_figure(written)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, inf
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
-from detour.times import DAY_S, days_later_s
+from detour.times import DAY_S, LATEST_S, days_later_s
 
 RECENT_DAYS = (28.0, 7.0)
 """Spans over which the rate is measured; the first one gives the expected rate."""
@@ -72,14 +72,13 @@ class Burn:
         return Band(*(max(0.0, self.cap - each) for each in (used.high, used.expected, used.low)))
 
     def exhausted_s(self) -> tuple[float | None, float | None, float | None]:
-        """Return when the cap is reached at the highest, expected and lowest rate; None if not within the period."""
+        """Return when the cap is reached at the highest, expected and lowest rate; None after the period, or 2099."""
         if self.cap is None or self.rate_per_day is None:
             return None, None, None
         left, rate = max(0.0, self.cap - self.spent), self.rate_per_day
-        at = [self.now_s + left / each * DAY_S if each > 0 else None for each in (rate.high, rate.expected, rate.low)]
-        early, expected, late = (
-            instant if instant is not None and (self.end_s is None or instant <= self.end_s) else None for instant in at
-        )
+        last_s = LATEST_S if self.end_s is None else min(self.end_s, LATEST_S)
+        at_s = (self.now_s + left / each * DAY_S if each > 0 else inf for each in (rate.high, rate.expected, rate.low))
+        early, expected, late = (instant_s if instant_s <= last_s else None for instant_s in at_s)
         return early, expected, late
 
 

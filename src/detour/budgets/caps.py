@@ -27,6 +27,7 @@ from detour.config.roots import config_roots
 from detour.config.validation import validate
 
 Measure = Literal["gpu_hours", "billed_hours", "energy_kwh", "co2_kg"]
+FIRST_YEAR, LAST_YEAR = 1970, 2099
 MEASURES: tuple[Measure, ...] = ("gpu_hours", "billed_hours", "energy_kwh", "co2_kg")
 
 
@@ -75,6 +76,10 @@ class Period(Written):
 
     @model_validator(mode="after")
     def _ordered(self) -> Period:
+        for name, day in (("start", self.start), ("end", self.end)):
+            if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+                expected = f"expected a day from {FIRST_YEAR} to {LAST_YEAR}, or no `{name}` for no bound"
+                raise Inconsistent([((name,), f"{day}: {expected}")])
         if self.start is not None and self.end is not None and self.end < self.start:
             raise Inconsistent([(("end",), f"{self.end} is before `start`, {self.start}")])
         return self
