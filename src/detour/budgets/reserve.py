@@ -28,7 +28,7 @@ from detour.ledger.process import Process
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
-from detour.pricing.billing import billed_gpus, boards
+from detour.pricing.billing import held_and_billed
 from detour.pricing.limits import stage_limit_s
 from detour.pricing.price import Price
 from detour.pricing.totals import energy_of
@@ -56,13 +56,11 @@ def demand_for(
 
 def limit_amounts(price: Price, cluster: Cluster, limit_s: int) -> Amounts:
     hours = limit_s / HOUR_S
-    nodes = max(1, -(-price.gpus // cluster.gpu.per_node)) if cluster.gpu else 1
-    held = boards(cluster, price.gpus)
-    charged = billed_gpus(cluster, held, price.cores, nodes)
+    held, billed = held_and_billed(cluster, price.gpus, price.cores)
     _, figure = energy_of(cluster, price.gpus, price.cores, limit_s)
     return {
         "gpu_hours": None if held is None else held * hours,
-        "billed_hours": None if charged is None else charged * hours,
+        "billed_hours": None if billed is None else billed * hours,
         **energy_amounts(figure),
     }
 

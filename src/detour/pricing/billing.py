@@ -47,6 +47,13 @@ def billed_gpus(cluster: Cluster, gpus: float | None, cpus: int | None, nodes: i
     return None if counted is None else counted / gpu.gcd_per_gpu
 
 
+def held_and_billed(cluster: Cluster, gpus: int, cores: int) -> tuple[float | None, float | None]:
+    """Return the boards that a request holds and `billed_gpus` of it, on as many nodes as its GPUs fill."""
+    nodes = max(1, -(-gpus // cluster.gpu.per_node)) if cluster.gpu else 1
+    held = boards(cluster, gpus)
+    return held, billed_gpus(cluster, held, cores, nodes)
+
+
 def billed_gpu_hours(cluster: Cluster, usage: AttemptUsage) -> float | None:
     """Return `billed_gpus` x elapsed time; None if the attempt's GPUs are unknown."""
     if usage.gpus is None:

@@ -15,7 +15,7 @@ from detour.accounting.energy import Band
 from detour.accounting.hours import HOUR_S
 from detour.config.cluster import Cluster
 from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage, PromoteStage, Stage
-from detour.pricing.billing import billed_gpus, boards
+from detour.pricing.billing import held_and_billed
 from detour.pricing.estimates import CHECKPOINT_BYTES_PER_WEIGHT, Estimate, ModelStage, estimate, model_shape
 
 GPU_KINDS = frozenset({"pretrain", "promote", "evaluate"})
@@ -121,15 +121,14 @@ def price(stage: Stage, cluster: Cluster, history: History, gpus: int | None = N
     wall_s, source = _measured(stage, history, count) or estimate(stage, cluster, count)
     hours = None if wall_s is None else wall_s * (1 / HOUR_S)
     cores = count * (cluster.cores_per_gpu or 1) if count else cluster.cpu_only_cores
-    held = boards(cluster, count)
-    charged = billed_gpus(cluster, held, cores, nodes=max(1, -(-count // max(1, node_gpus))))
+    held, billed = held_and_billed(cluster, count, cores)
     return Price(
         kind=stage.kind,
         gpus=count,
         cores=cores,
         wall_s=wall_s,
         gpu_hours=_charged(hours, held),
-        billed_hours=_charged(hours, charged),
+        billed_hours=_charged(hours, billed),
         disk_bytes=disk_bytes(stage),
         work_bytes=work_bytes(stage),
         source=source,
