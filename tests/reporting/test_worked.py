@@ -218,6 +218,16 @@ def test_waiting_begins_when_only_the_queue_holds_a_job(report: Report) -> None:
     assert waits["pretrain"].longest_s == pytest.approx(140 * minute)
 
 
+def test_a_period_has_the_whole_waits_of_the_jobs_that_started_in_it(workspace: Workspace) -> None:
+    late, after_midnight = Period(EVENING_S + 3 * HOUR_S), Period(EVENING_S + 4 * HOUR_S)
+    waits_min = [
+        [row.total_s / 60 for row in build_report(workspace, Question(period=period), site_of, NOW_S).waits]
+        for period in (late, after_midnight)
+    ]
+    # phase 1 again at 23:10, ten minutes after the kill at 23:00; then both second phases, 20 and 140 minutes
+    assert [waits[0] for waits in waits_min] == pytest.approx([10 + 20 + 140, 20 + 140])
+
+
 def test_a_point_of_score_costs_the_hours_above_the_cheapest_chain(report: Report) -> None:
     cheap, dear = report.point_costs
     assert (cheap.chain, cheap.hours_per_point) == (RELEASED, None)

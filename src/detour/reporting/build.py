@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from detour.accounting.attempts import usage_of
 from detour.accounting.energy import EnergyFigure, quotable_method
 from detour.accounting.site import recorded_profiles
 from detour.budgets.caps import Budget
@@ -117,7 +118,7 @@ def build_report(
         token_yields=token_yields(chains, stages, method, total.has_gpus),
         point_costs=point_costs(chains, method, total.has_gpus) if len(chains) > 1 else [],
         grid=grid_of(plans) if len(plans) > 1 else None,
-        waits=_waits(view, gathered),
+        waits=_waits(view, gathered, question.period, now_s),
         accuracy=_accuracy(workspace, view, gathered, question.period),
         purposes=_purposes(gathered, chains, released),
         released=released,
@@ -205,7 +206,8 @@ def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[Chec
     return rows
 
 
-def _waits(view: LedgerView, gathered: Mapping[str, Gathered]) -> list[WaitRow]:
+def _waits(view: LedgerView, gathered: Mapping[str, Gathered], period: Period, now_s: float) -> list[WaitRow]:
+    """Return the waits of all starts in the period, from the whole attempts: it may cut theirs or the one before."""
     accepted_s = _accepted_s(view)
     done_s = {
         stage_id: max(entry.wall_s for entry in known.done.values())
@@ -214,14 +216,17 @@ def _waits(view: LedgerView, gathered: Mapping[str, Gathered]) -> list[WaitRow]:
     }
     waits: dict[tuple[str, str], list[float]] = {}
     for one in gathered.values():
+        inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
         before_s = None
-        for attempt, row in zip(one.attempts, one.stage.attempts, strict=True):
-            inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
-            sent_s = accepted_s.get((one.planned.id, (row.job or "").partition("_")[0]))
+        for attempt in one.known.runs if one.known else ():
+            usage = usage_of(one.planned.id, attempt, now_s)
+            if usage is None:
+                continue
+            sent_s = accepted_s.get((one.planned.id, (attempt.job or "").partition("_")[0]))
             since_s = eligible_s(sent_s, inputs, before_s)
-            if since_s is not None:
-                waits.setdefault((row.cluster or "unknown", one.stage.kind), []).append(row.started_s - since_s)
-            before_s = attempt.usage.end_s
+            if since_s is not None and period.holds(usage.start_s):
+                waits.setdefault((attempt.cluster or "unknown", one.stage.kind), []).append(usage.start_s - since_s)
+            before_s = usage.end_s
     return wait_rows(waits)
 
 
