@@ -259,10 +259,16 @@ class StageState:
     @property
     def is_open(self) -> bool:
         """Whether a job may still change it, by the ledger: it is neither done nor failed permanently."""
-        current = self.since_done()
-        if current is not self and not current.attempts_by_key and not current.submitted_s:
+        if self.done and not self._has_begun_again():
             return False
+        current = self.since_done()
         return current.status != "done" and current.failure is None
+
+    def _has_begun_again(self) -> bool:
+        """Whether `since_done` is not empty; quick, since most stages of a large workspace are done."""
+        began_s = [one.started.wall_s for one in self.attempts_by_key.values() if one.started is not None]
+        began_s += self.submitted_s.values()
+        return bool(began_s) and max(began_s) > max([entry.wall_s for entry in self.done.values()])
 
     @property
     def progress(self) -> ProgressMade | None:
