@@ -54,8 +54,8 @@ def none_wanted(chains: int) -> str:
 
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
     """The status as this terminal shows it."""
-    most = None if every else rows_that_fit(BESIDES + len(status.warnings))
     width = columns() if one or len(status.chains) == 1 else columns(*OVERVIEW)
+    most = None if every else rows_that_fit(BESIDES + len(_notes(status, width)))
     return render_text(status, width, one=one, most=most, colour=uses_colour()).rstrip("\n")
 
 
@@ -70,7 +70,7 @@ def render_text(
     """The text of a status, then what could not be read.
 
     A single chain, or with `one` each chain, is shown as its stages; several on one line each, at most `most`. No line
-    except warnings is longer than `width`, which must be 80 or more.
+    is longer than `width`, which must be 80 or more, except for long commands.
     """
     paint = painter(colour=colour)
     lines: list[str] = []
@@ -88,10 +88,14 @@ def render_text(
         )
     while lines and not lines[-1]:
         lines.pop()
-    if status.forecasts is not None:
-        lines += wrapped(f"Forecasts: {status.forecasts}", indent="", width=width)
-    lines += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_notes(status, width)]) + "\n"
+
+
+def _notes(status: Status, width: int) -> list[str]:
+    """The lines after the chains."""
+    texts = [] if status.forecasts is None else [f"Forecasts: {status.forecasts}"]
+    texts += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
+    return [line for text in texts for line in wrapped(text, "", width)]
 
 
 def summary(chain: ChainStatus) -> str:

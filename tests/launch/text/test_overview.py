@@ -6,7 +6,7 @@ import pytest
 
 from detour.launch.text.overview import ends_in, overview_lines, worst_first
 from detour.launch.text.states import SIGNS
-from detour.launch.text.status import render_text
+from detour.launch.text.status import render_text, status_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, Status
 from tests.monitoring.made_rows import make_chain, make_row
@@ -79,3 +79,12 @@ def test_an_end_that_is_only_the_earliest_says_so() -> None:
     assert ends_in(works, 1000.0) == "1h00m"
     assert ends_in(works._replace(unknown_durations=2), 1000.0) == ">1h00m"
     assert ends_in(works._replace(ends_s=None), 1000.0) == "unknown"
+
+
+def test_long_warnings_do_not_push_the_headline_off_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("detour.launch.text.status.rows_that_fit", lambda besides: 24 - besides)
+    lines = status_text(STATUS._replace(chains=CHAINS * 5, warnings=("squeue failed " * 20,))).splitlines()
+    assert lines[0].startswith("40 chains: ")
+    assert len(lines) <= 23, "with the prompt, 24"
+    assert max(map(len, lines)) <= 80
