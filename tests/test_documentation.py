@@ -17,6 +17,7 @@ import yaml
 REPOSITORY = Path(__file__).parents[1]
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+ROOTS = (REPOSITORY, REPOSITORY / "src" / "detour")
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
 
 
@@ -28,8 +29,16 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 def test_the_architecture_page_names_files_that_exist() -> None:
     named = re.findall(r"(?<![\w/])((?:[a-z_]+/)+[a-z_]+\.(?:py|html))\b", ARCHITECTURE.read_text())
-    roots = (REPOSITORY, REPOSITORY / "src" / "detour")
-    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+    assert [name for name in named if not any((root / name).exists() for root in ROOTS)] == []
+
+
+@pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=lambda page: page.name)
+def test_a_page_names_functions_in_the_files_that_define_them(page: Path) -> None:
+    named = re.findall(r"`(\w+)` (?:of|in)\s+`((?:[a-z_]+/)*[a-z_]+\.py)`", page.read_text())
+    assert named
+    texts = {file: (root / file).read_text() for root in ROOTS for _, file in named if (root / file).exists()}
+    defined = r"^ *(?:def |class )?{}\b(?:\(|:| =)"
+    assert [pair for pair in named if not re.search(defined.format(pair[0]), texts[pair[1]], re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=lambda page: page.name)
