@@ -15,8 +15,10 @@ from detour.launch.text.why import left_out_line, why_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.orchestration.why import why, write_bundle
+from detour.planning.files import read_plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
+from tests.monitoring.workspaces import end, start
 from tests.support.past import Past
 
 LABELS = ("prepare", "pretrain mlm")
@@ -169,6 +171,16 @@ def test_slurm_is_not_asked_about_a_process_of_the_same_number_as_a_job(workspac
     anothers = {"JobID": "7", "State": "OUT_OF_MEMORY", "ExitCode": "0:125", "Start": "100"}
     (found,) = why(workspace, stage, Slurm(Site((), [anothers])))
     assert (found.found.job, found.found.evidence.sacct) == (None, None)
+
+
+def test_a_stage_that_runs_on_this_machine_is_running(workspace: Workspace) -> None:
+    stage = read_plan(workspace, "quickstart")[0].stages[0]
+    attempt = start(workspace, stage, job="process-7", cluster="local")
+    (found,) = why(workspace, "quickstart", Slurm(Site()))
+    assert (found.verdict.cause, found.verdict.first.advice) == ("normal", "Nothing failed. It is running.")
+    end(attempt, "failed")
+    (found,) = why(workspace, "quickstart", Slurm(Site()))
+    assert found.verdict.cause == "unknown"
 
 
 @pytest.mark.parametrize(

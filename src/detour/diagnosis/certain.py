@@ -145,6 +145,12 @@ def _ran_without_slurm(evidence: Evidence) -> bool:
     return evidence.job is None or started.data.get("cluster") == "local"
 
 
+def still_running(evidence: Evidence) -> Verdict:
+    """The verdict on a living process without a scheduler, which evidence alone cannot tell from a dead one."""
+    started = evidence.last(AttemptStarted.kind)
+    return _normal(Place("event", event_text(started)) if started else None, "It is running.", "no")
+
+
 def _never_started(evidence: Evidence) -> Verdict | None:
     """A stage without a job, event or log: nothing has tried it."""
     if evidence.job is not None or evidence.squeue is not None or evidence.sacct is not None or evidence.log:

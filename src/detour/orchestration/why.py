@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detour.accounting.attempts import is_running
+from detour.diagnosis.certain import still_running
 from detour.diagnosis.evidence import Evidence, read_bundle, to_bundle
 from detour.diagnosis.judge import judge
 from detour.diagnosis.pending import Link, Waits, blocking_links, waits
@@ -22,6 +24,7 @@ from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.full_disk import awaited_room
+from detour.monitoring.liveness import process_is_alive
 from detour.orchestration.evidence import (
     Answers,
     StageEvents,
@@ -189,9 +192,18 @@ class _Facts:
         cluster, chains = self.clusters[stage.id], tuple(self.needed_by[stage.id])
         known = self.state.stages.get(stage.id)
         found = stage_evidence(self.workspace, stage.id, known, self.jobs[stage.id], self.events, self.answers[cluster])
-        verdict = judge(found.evidence)
+        alive = found.job is None and known is not None and _is_alive(known, self.state)
+        verdict = still_running(found.evidence) if alive else judge(found.evidence)
         pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
         return Why(stage, chains, found, verdict, pending, awaited_room(self.workspace, known, time.time()))
+
+
+def _is_alive(known: StageState, state: State) -> bool:
+    """Whether the last attempt runs, by its process if that is on this machine, otherwise by its signs of life."""
+    if not known.attempts or known.attempts[-1].ended is not None:
+        return False
+    alive = process_is_alive(known.attempts[-1], state.writers)
+    return is_running(known.attempts[-1], time.time()) if alive is None else alive
 
 
 def _decisive_job(one: Why) -> str | None:
