@@ -135,6 +135,12 @@ def test_a_move_that_a_kill_prevented_is_not_rolled_back(made: Made) -> None:
         roll_back(workspace, "base", "production")
 
 
+def test_rolling_back_what_is_not_there_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="base has no alias 'production'"):
+        roll_back(Workspace(tmp_path / "mistyped"), "base", "production")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_models_have_separate_aliases(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, "base", "candidate")

@@ -57,10 +57,9 @@ def promote_version(workspace: Workspace, wanted: str, alias: str, why: str | No
 
 def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = None) -> Move:
     """Point an alias to its previous version. Raises UserError if there is none, or it is damaged."""
+    _pointed_to(workspace, model, alias)  # a mistyped name writes nothing, not even the claim's folder
     with claim(workspace, CLAIM, f"detour models rollback {model}"):
-        now = export_behind(workspace, alias_link(workspace, model, alias))
-        if now is None:
-            raise UserError(f"{model} has no alias {alias!r}; `detour models` lists them")
+        now = _pointed_to(workspace, model, alias)
         before = version_before(moves(workspace, model, alias), now)
         if before is None:
             raise UserError(f"{model}@{alias} has pointed to no version other than {now.removeprefix(KIND)[:SHORT]}")
@@ -84,6 +83,12 @@ def version_before(recorded: Sequence[Move], now: str) -> str | None:
         else:
             promotions.append(move)
     return promotions[-1].before if promotions else None
+
+
+def _pointed_to(workspace: Workspace, model: str, alias: str) -> str:
+    if (export := export_behind(workspace, alias_link(workspace, model, alias))) is None:
+        raise UserError(f"{model} has no alias {alias!r}; `detour models` lists them")
+    return export
 
 
 def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Move]:
