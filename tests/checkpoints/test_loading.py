@@ -91,9 +91,10 @@ def test_a_truncated_file_is_named_with_its_sizes(folder: Path) -> None:
         (b"", "not a safetensors file"),
         (b"\x10" + bytes(7) + b"{", "cut short: its header"),
         (b"\x04" + bytes(7) + b"abcd", "not a safetensors file: its header cannot be read"),
+        (b"\x2b" + bytes(7) + b'{"a":{"data_offsets":[0,""],"dtype":"F32"}}', "not a safetensors file: its header"),
         (POINTER.encode(), "a Git LFS pointer"),
     ],
-    ids=["empty", "short header", "no JSON", "pointer"],
+    ids=["empty", "short header", "no JSON", "no numbers", "pointer"],
 )
 def test_a_file_without_weights_is_named_with_the_reason(folder: Path, content: bytes, reason: str) -> None:
     (folder / WEIGHTS).write_bytes(content)

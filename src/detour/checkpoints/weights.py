@@ -52,11 +52,10 @@ def safetensors_problem(path: Path) -> str | None:
         return f"cut short: its header is {length:,} bytes and {len(header):,} are there"
     try:
         tensors = {name: entry for name, entry in json.loads(header).items() if name != METADATA}
-        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+        expected = LENGTH_BYTES + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         strange = next((name for name, entry in tensors.items() if entry["dtype"] not in DTYPES), None)
     except (ValueError, AttributeError, KeyError, IndexError, TypeError):
         return "not a safetensors file: its header cannot be read"
-    expected = LENGTH_BYTES + length + end
     if size != expected:
         return f"{'cut short' if size < expected else 'damaged'}: {size:,} bytes, its header describes {expected:,}"
     if strange:
