@@ -100,7 +100,7 @@ def submit(
 
     gpus, qos, account  options of GPU jobs, by default as in the profile
     wall_s, segments    time limit of one segment of a training, and their number, by default from the estimate
-    parallelism         maximum number of concurrent evaluations
+    parallelism         maximum number of concurrent evaluations, but at least one of each array
     on_wait             called once with the other submitter's name, if it must wait for one
     finish_interrupted  called after Ctrl-C: True (the default) completes the submission, False withdraws it
 

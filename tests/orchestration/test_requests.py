@@ -209,6 +209,13 @@ def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
     assert by_label["pretrain clm x3"] is None
 
 
+@pytest.mark.parametrize(("at_once", "shares"), [(7, [3, 4]), (1, [1, 1]), (None, [None, None])])
+def test_arrays_of_evaluations_share_a_limit_on_concurrent_tasks(at_once: int | None, shares: list[int | None]) -> None:
+    cluster = load_cluster("jean-zay").model_copy(update={"max_array_size": 2})
+    requests = requests_of(tiny(3), cluster, JobOptions(parallelism=at_once))
+    assert [one.parallelism for one in requests if one.stages[0].startswith("evaluate")] == shares
+
+
 @pytest.mark.parametrize("segments", [0, 101])
 def test_impossible_numbers_of_jobs_are_refused(segments: int) -> None:
     with pytest.raises(UserError, match=f"{segments} segments: expected 1 to 100"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from detour.config.cluster import Cluster, Gpu, Partition, Qos
 from detour.config.fields import MAX_DURATION_S
@@ -35,7 +36,7 @@ class JobOptions:
     """Time limit of one segment of a training."""
     segments: int | None = None
     parallelism: int | None = None
-    """Evaluations that may run at once."""
+    """Evaluations that may run at once, of all arrays together; at least one of each can."""
 
     def __post_init__(self) -> None:
         """Raises UserError for numbers that no queue accepts."""
@@ -58,8 +59,7 @@ def job_requests(
 ) -> list[JobRequest]:
     """The jobs for the stages that are not done, each after those it waits for; the submission skips what is in flight.
 
-    Evaluations of one model are one array; with many chains, all work of
-    one shape is one array, laid out by `lanes`.
+    Evaluations of one model are one array; with many chains, all work of one shape is one array, laid out by `lanes`.
     """
     missing = {stage.id: stage for stage in stages if stage.id not in done}
     nearest = nearest_inputs(list(missing.values()))
@@ -71,7 +71,16 @@ def job_requests(
     for lane in lanes(work):
         tasks = [[missing[stage_id] for stage_id in one.stages] for one in lane]
         requests.append(_request(tasks, [one.waits for one in lane], prices, cluster, options))
-    return split_arrays(requests, _longest_array(requests, cluster, options))
+    return _shared_limit(split_arrays(requests, _longest_array(requests, cluster, options)))
+
+
+def _shared_limit(requests: Sequence[JobRequest]) -> list[JobRequest]:
+    """The requests, with shares of one limit on evaluations at once, of at least one: Slurm limits each array alone."""
+    limited, place = sum(request.parallelism is not None for request in requests), count()
+    return [
+        one if one.parallelism is None else replace(one, parallelism=max(1, (one.parallelism + next(place)) // limited))
+        for one in requests
+    ]
 
 
 def _tasks(stages: Iterable[Stage], cluster: Cluster) -> list[list[Stage]]:
@@ -153,7 +162,7 @@ def _request(
         segments=segments,
         after=tuple(dict.fromkeys(stage for each in waits for stage in each)),
         after_each=tuple(waits) if len(set(waits)) > 1 else (),
-        parallelism=options.parallelism if first.kind == "evaluate" and len(tasks) > 1 else None,
+        parallelism=options.parallelism if first.kind == "evaluate" else None,
     )
 
 
