@@ -14,7 +14,7 @@ from detour.scheduler.commands import Slurm
 from detour.times import zone_of
 from detour.usage.compute import count_files, count_live
 from detour.usage.counting import Counting
-from detour.usage.options import chosen_columns, header_of, instant_s, only_of, tables_of
+from detour.usage.options import bounds_s, chosen_columns, header_of, only_of, tables_of
 from detour.usage.tally import USUAL, Question
 
 
@@ -75,12 +75,7 @@ def command(
     """
     zone = zone_of(time_zone)
     question = Question(
-        by=tables_of(by) or USUAL,
-        zone=zone,
-        counting=Counting(counting),
-        since_s=instant_s(since, zone),
-        until_s=instant_s(until, zone),
-        only=only_of(only),
+        tables_of(by) or USUAL, zone, Counting(counting), *bounds_s(since, until, zone), only=only_of(only)
     )
     dialect = Dialect(
         time_zone=zone_of(times_in) if times_in else zone,

@@ -103,6 +103,7 @@ def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> No
         (["--by", "mounth"], "no table by 'mounth'; did you mean `month`"),
         (["--time-zone", "Paris"], "no time zone 'Paris'"),
         (["--since", "soon"], "no date 'soon'"),
+        (["--since", "2026-03", "--until", "2026-03-01"], "--until 2026-03-01 is not after --since 2026-03"),
         (["--only", "who=ada"], "'who=ada': expected a dimension"),
         (["--column", "user"], "'user': expected a field"),
     ],

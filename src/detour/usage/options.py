@@ -41,8 +41,15 @@ def header_of(text: str | None) -> Sequence[str] | None:
     return LAYOUTS.get(text) or [name.strip() for name in text.replace("|", ",").split(",")]
 
 
-def instant_s(text: str | None, zone: tzinfo) -> float | None:
-    """Parse a time in `zone`; a day, `2026-03` or `2026` stands for its beginning."""
+def bounds_s(since: str | None, until: str | None, zone: tzinfo) -> tuple[float | None, float | None]:
+    """Parse the ends of a period in `zone`; a day, `2026-03` or `2026` stands for its beginning."""
+    since_s, until_s = _instant_s(since, zone), _instant_s(until, zone)
+    if since_s is not None and until_s is not None and until_s <= since_s:
+        raise UserError(f"--until {until} is not after --since {since}")
+    return since_s, until_s
+
+
+def _instant_s(text: str | None, zone: tzinfo) -> float | None:
     if text is None:
         return None
     try:
