@@ -8,7 +8,7 @@ from typing import Any
 
 from detour.launch.text.price import band_json
 from detour.pricing.when import Start, StartTimes
-from detour.text import MASS_UNITS, amount, cut, format_duration, plain, scaled, stage_names, wrapped
+from detour.text import MASS_UNITS, amount, cut, format_duration, plain, scaled, stage_names, unit_for, wrapped
 
 WIDTH = 80
 EVERY_H = 3
@@ -17,7 +17,7 @@ EVERY_H = 3
 
 def when_lines(name: str, found: StartTimes) -> Iterator[str]:
     now = found.starts[0]
-    scale, unit = next((one for one in MASS_UNITS if found.most.co2_g.expected >= one[0]), MASS_UNITS[-1])
+    scale, unit = unit_for(found.most.co2_g.expected, MASS_UNITS)
     yield f"When to start {cut(plain(name), 32)}: {unit} CO2eq by hour of start (UTC, M2)"
     yield "  " + " " * 11 + "".join(f"{hour:02d}:00".rjust(8) for hour in range(0, 24, EVERY_H))
     by_hour = {(_day(start), _clock(start)): start.co2_g.expected / scale for start in found.starts}

@@ -250,6 +250,18 @@ def test_without_energy_there_is_no_boamps_record(report: Report) -> None:
     assert "boamps" not in [one.name for one in statements(unmeasured)]
 
 
+def test_the_boamps_record_has_the_tokens_of_trainings_that_ran(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    make_worked(workspace)
+    write_chain(workspace, "planned", stages_of("causal"))
+    whole, july = (
+        build_report(workspace, Question(period=period), site_of, NOW_S)
+        for period in (Period(), Period(EVENING_S + 4 * 3600))
+    )
+    assert boamps(whole)["task"]["dataset"][0]["dataQuantity"] == 300_000 + 60_000 + 120_000
+    assert "dataQuantity" not in boamps(july)["task"]["dataset"][0]
+
+
 def test_each_statement_is_in_its_language(report: Report) -> None:
     found = {one.name: one for one in statements(report)}
     assert list(found) == ["neurips", "methods", f"card-{RELEASED}", "annex-xi", "boamps"]

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from detour.accounting.energy import EnergyFigure, Method
+from detour.reporting.efficiency import consumed_tokens
 from detour.reporting.report import Hardware, Report
 
 STAGES = {"prepare": "preprocessing", "pretrain": "training", "evaluate": "finetuning"}
@@ -87,9 +88,11 @@ def _algorithms(report: Report) -> list[dict[str, Any]]:
 
 
 def _tokens(report: Report) -> int | None:
-    phases = {phase.stage: phase.tokens for chain in report.chains for phase in chain.phases}
-    known = [tokens for tokens in phases.values() if tokens is not None]
-    return sum(known) if known else None
+    """Return the tokens that all trainings consumed; None if the period has only a part of one."""
+    phases = {phase.stage: phase for chain in report.chains for phase in chain.phases}
+    trained = [(phase, report.stages[stage_id]) for stage_id, phase in phases.items()]
+    known = [tokens for phase, stage in trained if (tokens := consumed_tokens(phase, stage)) is not None]
+    return sum(known) if known and not any(stage.is_cut for _, stage in trained) else None
 
 
 def _measure(row: EnergyFigure, start_s: float | None) -> dict[str, Any]:

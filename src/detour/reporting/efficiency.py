@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detour.accounting.energy import Band
-from detour.reporting.data import Chain, Stage
+from detour.reporting.data import Chain, Phase, Stage
 
 POINT = 0.01
 """A point of score; scores are shares from 0 to 1."""
@@ -45,6 +45,11 @@ class PointCost:
     """Whether no cheaper chain scores as high."""
 
 
+def consumed_tokens(phase: Phase, stage: Stage) -> int | None:
+    """Return the tokens that a training has consumed so far; None before the first."""
+    return phase.tokens if stage.status == "done" else phase.tokens_done
+
+
 def token_yields(
     chains: Sequence[Chain], stages: dict[str, Stage], method: str | None, on_gpus: bool
 ) -> list[TokenYield]:
@@ -58,7 +63,7 @@ def token_yields(
             row = stage.cost.energy_by(method)
             energy = row.facility_energy_kwh if row else None
             hours = stage.cost.hours(on_gpus).value
-            tokens = phase.tokens if stage.status == "done" else phase.tokens_done
+            tokens = consumed_tokens(phase, stage)
             rows[phase.stage] = TokenYield(
                 chain=chain.name if len(stage.chains) == 1 else f"{len(stage.chains)} chains",
                 phase=phase.name,
