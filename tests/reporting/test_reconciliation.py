@@ -40,6 +40,11 @@ def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
         parse_site_figure(written)
 
 
+def test_a_long_table_of_numbers_without_a_unit_is_refused() -> None:
+    with pytest.raises(UserError, match="no figure with a unit of hours"):
+        parse_site_figure("12.5 " * 50_000)
+
+
 def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: Any) -> Counted:
     usage = AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96)
     return counted(usage._replace(**more), [], billed_hours=billed)

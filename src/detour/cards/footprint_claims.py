@@ -11,7 +11,7 @@ from detour.cards.findings import Finding, agrees
 from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard, figure
 
-NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+NUMBER = r"(?<!\d)(?<!\d,)(\d[\d,]*(?:\.\d+)?)"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
 CO2 = re.compile(
     rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)(?!\w*\s*(?:/|per\s)\s*kWh)", re.IGNORECASE
