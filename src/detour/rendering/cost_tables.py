@@ -66,7 +66,7 @@ def scoped(report: Report) -> list[Scoped]:
 
 def chain_costs(report: Report) -> Table:
     """Return the one table that has every chain on paper, too."""
-    known = {chain.name: chain for chain in report.chains}
+    known, method = {chain.name: chain for chain in report.chains}, report.method
     rows = [
         ChainCost(
             of,
@@ -77,7 +77,7 @@ def chain_costs(report: Report) -> Table:
             row and row.co2_g,
         )
         for of, cost in scoped(report)
-        for chain, row in ((known.get(of), cost.energy_by(report.method)),)
+        for chain, row in ((known.get(of), cost.energy_by(method)),)
     ]
     columns = (
         Column("of", ""),
@@ -92,7 +92,7 @@ def chain_costs(report: Report) -> Table:
         Column("facility_energy_kwh", "energy with PUE", words.energy_of, shape="band"),
         Column("co2_g", "CO2eq", words.co2_of, shape="band"),
     )
-    note = f"Energy and CO2eq are {words.OBTAINED[report.method]}." if report.method else ""
+    note = f"Energy and CO2eq are {words.OBTAINED[method]}." if method else ""
     title = "Chains" if len(report.chains) > 1 else "Hours"
     return Table("hours", title, columns, rows, note, shown=MOST_CHAINS)
 
