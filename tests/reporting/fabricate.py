@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -57,7 +57,9 @@ class Made:
     @contextmanager
     def attempt(self, stage: Stage, number: int, held: dict[str, Any]) -> Iterator[Attempt]:
         """Record the start; the caller records the end, unless the attempt is killed."""
-        with patch("detour.ledger.journal.time", self.clock), patch("detour.ledger.attempt.time", self.clock):
+        with ExitStack() as patches:
+            for module in ("record", "journal", "attempt"):
+                patches.enter_context(patch(f"detour.ledger.{module}.time", self.clock))
             journal = Journal.open(self.workspace, f"{stage.id}.{number:04d}")
             attempt = Attempt(journal, stage=stage.id, number=number, job="77")
             attempt.event(AttemptStarted(**held))

@@ -21,7 +21,7 @@ from detour.ledger.claims import ClaimHeld, claim
 from detour.ledger.events import JournalClosed, JournalsCompacted
 from detour.ledger.folders import ledger_mode, refuse_links
 from detour.ledger.lines import Parsed, decode, parse
-from detour.ledger.record import SCHEMA, Record, encode, entry_of
+from detour.ledger.record import encode, entry_of, make_record
 from detour.ledger.workspace import Workspace
 
 IDLE_S = 3 * 86400.0
@@ -102,20 +102,7 @@ def _compact_month(workspace: Workspace, folder: Path, idle_since_s: float) -> C
 def _header(writer: str, sources: Iterable[Path], bad_lines: int) -> bytes:
     """What the deleted sources can no longer show. Bad lines of source segments are in those segments' own headers."""
     event = JournalsCompacted(bad_lines=bad_lines, journals=[path.name for path in sources])
-    record: Record = {
-        "schema": SCHEMA,
-        "wall_s": time.time(),
-        "mono_s": time.monotonic(),
-        "writer": writer,
-        "sequence": 0,
-        "kind": event.kind,
-        "chain": None,
-        "stage": None,
-        "job": None,
-        "attempt": None,
-        "data": event.to_json(),
-    }
-    return encode(record)
+    return encode(make_record(event, writer=writer, sequence=0))
 
 
 def _is_finished(path: Path, idle_since_s: float) -> bool:

@@ -26,7 +26,7 @@ from detour.ledger.appendfile import AppendFile
 from detour.ledger.events import Durability, Event, JournalClosed, JournalOpened
 from detour.ledger.folders import ledger_mode, month_folder
 from detour.ledger.process import Process
-from detour.ledger.record import SCHEMA, Record, encode
+from detour.ledger.record import Record, encode, make_record
 from detour.ledger.spool import import_spool, spool, spool_name
 from detour.ledger.workspace import Workspace
 
@@ -93,19 +93,7 @@ class Journal:
         """Record an event; the `durability` of its kind says how soon it is on disk."""
         if os.getpid() != self._pid:
             self._begin()
-        record: Record = {
-            "schema": SCHEMA,
-            "wall_s": time.time(),
-            "mono_s": time.monotonic(),
-            "writer": "",
-            "sequence": -1,
-            "kind": event.kind,
-            "chain": chain,
-            "stage": stage,
-            "job": job,
-            "attempt": attempt,
-            "data": event.to_json(),
-        }
+        record = make_record(event, chain=chain, stage=stage, job=job, attempt=attempt)
         self._pending.append(_Pending(record, event.durability))
         with self._lock:
             if not self._draining:  # otherwise a signal handler interrupted `_drain`, which continues with this record

@@ -8,6 +8,7 @@ does a later version of detour. `entry_of` accepts what this version understands
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import product
@@ -70,6 +71,32 @@ class Entry(NamedTuple, Generic[E]):
     stage: str | None = None
     job: str | None = None
     attempt: int | None = None
+
+
+def make_record(
+    event: Event,
+    *,
+    writer: str = "",
+    sequence: int = -1,
+    chain: str | None = None,
+    stage: str | None = None,
+    job: str | None = None,
+    attempt: int | None = None,
+) -> Record:
+    """The record of an event that happens now."""
+    return {
+        "schema": SCHEMA,
+        "wall_s": time.time(),
+        "mono_s": time.monotonic(),
+        "writer": writer,
+        "sequence": sequence,
+        "kind": event.kind,
+        "chain": chain,
+        "stage": stage,
+        "job": job,
+        "attempt": attempt,
+        "data": event.to_json(),
+    }
 
 
 def encode(record: Record) -> bytes:
