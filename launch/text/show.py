@@ -138,7 +138,8 @@ def _executor(segment: SegmentRow) -> str:
 
 
 def _attempt(attempt: AttemptRow, now_s: float) -> str:
-    parts = [f"attempt {attempt.number} {attempt.state}"]
+    which = f"attempt {attempt.number}" if attempt.number > 0 else "a run that recorded no attempt,"
+    parts = [f"{which} {attempt.state}"]
     parts += [f"on {attempt.node}"] if attempt.node else []
     parts += [f"began {clock(attempt.started_s)}"] if attempt.started_s is not None else []
     parts += [f"{format_duration(attempt.elapsed_s)}"] if attempt.elapsed_s is not None else []

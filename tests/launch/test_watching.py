@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from detour.errors import UserError
 from detour.launch.verbs import detour as verbs
-from detour.ledger.events import ChainPlanned, StageSubmitted
+from detour.ledger.events import ChainPlanned, JobAccounted, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from tests.launch.terminal import on_terminal
@@ -112,6 +112,16 @@ def test_waiting_with_fail_fast_ends_at_the_first_failed_stage(tmp_path: Path, m
     mark_failed(workspace, TRAIN, "the loss is NaN")
     assert call(workspace, "wait", "--timeout", "0s").exit_code == 124
     assert call(workspace, "wait", "--fail-fast").exit_code == 3
+
+
+def test_show_says_of_a_run_that_it_recorded_no_attempt(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path)
+    with Journal.open(made, "command-1") as journal:
+        journal.append(StageSubmitted(), stage=TRAIN.id, job="9")
+        run = JobAccounted(source="sacct", start_s=1.7e9, elapsed_s=60.0, state="NODE_FAIL", stages=[TRAIN.id])
+        journal.append(run, job="9")
+    shown = call(made, "show", TRAIN.id, "--offline").output
+    assert "    a run that recorded no attempt, interrupted, began " in shown
 
 
 def test_show_breaks_long_lines_between_words_and_leaves_paths_whole(

@@ -60,7 +60,8 @@ class Holder:
 
     def __str__(self) -> str:
         since = f" since {time.strftime('%Y-%m-%d %H:%M', time.localtime(self.since_s))}" if self.since_s else ""
-        return f"{self.owner or 'someone'}, {self.process or 'unknown'}{since}"
+        known = [self.owner, str(self.process or "")]
+        return f"{', '.join(filter(None, known)) or 'an unknown process'}{since}"
 
 
 class ClaimHeld(UserError):
