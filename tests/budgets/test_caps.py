@@ -88,6 +88,12 @@ def test_all_problems_of_a_folder_are_reported_and_names_must_differ(tmp_path: P
     assert [problem.position.file.rpartition("/")[2] for problem in caught.value.problems] == ["b.yaml", "c.yaml"]
 
 
+def test_a_budget_is_read_under_either_suffix_of_yaml(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: a\nco2_kg: {hard: 1}\n")
+    (tmp_path / "b.yml").write_text("name: b\nco2_kg: {hard: 2}\n")
+    assert [budget.name for budget in load_budgets(tmp_path)] == ["a", "b"]
+
+
 def test_without_a_folder_there_is_no_budget(tmp_path: Path) -> None:
     assert load_budgets(tmp_path / "nowhere") == []
 

@@ -136,7 +136,7 @@ def load_budgets(folder: Path | None = None) -> list[Budget]:
     folder = folder or next((root / "budgets" for root in config_roots()), None)
     budgets: dict[str, Budget] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.glob("*.yaml")) if folder is not None else ():
+    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))) if folder is not None else ():
         try:
             budget = load_budget(path)
         except RecipeError as error:
