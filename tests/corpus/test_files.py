@@ -161,6 +161,13 @@ def test_fingerprints_depend_on_content_and_not_on_names(tmp_path: Path) -> None
         look_into([tmp_path / "d"])
 
 
+def test_a_path_that_a_plan_cannot_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("texte")
+    with pytest.raises(SourceError, match=r"caf\\udce9\.txt': its path has bytes that are not UTF-8: rename the file"):
+        look_into([path])
+
+
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [

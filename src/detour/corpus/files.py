@@ -72,7 +72,13 @@ def resolve_files(entry: File) -> list[Path]:
 
 
 def look_into(paths: Sequence[Path]) -> list[str]:
-    """Return the fingerprints of the files, in the same order. Raises SourceError if one cannot be read."""
+    """Return the fingerprints of the files, in the same order.
+
+    Raises SourceError if one cannot be read, or has a name that a plan, which is JSON, cannot hold.
+    """
+    for path in paths:
+        if str(path).encode(errors="ignore").decode() != str(path):
+            raise SourceError(f"{str(path)!r}: its path has bytes that are not UTF-8: rename the file or its folder")
     try:
         return fingerprints(paths)
     except OSError as error:
