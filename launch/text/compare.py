@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from detour.launch.text.screen import json_text
-from detour.statistics.comparison import Cell, Comparison
+from detour.statistics.comparison import Comparison
 from detour.statistics.tables import MISSING, columns, csv_text, latex, markdown, rounded
 from detour.statistics.verdicts import sentences
 from detour.text import cut, plain, wrapped
@@ -30,7 +30,9 @@ def rendered(comparison: Comparison, form: str, width: int) -> str:
 
 def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
     metric = f" ({plain(comparison.metric)})" if comparison.metric else ""
-    legend = "; ± half of the 95 % interval over seeds" if any(map(_has_interval, comparison.averages.values())) else ""
+    legend = (
+        "; ± half of the 95 % interval over seeds" if any(cell.n > 1 for cell in comparison.averages.values()) else ""
+    )
     yield from wrapped(f"Scores in points{metric}{legend}; * best and distinguishable from all others", "", width)
     for block in _blocks(comparison, width):
         yield from block
@@ -61,7 +63,7 @@ def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
         for task, heading in zip(tasks, _cut(tasks, LONGEST_TASK), strict=True)
     }
     room: list[str] = []
-    for task in [*columns(comparison), None]:
+    for task in [*tasks, None]:
         used = left + sum(2 + _widest(cells[name]) for name in room)
         if room and (task is None or used + 2 + _widest(cells[task]) > width):
             yield [
@@ -87,16 +89,12 @@ def _cut(names: Sequence[str], width: int) -> list[str]:
     return [name if len(name) <= width else f"{name[: width - half - 1]}…{name[-half:]}" for name in whole]
 
 
-def _has_interval(cell: Cell) -> bool:
-    return cell.n > 1
-
-
 def _widest(cells: Sequence[str]) -> int:
     return max(map(len, cells))
 
 
 def _shown(comparison: Comparison, model: str, task: str) -> str:
-    cell: Cell = comparison.cell(model, task)
+    cell = comparison.cell(model, task)
     if cell.mean is None:
         return MISSING
     half = f" ± {rounded(cell.interval.high - cell.mean)}" if cell.interval else ""

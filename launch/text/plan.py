@@ -72,9 +72,10 @@ def _counts(planned: Planned, known: Mapping[str, Progress], width: int) -> Iter
     by_progress = count(shared.stages.values(), known)
     progress = ", ".join(f"{by_progress[word]:,} {word}" for word in PROGRESS if by_progress[word])
     if planned.sweep is None:
-        yield f"{len(shared.stages)} stages: {progress}."
+        yield f"{len(shared.stages):,} stages: {progress}."
         return
-    yield f"{len(planned.plans):,} chains need {shared.needed:,} stages; sharing saves {shared.saved:,}."
+    need = "chain needs" if len(planned.plans) == 1 else "chains need"
+    yield f"{len(planned.plans):,} {need} {shared.needed:,} stages; sharing saves {shared.saved:,}."
     yield f"{len(shared.stages):,} stages: {progress}."
     kinds: dict[str, list[int]] = {}
     for stage_id, stage in shared.stages.items():

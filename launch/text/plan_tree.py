@@ -13,7 +13,7 @@ from detour.orchestration.progress import Progress, count
 from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, tree
 from detour.planning.stage import ExportStage, PrepareStage, PretrainStage
-from detour.text import WIDTH, cut, format_count
+from detour.text import WIDTH, counted, cut, format_count
 
 MOST_LINES = 90
 """Number of lines above which branches that read alike are folded."""
@@ -140,7 +140,7 @@ def _text(branch: Branch) -> str:
         return f"{first.phase}  {_model(first)}{phase_in_words(first)}"
     assert isinstance(first, ExportStage)
     evaluations = sum(stage.kind == "evaluate" for stage in branch.stages)
-    return f"export  {first.settings.dtype}, {evaluations} evaluations"
+    return f"export  {first.settings.dtype}, {counted(evaluations, 'evaluation')}"
 
 
 def _ends(branch: Branch) -> bool:

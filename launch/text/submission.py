@@ -100,12 +100,7 @@ def submission_warnings(sent: Submitted) -> Iterator[str]:
     if sent.next_wave_problem:
         yield f"no job submits the next wave: {sent.next_wave_problem}"
     if sent.left_out:
-        yield f"not part of the code that jobs run: {_first(sent.left_out)} (docs/installing.md)"
-
-
-def _first(names: Sequence[str]) -> str:
-    more = [f"{len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
-    return ", ".join([*names[:NAMES_SHOWN], *more])
+        yield f"not part of the code that jobs run: {listed(sent.left_out, NAMES_SHOWN)} (docs/installing.md)"
 
 
 def submitted_json(sent: Submitted) -> dict[str, Any]:

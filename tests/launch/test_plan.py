@@ -65,6 +65,16 @@ def test_the_base_recipe_has_the_published_steps_and_a_separate_price(workspace:
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_one_chain_of_one_seed_and_one_task_is_not_a_plural(workspace: Workspace, tmp_path: Path) -> None:
+    text = run("quickstart", "benchmark.seeds=[1]", "-w", workspace.root)
+    assert "single label, 1 seed, 3 epochs" in text
+    assert "1 result " in text
+    sweep = tmp_path / "one.yaml"
+    sweep.write_text("name: one\nrecipe: quickstart\nseeds: [1]\n")
+    text = run(sweep, "benchmark.seeds=[1]", "-w", workspace.root)
+    assert "1 chain needs 8 stages; sharing saves 0." in text
+
+
 def test_the_paper_sweep_shows_what_sharing_saves(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "the differing part is not cut off"

@@ -34,4 +34,4 @@ def test_files_that_jobs_do_not_get_are_named(sent: Submitted) -> None:
 
 def test_of_many_files_only_the_first_are_named(sent: Submitted) -> None:
     (warning,) = submission_warnings(replace(sent, left_out=("a", "b", "c", "d", "e")))
-    assert "a, b, c, 2 more" in warning
+    assert "a, b, c and 2 more" in warning
