@@ -106,6 +106,8 @@ UNKNOWN_KEY = [
     Bad("unknown-key-nothing-near", 14, "available: microbatch_sequences, sequences", "  sequences: 8", "  zzz: 1\n  sequences: 8"),
     Bad("unknown-merge-key", 14, "batch.<<: unknown key", "  sequences: 8", "  <<: {}\n  sequences: 8"),
     Bad("unknown-in-config", 3, "model.config.hiden_size: unknown key; did you mean `hidden_size`?", "hidden_size: 32", "hiden_size: 32"),
+    Bad("invisible-in-key", 14, r"batch.\u200bsequences: unknown key; did you mean `sequences`?", "  sequences: 8", "  \u200bsequences: 8\n  sequences: 8"),
+    Bad("no-break-space", 15, r'optimizer: expected a mapping, found "lr:\xa01e-3"', "  lr: 1e-3", "  lr:\u00a01e-3"),
     Bad("capital-key", 1, "Name: unknown key; did you mean `name`?", "name: tiny", "Name: tiny\nname: tiny"),
 ]  # fmt: skip
 IMPOSSIBLE = [

@@ -39,7 +39,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.position), self.key, self.message) if part)
+        return ": ".join(part for part in (str(self.position), visible(self.key), self.message) if part)
 
 
 class RecipeError(UserError):
@@ -58,6 +58,11 @@ class Inconsistent(ValueError):
     def __init__(self, problems: Sequence[tuple[KeyPath, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(message for _, message in problems))
+
+
+def visible(text: str) -> str:
+    """Return text with escapes for what cannot be seen, such as the spaces that a copy from a web page has."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def shown(path: Path) -> str:

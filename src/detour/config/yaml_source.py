@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from detour.config.problems import KeyPath, Position, Problem, RecipeError, shown, similar_file
+from detour.config.problems import KeyPath, Position, Problem, RecipeError, shown, similar_file, visible
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000
@@ -253,7 +253,7 @@ def describe(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{value if len(value) <= 60 else value[:57] + "..."}"'
+        return f'"{visible(value if len(value) <= 60 else value[:57] + "...")}"'
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
