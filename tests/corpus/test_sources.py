@@ -113,6 +113,16 @@ def test_tabs_in_a_header_without_the_column_are_pointed_out(tmp_path: Path) -> 
         list(Table(path, ["text"]))
 
 
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_another_separator_in_a_header_without_the_column_is_pointed_out(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"text{separator}label\nun{separator}b\n")
+    with pytest.raises(SourceError) as refused:
+        list(Table(path, ["text"]))
+    hint = f'for fields between `{separator}` set `separator: "{separator}"`'
+    assert str(refused.value) == f"{path}: no column `text`; available: text{separator}label; {hint}"
+
+
 PARTS = [b'{"text": "un"}\n', b'{"text": "deux"}\n']
 EMPTY_ZSTD_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
 

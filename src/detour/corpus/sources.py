@@ -7,6 +7,7 @@ are skipped, and both are counted.
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ class Table:
     def _missing(self, column: str, existing: Sequence[object]) -> SourceError:
         place = f"{self.path}: {self.place}" if self.place else str(self.path)
         names = ", ".join(map(str, existing)) or "none"
-        hint = '; for tab-separated fields set `separator: "\\t"`' if any("\t" in str(n) for n in existing) else ""
+        hint = _separator_hint(names) if self.format == "csv" else ""
         return SourceError(f"{place}: no column `{column}`; available: {names}{hint}")
 
     def _at(self, file: TextFile, line: int) -> None:
@@ -191,6 +192,15 @@ def read_texts(table: Table) -> Iterator[str]:
             yield value
         else:
             raise table.error(f"the document is a {kind_of(value)}, expected text")
+
+
+def _separator_hint(names: str) -> str:
+    """Return what to set if the names of the columns hold what could separate them."""
+    separator = next((letter for letter in "\t;|" if letter in names), None)
+    if separator is None:
+        return ""
+    kind = "tab-separated fields" if separator == "\t" else f"fields between `{separator}`"
+    return f"; for {kind} set `separator: {json.dumps(separator)}`"
 
 
 def _compiled(path: Path, column: str, pattern: str) -> re.Pattern[str]:
