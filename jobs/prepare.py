@@ -54,18 +54,7 @@ def _spec(settings: PrepareSettings, runtime: PrepareRuntime) -> CorpusSpec:
         if not paths:
             raise SourceError(f"source {source.name}: no file was found when the chain was planned; plan it again")
         check_unchanged(paths, [file.fingerprint for file in files])
-        sources.append(
-            TextSource(
-                name=source.name,
-                paths=paths,
-                weight=source.weight,
-                format=source.format,
-                column=source.column,
-                separator=source.separator,
-                quoting=source.quoting,
-                exclude=source.exclude,
-            )
-        )
+        sources.append(TextSource(source, paths))
     return CorpusSpec(
         sources,
         settings.validation_tokens,

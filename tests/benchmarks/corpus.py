@@ -24,11 +24,11 @@ from tokenizers import Tokenizer
 
 from detour.corpus.layout import SpecialTokens, open_tokens, read_index
 from detour.corpus.packing import PackedRows
-from detour.corpus.reading import CorpusSpec, SourceReader, TextSource
+from detour.corpus.reading import CorpusSpec, SourceReader
 from detour.corpus.shards import prepare_corpus
 from detour.corpus.tokenizer import train_tokenizer
 from detour.ledger.attempt import Attempt
-from tests.support.corpora import icd10_labels
+from tests.support.corpora import icd10_labels, text_source
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCABULARY = 4096
@@ -61,7 +61,7 @@ def write(path: Path, texts: list[str]) -> None:
 
 def prepare(text: Path, tokenizer: Path, folder: Path, workers: int) -> float:
     """Tokens per second."""
-    spec = CorpusSpec([TextSource("labels", [text])], 100_000, 1024, 42)
+    spec = CorpusSpec([text_source("labels", [text])], 100_000, 1024, 42)
     start = time.perf_counter()
     index, _ = prepare_corpus(
         spec, SPECIAL, VOCABULARY, tokenizer, folder / "work", folder / "output", workers, Attempt()
@@ -83,7 +83,7 @@ def reading(text: Path) -> float:
     """Megabytes of text per second, without tokenising."""
     start = time.perf_counter()
     size = sum(
-        len(one.encode()) for batch in SourceReader(TextSource("labels", [text])).batches() for one in batch.texts
+        len(one.encode()) for batch in SourceReader(text_source("labels", [text])).batches() for one in batch.texts
     )
     return size / 1e6 / (time.perf_counter() - start)
 

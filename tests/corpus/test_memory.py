@@ -35,9 +35,10 @@ assert sum(split.tokens for split in written.values()) == -(-tokens // 64_000) *
 READ = """
 import sys
 from pathlib import Path
+from detour.config.models import Source
 from detour.corpus.reading import SourceReader, TextSource
 
-reader = SourceReader(TextSource("labels", [Path(sys.argv[1])]))
+reader = SourceReader(TextSource(Source(name="labels", path=sys.argv[1]), [Path(sys.argv[1])]))
 assert sum(len(batch.texts) for batch in reader.batches()) == 15_680 * int(sys.argv[2])
 """
 

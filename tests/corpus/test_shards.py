@@ -14,12 +14,12 @@ from detour.corpus import buckets, shards
 from detour.corpus.files import SourceError
 from detour.corpus.layout import SPLITS, Index, SpecialTokens, Split, open_tokens, read_index
 from detour.corpus.packing import PackedRows
-from detour.corpus.reading import CorpusSpec, TextSource, sampled_texts
+from detour.corpus.reading import CorpusSpec, sampled_texts
 from detour.corpus.shards import prepare_corpus
 from detour.errors import Interrupted
 from detour.files import sha256_file
 from detour.ledger.attempt import Attempt
-from tests.support.corpora import icd10_csv, icd10_labels
+from tests.support.corpora import icd10_csv, icd10_labels, text_source
 
 SPECIAL = SpecialTokens(pad=0, unk=1, cls=2, sep=3, mask=4)
 NOTES = [text for number in range(2) for text in icd10_labels()[5000 + number :: 40]]
@@ -33,9 +33,9 @@ def spec(tmp_path: Path) -> CorpusSpec:
         path = tmp_path / f"part{number}.jsonl"
         path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
     sources = [
-        TextSource("labels", [icd10_csv()], 0.7, column="long", exclude={"code": "[^AB]"}),
-        TextSource("notes", [tmp_path / "part0.jsonl", tmp_path / "part1.jsonl"], 0.3),
-        TextSource("unused", [tmp_path / "never-read.jsonl"], 0.0),
+        text_source("labels", [icd10_csv()], 0.7, column="long", exclude={"code": "[^AB]"}),
+        text_source("notes", [tmp_path / "part0.jsonl", tmp_path / "part1.jsonl"], 0.3),
+        text_source("unused", [tmp_path / "never-read.jsonl"], 0.0),
     ]
     return CorpusSpec(sources, validation_tokens=4000, sequence_length=128, shuffle_seed=42)
 
@@ -94,7 +94,7 @@ def twice(tmp_path: Path) -> CorpusSpec:
         rows = [{"text": text, "kind": "out" if text == labels[599] else "in"} for text in texts]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sources = [
-        TextSource(name, [tmp_path / f"{name}.jsonl"], exclude={"kind": "out"}, weight=0.5)
+        text_source(name, [tmp_path / f"{name}.jsonl"], exclude={"kind": "out"}, weight=0.5)
         for name in ("first", "second")
     ]
     return CorpusSpec(sources, validation_tokens=2048, sequence_length=128, shuffle_seed=42)
@@ -138,7 +138,7 @@ def test_a_long_document_does_not_move_the_whole_corpus_to_validation(tokenizer:
         (tmp_path / f"{name}.txt").write_text("".join(f"Ligne {n} du livre {name}.\n" for n in range(count)))
     paths = [tmp_path / f"{name}.txt" for name in lines]
     for seed in range(6):
-        spec = CorpusSpec([TextSource("books", paths)], 64, 32, seed)
+        spec = CorpusSpec([text_source("books", paths)], 64, 32, seed)
         index, _ = prepare(spec, tokenizer, tmp_path / str(seed))
         assert index.sources["books"].validation_documents == 1
         assert index.sources["books"].validation_tokens < index.tokens / 50
@@ -307,7 +307,7 @@ def test_too_little_text_is_an_error_with_the_figures(spec: CorpusSpec, tokenize
 
 def test_a_source_without_text_is_an_error(tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
-    spec = CorpusSpec([TextSource("blank", [tmp_path / "a.jsonl"])], 128, 128, 42)
+    spec = CorpusSpec([text_source("blank", [tmp_path / "a.jsonl"])], 128, 128, 42)
     with pytest.raises(SourceError, match=r"0 tokens in 0 documents.* 2 documents were blank, 0 excluded"):
         prepare(spec, tokenizer, tmp_path)
 
@@ -324,7 +324,7 @@ def test_a_bad_line_stops_the_pool_of_workers(
 
 def test_a_sample_is_drawn_by_weight_from_the_whole_corpus(spec: CorpusSpec) -> None:
     first, second = spec.sources[1].paths
-    spec = replace(spec, sources=[TextSource("first", [first], 0.7), TextSource("second", [second], 0.3)])
+    spec = replace(spec, sources=[text_source("first", [first], 0.7), text_source("second", [second], 0.3)])
     everything = list(sampled_texts(spec, None))
     half = len(everything) // 2
     sample = list(sampled_texts(spec, 200))

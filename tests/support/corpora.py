@@ -5,19 +5,26 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from detour.config.models import Source
 from detour.corpus.buckets import Documents
 from detour.corpus.layout import Index, SourceIndex, SpecialTokens, source_folder, token_dtype, write_index
 from detour.corpus.order import order_key, shuffled
+from detour.corpus.reading import TextSource
 from detour.corpus.writing import set_aside, write_splits
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "<mask>"}
+
+
+def text_source(name: str, paths: Sequence[Path], weight: float = 1.0, **more: Any) -> TextSource:
+    return TextSource(Source(name=name, path="", weight=weight, **more), paths)
 
 
 def icd10_csv() -> Path:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detour.config.models import Source
 from detour.corpus.encoding import BATCH_CHARACTERS, Batch
-from detour.corpus.files import GivenFormat, Quoting
 from detour.corpus.order import order_key, scattered
-from detour.corpus.sources import Table, read_texts
+from detour.corpus.sources import Table, read_texts, table_of
 
 COMPRESSION = 6
 """Approximate ratio of text to compressed size, for sizing the buckets and the pool."""
@@ -23,14 +23,16 @@ COMPRESSED = {".gz", ".zst", ".parquet"}
 class TextSource:
     """One source of a recipe, with its files resolved."""
 
-    name: str
+    entry: Source
     paths: Sequence[Path]
-    weight: float = 1.0
-    format: GivenFormat = "auto"
-    column: str = "text"
-    separator: str = ","
-    quoting: Quoting = "auto"
-    exclude: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def weight(self) -> float:
+        return self.entry.weight
 
     @property
     def size(self) -> int:
@@ -42,15 +44,7 @@ class TextSource:
         return sum(path.stat().st_size * (COMPRESSION if path.suffix in COMPRESSED else 1) for path in self.paths)
 
     def tables(self) -> Iterator[Table]:
-        for path in self.paths:
-            yield Table(
-                path,
-                [self.column],
-                format=self.format,
-                separator=self.separator,
-                quoting=self.quoting,
-                exclude=self.exclude,
-            )
+        return (table_of(self.entry, path, [self.entry.column]) for path in self.paths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from detour.config.models import Source, TaskData
 from detour.corpus.files import Format, GivenFormat, Quoting, SourceError, file_format, importing_for, is_tsv
 from detour.corpus.streams import MAX_LINE_BYTES, TextFile, open_text
 
@@ -181,6 +182,18 @@ class Table:
                 lines.append(line)
             self._at(file, 1)
             yield ["".join(lines)] * len(self._wanted)
+
+
+def table_of(entry: Source | TaskData, path: Path, columns: Sequence[str]) -> Table:
+    """Return the rows of one of an entry's files, read as the recipe says."""
+    return Table(
+        path,
+        columns,
+        format=entry.format,
+        separator=entry.separator,
+        quoting=entry.quoting,
+        exclude=entry.exclude,
+    )
 
 
 def read_texts(table: Table) -> Iterator[str]:

@@ -14,7 +14,7 @@ from detour.checkpoints.model_tensors import tensors_problem
 from detour.checkpoints.weights import folder_problem
 from detour.config.models import Source, Task
 from detour.corpus.files import file_format
-from detour.corpus.sources import Table, read_texts
+from detour.corpus.sources import read_texts, table_of
 from detour.errors import UserError
 from detour.planning.origins import Folder
 from detour.planning.stage import EvaluateStage, PrepareStage, PretrainStage, Stage
@@ -63,15 +63,7 @@ def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
         try:
             if file_format(path, source.format) == "text" and source.column == "text":
                 continue  # a document would be read whole, with nothing in it to check
-            table = Table(
-                path,
-                [source.column],
-                format=source.format,
-                separator=source.separator,
-                quoting=source.quoting,
-                exclude=source.exclude,
-            )
-            for _ in islice(read_texts(table), ROWS):
+            for _ in islice(read_texts(table_of(source, path, [source.column])), ROWS):
                 pass
         except UserError as error:
             yield f"source {source.name}: {error}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from detour.config.models import Task, TaskData
 from detour.corpus.files import FORMAT_OF_SUFFIX
-from detour.corpus.sources import Table
+from detour.corpus.sources import table_of
 from detour.errors import UserError
 from detour.tasks.document import Document
 from detour.tasks.label_values import is_vector, label_names, vector
@@ -29,9 +29,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 def read_documents(path: Path, data: TaskData, *, several: bool = True) -> Iterator[Document]:
     """Yield one document per row that `exclude` does not match, with any number of labels if `several`."""
     columns = [data.text, data.label] + ([data.split_column] if data.split_column else [])
-    table = Table(
-        path, columns, format=data.format, separator=data.separator, quoting=data.quoting, exclude=data.exclude
-    )
+    table = table_of(data, path, columns)
     vectors_only, rows, length = data.label_format == "auto" and data.label_separator is None, 0, None
     for text, label, *split in table:
         vectors_only, rows = vectors_only and is_vector(label), rows + 1
