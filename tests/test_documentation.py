@@ -48,6 +48,13 @@ def test_a_page_names_tests_that_exist(page: Path) -> None:
     assert [(file, test) for file, test in named if f"def {test}(" not in (REPOSITORY / file).read_text()] == []
 
 
+def test_the_accuracy_of_why_is_the_sum_over_all_sets_of_its_corpus() -> None:
+    pages = (REPOSITORY / "docs" / "why.md", REPOSITORY / "tests" / "diagnosis" / "corpus" / "README.md")
+    rows = [re.findall(r"\| (\d+) of (\d+) \|$", page.read_text(), re.MULTILINE) for page in pages]
+    by_kind, by_set = ([sum(map(int, column)) for column in zip(*found, strict=True)] for found in rows)
+    assert by_kind == by_set
+
+
 def contracts() -> dict[str, dict[str, list[str]]]:
     listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     return {contract["id"]: contract for contract in listed}
