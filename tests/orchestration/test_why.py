@@ -106,6 +106,26 @@ def test_a_pending_stage_is_explained_by_the_job_that_blocks_it(workspace: Works
     assert found.pending.waits.until_eligible_s is not None
 
 
+@pytest.mark.parametrize("outcome", ["interrupted", "done"])
+def test_a_job_submitted_after_a_run_on_this_machine_is_explained_even_if_the_run_was_done_and_its_output_removed(
+    workspace: Workspace, outcome: str
+) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome=outcome, job="process-5")
+    past.add("submit.stage", 2000.0, {}, stage)
+    past.write()
+    (found,) = why(workspace, "prepare", Slurm(Site([LIMITED])))
+    assert (found.found.job, found.verdict.cause) == ("7", "limit")
+
+
+def test_a_stage_whose_output_was_removed_has_not_started(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0)
+    past.write()
+    (found,) = why(workspace, "prepare", Slurm(Site()))
+    assert found.verdict.first.advice.startswith("Nothing failed. It has not started")
+
+
 def test_of_several_segments_the_last_one_that_ran_is_judged(workspace: Workspace) -> None:
     stage, first, second = stage_named(workspace, "prepare"), Past(workspace), Past(workspace, "other")
     for past, job in ((first, "7"), (second, "8")):

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from detour.diagnosis.evidence import Event, Evidence, Row
-from detour.ledger.events import AttemptHeartbeat, EnergyCounted, JournalClosed, JournalOpened, StageFailed
+from detour.ledger.events import (
+    AttemptEnded,
+    AttemptHeartbeat,
+    EnergyCounted,
+    JournalClosed,
+    JournalOpened,
+    StageDone,
+    StageFailed,
+)
 from detour.ledger.reading import LedgerReader
 from detour.ledger.record import Entry
 from detour.ledger.stages import StageState
@@ -40,6 +48,8 @@ QUEUE_NAMES = {
 }
 """squeue's fields under the names used in a bundle. Names and comments are left out because they are free text."""
 NOT_STARTED = ("PENDING", "CONFIGURING")
+DONE = ("done", "already-done")
+"""Outcomes of attempts at a stage that is done."""
 ROUTINE_EVENTS = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind, JournalClosed.kind)
 
 
@@ -95,10 +105,14 @@ def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
 
 
 def slurm_jobs(known: StageState | None) -> list[str]:
-    """Jobs of a stage that Slurm may know; none if it ran on this machine."""
-    if known is None or any(attempt.process is not None for attempt in known.attempts[-1:]):
+    """Jobs of a stage that Slurm may know; if it last ran on this machine, those submitted since."""
+    if known is None:
         return []
-    return sorted(known.all_jobs or filter(is_job_id, known.cancelled_jobs), key=natural_key)
+    jobs = known.all_jobs or set(filter(is_job_id, known.cancelled_jobs))
+    last = known.attempts[-1] if known.attempts else None
+    if last is not None and last.process is not None:
+        jobs = {job for job in jobs if known.submitted_s.get(job, 0.0) > (last.started_s or 0.0)}
+    return sorted(jobs, key=natural_key)
 
 
 def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
@@ -154,9 +168,17 @@ def _last_started(rows: Sequence[Row]) -> str | None:
 
 
 def _last_events(workspace: Workspace, stage: str, entries: list[Entry[Any]]) -> tuple[Event, ...]:
+    if not workspace.is_done(stage):  # if it once was, its output has been removed: only what came since counts
+        done_s = max((entry.wall_s for entry in entries if _says_done(entry)), default=0.0)
+        entries = [entry for entry in entries if entry.wall_s > done_s]
     entries.sort(key=lambda entry: (entry.attempt or 0, entry.wall_s, entry.sequence))
     found = [Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in entries[-EVENTS:]]
     return (*found, *_marked_failure(workspace, stage, found))
+
+
+def _says_done(entry: Entry[Any]) -> bool:
+    event = entry.event
+    return isinstance(event, StageDone) or (isinstance(event, AttemptEnded) and event.outcome in DONE)
 
 
 def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -> Iterator[Event]:

@@ -121,7 +121,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     stages = _stages(workspace, selected, known.stages)
     if not stages:
         raise UserError(f"{name or workspace.root}: its plan has no stages")
-    words = {stage.id: _word(workspace, stage, view.state.stages.get(stage.id)) for stage in stages}
+    words = {stage.id: _word(workspace, stage, _current(workspace, view.state, stage.id)) for stage in stages}
     worst = min(words.values(), key=_WORST.index)
     alike = [stage for stage in stages if words[stage.id] == worst]
     asked = alike[:LOOKED_AT]
@@ -153,7 +153,7 @@ def _facts(
 ) -> _Facts:
     clusters, jobs = dict[str, str | None](), dict[str, list[str]]()
     for stage in (stage.id for stage in asked):
-        known, of_chain = state.stages.get(stage), planned[stage]
+        known, of_chain = _current(workspace, state, stage), planned[stage]
         clusters[stage] = known.last_slurm_cluster(of_chain) if known else of_chain
         here = (job for job in slurm_jobs(known) if known and known.slurm_cluster(job, of_chain) == clusters[stage])
         jobs[stage] = list(here)
@@ -190,7 +190,7 @@ class _Facts:
 
     def judged(self, stage: StageOutline) -> Why:
         cluster, chains = self.clusters[stage.id], tuple(self.needed_by[stage.id])
-        known = self.state.stages.get(stage.id)
+        known = _current(self.workspace, self.state, stage.id)
         found = stage_evidence(self.workspace, stage.id, known, self.jobs[stage.id], self.events, self.answers[cluster])
         alive = found.job is None and known is not None and _is_alive(known, self.state)
         verdict = still_running(found.evidence) if alive else judge(found.evidence)
@@ -250,12 +250,18 @@ def _remedies(workspace: Workspace, chain: str, script: Path, slurm: Slurm) -> R
     return try_remedies(slurm, script, cluster)
 
 
+def _current(workspace: Workspace, state: State, stage_id: str) -> StageState | None:
+    """What the ledger knows of the stage, without what came before the removal of its output."""
+    known = state.stages.get(stage_id)
+    return known if known is None or workspace.is_done(stage_id) else known.since_done()
+
+
 def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -> str:
     if workspace.is_done(stage.id):
         return "done"
     if workspace.has_failed(stage.id):
         return "failed"
-    status = known.since_done().status if known else "planned"
+    status = known.status if known else "planned"
     return status if status in _WORST and status != "done" else "planned"
 
 
