@@ -95,6 +95,12 @@ def test_a_row_with_an_impossible_duration_is_left_out_with_its_line(tmp_path: P
     assert "left out, without duration or energy: line 3" in file.notes
 
 
+def test_blanks_around_cells_do_not_matter(tmp_path: Path) -> None:
+    row = "2026-01-01T01:00:00,p,r1,3600,0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n"
+    (run,) = read(tmp_path, (HEAD + row).replace(",", " , ")).rows
+    assert (run.name, run.energy_kwh, run.pue) == ("r1", 1.2, 1.2)
+
+
 @pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00", "soon"])
 def test_an_impossible_time_is_unknown(tmp_path: Path, timestamp: str) -> None:
     file = read(tmp_path, HEAD + f"{timestamp},p,r1,3600,0.034,0.2,0.8,0.2,1.2,FRA,3.3.2,4,machine,1.2\n")

@@ -44,20 +44,21 @@ def is_ceems(headings: Sequence[str]) -> bool:
 
 
 def field_of(heading: str) -> str:
-    name = heading.strip().lower()
+    name = heading.lower()
     return TITLES.get(name, name)
 
 
 def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
     """Return the jobs of a table with headings. A second row of headings names the sources of repeated columns."""
-    fields, keys, body = [field_of(cell) for cell in rows[0][1]], [""] * len(rows[0][1]), rows[1:]
-    if body and not body[0][1][0].strip():
-        keys, body = [cell.strip() for cell in body[0][1]], body[1:]
+    fields, body = [field_of(cell) for cell in rows[0][1]], rows[1:]
+    keys: Sequence[str] = [""] * len(fields)
+    if body and not body[0][1][0]:
+        keys, body = body[0][1], body[1:]
     for index in range(1, len(fields)):
         fields[index] = fields[index] or fields[index - 1]
     units: list[Unit] = []
     for line, cells in body:
-        if cells[0].strip().lower() == SUMMARY:
+        if cells[0].lower() == SUMMARY:
             break
         unit: dict[str, Any] = {}
         for field, key, cell in zip(fields, keys, cells, strict=False):

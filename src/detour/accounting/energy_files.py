@@ -30,7 +30,7 @@ def read_energy_file(path: Path, pue: float | None = None) -> EnergyFile:
         raise UserError(f"{path}: is not a table ({error}); {EXPECTED}") from error
     if not table:
         raise UserError(f"{path}: is empty; {EXPECTED}")
-    headings = [cell.strip() for cell in table[0][1]]
+    headings = table[0][1]
     if set(codecarbon_file.COLUMNS) <= set(headings):
         if (twice := first_repeated(filter(None, headings))) is not None:
             raise UserError(f"{path}:{table[0][0]}: the column {plain(twice)!r} appears twice; keep one of them")
@@ -62,16 +62,17 @@ def _table(text: str) -> list[tuple[int, list[str]]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
-    return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    rows = ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader)
+    return [(line, cells) for line, cells in rows if any(cells)]
 
 
 def _dicts(table: Sequence[tuple[int, Sequence[str]]]) -> list[codecarbon_file.Row]:
     """Return rows by column; in concatenated files, each row of headings applies to the rows after it."""
-    headings: list[str] = []
+    headings: Sequence[str] = []
     rows: list[codecarbon_file.Row] = []
     for line, cells in table:
         if "energy_consumed" in cells:
-            headings = [cell.strip() for cell in cells]
+            headings = cells
         else:
             rows.append((line, dict(zip(headings, cells, strict=False))))
     return rows

@@ -17,6 +17,8 @@ class BudgetView:
 
     budget: Budget
     balance: Balance
+    pieces: dict[Measure, list[Piece]]
+    """What was spent, also outside the period; attempts of unknown amount are left out."""
     burns: dict[Measure, Burn]
     reservations: tuple[Reservation, ...]
     """Reservations that still hold something."""
@@ -30,17 +32,19 @@ def budget_view(book: Book, budget: Budget) -> BudgetView | None:
     if balance is None or bounds is None:
         return None
     ours = [spending for spending in book.spendings if budget.scope.matches(spending.facts)]
+    pieces: dict[Measure, list[Piece]] = {}
     burns: dict[Measure, Burn] = {}
     for measure, cap in budget.caps().items():
-        limit = cap.soft if cap.hard is None else cap.hard
-        pieces = [
+        limit, reserved = cap.soft if cap.hard is None else cap.hard, balance.reserved_sum(measure)
+        pieces[measure] = [
             Piece(one.start_s, one.end_s, value) for one in ours if (value := one.amounts.get(measure)) is not None
         ]
-        burns[measure] = burn(pieces, balance.reserved_sum(measure), limit, book.now_s, bounds, budget.period.time_zone)
+        burns[measure] = burn(pieces[measure], reserved, limit, book.now_s, bounds, budget.period.time_zone)
     made = [one for one in book.reservations if budget.scope.matches(one.facts)]
     return BudgetView(
         budget,
         balance,
+        pieces,
         burns,
         tuple(one for one in made if any(is_held(one, stage, book.evidence) for stage in one.amounts)),
         tuple(one for one in made if budget.name in one.over),

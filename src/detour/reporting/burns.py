@@ -34,12 +34,8 @@ def burn_downs(
         shown = budget_view(book, budget) if ours else None
         if shown is not None:
             for measure, one in shown.burns.items():
-                pieces = [
-                    Piece(spent.start_s, spent.end_s, amount)
-                    for spent in book.spendings
-                    if budget.scope.matches(spent.facts) and (amount := spent.amounts.get(measure)) is not None
-                ]
-                rows.append(BurnDown(budget.name, measure, UNITS[measure], one, curve(pieces, one.start_s, one.now_s)))
+                points = curve(shown.pieces[measure], one.start_s, one.now_s)
+                rows.append(BurnDown(budget.name, measure, UNITS[measure], one, points))
     return rows or _own(attempts, period, now_s)
 
 
