@@ -211,6 +211,11 @@ class StageState:
             key=lambda one: ((at_s := one.started_s or 0.0) > done_s, one.number, at_s, one.executor or ""),
         )
 
+    @property
+    def last_attempt(self) -> AttemptState | None:
+        """None before the first."""
+        return self.attempts[-1] if self.attempts_by_key else None
+
     def since_done(self) -> StageState:
         """Only what began after it was last done, which is all that counts once its output has been removed."""
         if (done_s := self.ended_s) is None:
@@ -254,7 +259,8 @@ class StageState:
         """Whether a person cancelled the last job that tried it, or was to try it first, and it has no other."""
         if not self.cancelled_jobs or self.jobs or self.status in ("done", "failed"):
             return False
-        return all(attempt.executor in self.cancelled_jobs for attempt in self.attempts[-1:])
+        last = self.last_attempt
+        return last is None or last.executor in self.cancelled_jobs
 
     @property
     def is_open(self) -> bool:
@@ -290,24 +296,21 @@ class StageState:
     def failure(self) -> Entry[StageFailed] | None:
         """The event that ended it permanently; None if it has been tried again since."""
         current = self.since_done()
-        last = max(current.failed, default=None)
-        if last is None or (current.attempts_by_key and last < current.attempts[-1].number):
-            return None
-        return current.failed[last]
+        number, last = max(current.failed, default=None), current.last_attempt
+        return None if number is None or (last and last.number > number) else current.failed[number]
 
     @property
     def reason(self) -> str | None:
         """Why it failed or stopped, in its own words."""
         if (failure := self.failure) is not None:
             return failure.event.reason
-        return self.attempts[-1].reason if self.attempts_by_key else None
+        return self.last_attempt.reason if self.last_attempt else None
 
     @property
     def diagnosed(self) -> AttemptDiagnosed | None:
         """The verdict on the last attempt; None if there is none or none is needed."""
-        attempts = self.attempts
-        entry = attempts[-1].diagnosed if attempts else None
-        return entry.event if entry else None
+        last = self.last_attempt
+        return last.diagnosed.event if last and last.diagnosed else None
 
     @property
     def status(self) -> StageStatus:

@@ -34,7 +34,7 @@ def silent_s(workspace: Workspace, known: StageState, now_s: float) -> float | N
 
     None if the journal is not silent, the owner is silent too, or the attempt has ended.
     """
-    last = known.attempts[-1] if known.attempts else None
+    last = known.last_attempt
     if last is None or last.ended is not None or now_s - (last.last_seen_s or 0.0) <= SILENT_S:
         return None
     try:

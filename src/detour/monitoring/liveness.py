@@ -76,7 +76,8 @@ def stage_status(known: StageState | None, marker: Marker | None, evidence: Evid
         return "running"
     if "waiting" in queued:
         return "submitted"
-    if status == "interrupted" and known.attempts and evidence.standing(known.attempts[-1].job) == "cancelled":
+    last = known.last_attempt
+    if status == "interrupted" and last is not None and evidence.standing(last.job) == "cancelled":
         return "cancelled"  # by scancel: asked to stop, the job saved, and there is no other
     return _of_ended_jobs(queued) if status == "submitted" and queued else status
 

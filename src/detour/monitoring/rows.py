@@ -78,7 +78,7 @@ def stage_row(
         mfu=progress.figures.get("mfu") if progress else None,
         eta_s=eta_s,
         expected_s=context.expected_s,
-        left_s=_left_s(status, eta_s, left, total, rate_per_s, context.expected_s),
+        left_s=_left_s(status, left, total, rate_per_s, context.expected_s),
         starts_s=_starts_s(jobs, evidence) if status == "submitted" else None,
         figures=progress.figures if progress else {},
         attempts=len(attempts),
@@ -145,18 +145,11 @@ def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:
 
 
 def _left_s(
-    status: StageStatus,
-    eta_s: float | None,
-    left: int | None,
-    total: int | None,
-    rate_per_s: float | None,
-    expected_s: float | None,
+    status: StageStatus, left: int | None, total: int | None, rate_per_s: float | None, expected_s: float | None
 ) -> float | None:
     """Time left: at the stage's rate, otherwise the share of its price that is left."""
     if status == "done":
         return 0.0
-    if eta_s is not None:
-        return eta_s
     if left is not None and rate_per_s:
         return left / rate_per_s
     return expected_s * left / total if expected_s is not None and left is not None and total else expected_s

@@ -34,12 +34,11 @@ def segment_rows(
     `jobs` are all of the stage's in Slurm, `usages` what its runs held. `inputs_ready_s` is when the last of the
     stage's inputs was done; None if one is not.
     """
-    attempts = known.attempts
     runs: dict[str | None, list[AttemptState]] = {}
-    for attempt in known.runs if known.unattended else attempts:
+    for attempt in known.runs:
         runs.setdefault(attempt.executor, []).append(attempt)
     processes = {executor: of_one[0].process for executor, of_one in runs.items() if of_one[0].process is not None}
-    last = attempts[-1] if attempts else None
+    last = known.last_attempt
     found, ready_s = [], inputs_ready_s
     for executor in (*([None] if None in runs else []), *processes, *jobs):
         of_one = runs.get(executor, [])

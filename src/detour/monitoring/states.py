@@ -111,7 +111,7 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
 
 
 def _running(known: StageState | None, evidence: Evidence) -> Judged:
-    last = known.attempts[-1] if known and known.attempts else None
+    last = known.last_attempt if known else None
     age_s = _silence_s(known, evidence)
     if known is not None and age_s is not None and known.id in evidence.waiting_for_room:
         return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
@@ -156,14 +156,14 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
         return Judged("held", why, True, f"`{{release}}`{more}", waiting.id)
     if waiting.reason == "DependencyNeverSatisfied":
         return Judged("pending", why, True, "`{cancel}`, then `{retry}`", waiting.id)
-    last = known.attempts[-1] if known and known.attempts else None
+    last = known.last_attempt if known else None
     word = end_of(last, evidence, waiting) if last is not None else None
     return Judged(word or "pending", why, job=waiting.id)
 
 
 def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
     """The word for a stage that has stopped without another job that could continue it."""
-    last = known.attempts[-1] if known and known.attempts else None
+    last = known.last_attempt if known else None
     seen = _last_seen(known, evidence)
     if status == "cancelled":
         if seen is None:
@@ -205,7 +205,7 @@ def _end_in_words(seen: SeenJob) -> str:
 
 def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
     """Whether Slurm, or this machine if it ran here, reports that it is running; its own signs of life do not count."""
-    last = known.attempts[-1] if known and known.attempts else None
+    last = known.last_attempt if known else None
     return last is not None and (
         evidence.standing(last.job) == "running" or process_is_alive(last, evidence.writers) is True
     )
@@ -213,7 +213,7 @@ def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
 
 def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
     """Seconds since the last attempt's last sign of life; None if the attempt has ended."""
-    last = known.attempts[-1] if known and known.attempts else None
+    last = known.last_attempt if known else None
     if last is not None and last.ended is None and last.last_seen_s is not None:
         return max(evidence.now_s - last.last_seen_s, 0.0)
     return None

@@ -109,7 +109,7 @@ def slurm_jobs(known: StageState | None) -> list[str]:
     if known is None:
         return []
     jobs = known.all_jobs or set(filter(is_job_id, known.cancelled_jobs))
-    last = known.attempts[-1] if known.attempts else None
+    last = known.last_attempt
     if last is not None and last.process is not None:
         jobs = {job for job in jobs if known.submitted_s.get(job, 0.0) > (last.started_s or 0.0)}
     return sorted(jobs, key=natural_key)

@@ -122,7 +122,7 @@ class Runner:
         if self.workspace.is_done(stage_id) or self.stopping or holder(self.workspace, stage_id) is not None:
             return
         known = LedgerView(self.workspace).state.stages.get(stage_id)
-        last = known.attempts[-1] if known and known.attempts else None
+        last = known.last_attempt if known else None
         is_anothers = (
             last is not None and last.executor != job.id and (last.started_s or 0.0) >= self.started_s[stage_id]
         )
