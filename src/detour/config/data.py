@@ -19,7 +19,7 @@ class Source(File):
     name: Name
     """Name of the source in overrides, messages and the corpus."""
     format: Literal["auto", "jsonl", "parquet", "csv", "text"] = "auto"
-    """`auto` decides by the file name; gzip and Zstandard files are recognised by their first bytes."""
+    """`auto` decides by the file name; gzip and Zstandard files are recognized by their first bytes."""
     column: Filled = "text"
     """Column or JSON field that holds the document."""
     separator: Separator = ","
