@@ -81,9 +81,12 @@ def _probe(model: ModernBertForMaskedLM, context: StageContext[PromoteStage]) ->
     assert probe is not None
     digest = read_manifest(context.inputs["checkpoint"])["sha256"]
     folder = context.work_dir / f"probe-{digest[:12]}"  # an interrupted probe of another training is not resumed
-    model.save_pretrained(folder / "model")
-    load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(folder / "model")
-    result = fine_tuned(settings, runtime.paths, folder / "model", folder, context.attempt).result
+    kept, unfinished = folder / "model", folder / "model.unfinished"
+    if not kept.is_dir():  # written again, it would look like progress
+        model.save_pretrained(unfinished)
+        load_tokenizer(str(context.inputs["corpus"] / TOKENIZER)).save_pretrained(unfinished)
+        unfinished.replace(kept)
+    result = fine_tuned(settings, runtime.paths, kept, folder, context.attempt).result
     scores, metric = result["validation"], probe.metric or result["primary_metric"]
     if metric not in scores:
         raise PermanentFailure(f"not promoted: {probe.task} has no metric {metric}; it has {', '.join(scores)}")

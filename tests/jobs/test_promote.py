@@ -575,6 +575,20 @@ def test_a_probe_of_a_training_made_again_does_not_resume_that_of_the_earlier_on
     assert folders[0] == folders[1] != folders[2]
 
 
+def test_a_probe_that_always_fails_is_given_up(
+    attempts: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(*_: object) -> None:
+        raise RuntimeError("no space left on the GPU")
+
+    monkeypatch.setattr(promote_job, "fine_tuned", failed)
+    attempts.put_output()
+    gate, probe = gates(probe={"task": "two-kinds", "least": 1.0}), two_kinds(tmp_path)
+    found = [attempts.promote(gate=gate, probe=probe) for _ in range(4)]
+    assert [code for code, _ in found] == [1, 1, 1, 86]
+    assert found[-1][1].startswith("3 attempts in a row made no progress")
+
+
 KILLED = """
 import json, os, signal, sys, time
 import torch
