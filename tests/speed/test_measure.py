@@ -108,7 +108,7 @@ def test_a_plain_loop_that_runs_out_of_memory_takes_smaller_microbatches(monkeyp
             raise torch.OutOfMemoryError("CUDA out of memory")
         return Speed(bench.stage.phase, "transformers", 1.0)
 
-    monkeypatch.setattr(measuring._Bench, "_trainer", needs_one_row)
+    monkeypatch.setattr(measuring._Bench, "trainer", needs_one_row)
     peer = next(speed for speed in measure(causal_stage(), BenchSettings(steps=1)) if speed.loop == "transformers")
     assert tried == [2, 1]
     assert (peer.tokens_per_s, peer.problem) == (1.0, None)

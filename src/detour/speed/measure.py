@@ -71,7 +71,10 @@ def measure(stage: PretrainStage, asked: BenchSettings) -> Iterator[Speed]:
             ("bare loop", bench.bare),
         ]
         if asked.peers:
-            loops += [("transformers", bench.trainer), ("transformers, sdpa", bench.plain)]
+            loops += [
+                ("transformers", lambda: bench.that_fits(bench.trainer)),
+                ("transformers, sdpa", lambda: bench.that_fits(bench.plain)),
+            ]
         for name, run in loops:
             yield _guarded(stage.phase, name, run)
 
@@ -164,17 +167,11 @@ class _Bench:
         loss_of = LossOf(model, self.objective, self.stage.runtime.training.cross_entropy)
         return self._measured("bare loop", model, loss_of, self._microbatch(), self.rows)
 
-    def plain(self) -> Speed:
-        return self._that_fits(self._plain)
-
-    def _plain(self, microbatch: int) -> Speed:
+    def plain(self, microbatch: int) -> Speed:
         model = self._model("sdpa")
         return self._measured("transformers, sdpa", model, plain_loss(model), microbatch, self._peer_rows(microbatch))
 
-    def trainer(self) -> Speed:
-        return self._that_fits(self._trainer)
-
-    def _that_fits(self, run: Callable[[int], Speed]) -> Speed:
+    def that_fits(self, run: Callable[[int], Speed]) -> Speed:
         """Halve the microbatch until the peer, which holds the logits of all tokens, fits the memory."""
         microbatch = self._microbatch()
         while microbatch > 1:
@@ -188,7 +185,7 @@ class _Bench:
         """Full microbatches only: the Trainer leaves out a smaller one at the end of a step."""
         return min(self.rows // microbatch, PEER_MICROBATCHES) * microbatch
 
-    def _trainer(self, microbatch: int) -> Speed:
+    def trainer(self, microbatch: int) -> Speed:
         rows = PackedRows(self.corpus, "train", self.stage.settings.sequence_length, self.stage.settings.seeds.shuffle)
         tokens_per_s = trainer_tokens_per_s(
             self._model("sdpa"),
