@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from detour.checkpoints.acceptance import accept_gate
 from detour.errors import DetourError, UserError
 from detour.launch.models import command
-from detour.ledger.events import ModelAliased
+from detour.ledger.events import ModelAliased, StageSubmitted
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.models.aliasing import moves, promote_version, roll_back
@@ -224,6 +224,14 @@ def test_the_lineage_leads_back_to_data_recipe_code_and_jobs(made: Made) -> None
     assert (steps[1].jobs, steps[1].attempts, steps[1].code) == (("77",), 1, "0123456789abcdef0123")
     assert steps[-1].inputs["checkpoint"] == steps[-2].stage
     assert all(step.sha256 for step in steps)
+
+
+def test_the_jobs_of_a_lineage_are_in_the_order_of_their_numbers(made: Made) -> None:
+    workspace, _, second = made
+    with command_journal(workspace) as journal:
+        for job in ("1000", "998_10", "998_2"):
+            journal.append(StageSubmitted(), stage=second, job=job)
+    assert lineage(workspace, second)[-1].jobs == ("77", "998_2", "998_10", "1000")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from detour.ledger.workspace import Workspace
 from detour.models.stages import known_stage
 from detour.planning.origins import Folder, Published
 from detour.planning.stage import PrepareStage, PretrainStage, Stage
+from detour.text import natural_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _step(workspace: Workspace, stage: Stage, known: StageState | None) -> Step:
         start=_start(stage),
         code=_text(commit or at(code, "version")),
         machine=_text(at(manifest, "provenance", "machine", "node")),
-        jobs=tuple(sorted(known.all_jobs)) if known else (),
+        jobs=tuple(sorted(known.all_jobs, key=natural_key)) if known else (),
         attempts=len(known.attempts) if known else 0,
         overridden=_overridden(workspace, stage),
     )
