@@ -28,15 +28,14 @@ def card_convention(site: Site, reserved_gpu_hours: float | None, allocated_s: f
     16 GPU-h x 0.7 kW x 1.2 x 34 g/kWh = 456.96 g. It includes only boards, at their limit, whatever their load. As a
     convention, it has no error band.
     """
-    reason = None
+    reason = energy = None
     if reserved_gpu_hours is None:
         reason = "the number of GPUs is unknown"
     elif reserved_gpu_hours == 0:
         reason = "no GPU was reserved, and the convention counts GPUs only"
     elif site.gpu_board_w is None:
         reason = f"no board power is known for {site.name}"
-    energy = None
-    if reason is None and reserved_gpu_hours is not None and site.gpu_board_w is not None:
+    else:
         energy = Band.around(reserved_gpu_hours * site.gpu_board_w.value / 1000)
     return EnergyFigure(
         method=Method.CARD,
@@ -63,17 +62,16 @@ def estimated(
     and power supplies. GPUs and cores must be known (0 is known), with their power if there are any. Unknown RAM is
     left out, as stated in the scope.
     """
-    reason = None
+    reason = energy = None
     if gpus is None or cores is None:
         reason = f"the number of {'GPUs' if gpus is None else 'cores'} is unknown"
     elif gpus and site.gpu_board_w is None:
         reason = f"no board power is known for {site.name}"
     elif cores and site.core_w is None:
         reason = f"no power per core is known for {site.name}"
-    energy = None
-    if reason is None:
-        boards_w = (gpus or 0) * _value(site.gpu_board_w)
-        rest_w = (cores or 0) * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
+    else:
+        boards_w = gpus * _value(site.gpu_board_w)
+        rest_w = cores * _value(site.core_w) + (ram_gb or 0.0) * _value(site.ram_w_per_gb)
         power_w, kwh_per_w = boards_w + rest_w, allocated_s / 3.6e6
         highest_w = max(power_w * (1 + ESTIMATE_ERROR), boards_w * NODE_OVER_BOARDS)
         energy = Band(power_w * (1 - ESTIMATE_ERROR) * kwh_per_w, power_w * kwh_per_w, highest_w * kwh_per_w)
