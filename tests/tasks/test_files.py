@@ -111,6 +111,17 @@ def test_an_unreadable_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
         task_files(data(tmp_path))
 
 
+def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brat(tmp_path, "a", "coeur", [("coeur", 0)])
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"a\.ann: cannot be read: Permission denied$"):
+        task_files(data(tmp_path))
+
+
 def test_a_document_without_a_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="document 'n': its reader gives it no `path`"):
         split_by_files([Document("x", name="n")], [tmp_path / "train.txt"])

@@ -32,7 +32,7 @@ FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".tsv": "csv",
     ".txt": "text",
 }
-COMPRESSED_SUFFIXES = {".gz", ".zst"}
+COMPRESSION_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 
 
 class SourceError(UserError):
@@ -66,7 +66,7 @@ def resolve_files(entry: File) -> list[Path]:
     if not paths:
         raise SourceError(f"{pattern}: no such file" if not glob.has_magic(str(pattern)) else f"{pattern}: no match")
     for path in paths:
-        _check_readable(path)
+        check_readable(path)
     _check_distinct(paths)
     return paths
 
@@ -124,7 +124,7 @@ def is_tsv(path: Path) -> bool:
 
 def _suffix(path: Path) -> str:
     """Return the suffix in lower case, ignoring a compression suffix."""
-    return Path(path.stem if path.suffix in COMPRESSED_SUFFIXES else path.name).suffix.lower()
+    return Path(path.stem if path.suffix in COMPRESSION_OF_SUFFIX else path.name).suffix.lower()
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -163,12 +163,13 @@ def _literal(pattern: Path) -> tuple[Path, tuple[str, ...]]:
     return base, ()
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path, *, may_be_empty: bool = False) -> None:
+    """Raise SourceError if a file is of no use: not readable, empty, or only a pointer to its content."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SourceError(f"{path}: not a regular file, but a pipe, a socket or a device")
         with path.open("rb") as file:
-            if not file.read(1):
+            if not file.read(1) and not may_be_empty:
                 raise SourceError(f"{path}: is empty")
         if is_lfs_pointer(path):
             raise SourceError(f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")

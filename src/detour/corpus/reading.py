@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from detour.config.models import Source
 from detour.corpus.encoding import BATCH_CHARACTERS, Batch
+from detour.corpus.files import COMPRESSION_OF_SUFFIX
 from detour.corpus.order import order_key, scattered
 from detour.corpus.sources import Table, read_texts, table_of
 
 COMPRESSION = 6
 """Approximate ratio of text to compressed size, for sizing the buckets and the pool."""
-COMPRESSED = {".gz", ".zst", ".parquet"}
+COMPRESSED = {*COMPRESSION_OF_SUFFIX, ".parquet"}
 
 
 @dataclass(frozen=True, slots=True)

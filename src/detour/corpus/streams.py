@@ -10,14 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from detour.corpus.files import SourceError, importing_for
+from detour.corpus.files import COMPRESSION_OF_SUFFIX, SourceError, importing_for
 
 MAX_LINE_BYTES = 1 << 28
 """Maximum length of a line or a text document; anything longer is taken for another kind of file."""
 ZSTD_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 """Magic numbers of frames without content, with which files of parallel compressors (pzstd) begin."""
 MAGIC = {"gzip": (b"\x1f\x8b",), "zstd": (b"\x28\xb5\x2f\xfd", *ZSTD_SKIPPABLE)}
-KIND_OF_SUFFIX = {".gz": "gzip", ".zst": "zstd"}
 BUFFER_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -92,7 +91,7 @@ def _decompressed(path: Path, raw: io.FileIO) -> IO[bytes]:
     head = raw.read(4)
     raw.seek(0)
     kind = next((kind for kind, magics in MAGIC.items() if head.startswith(magics)), None)
-    named = KIND_OF_SUFFIX.get(path.suffix)
+    named = COMPRESSION_OF_SUFFIX.get(path.suffix)
     if named and kind != named:
         raise SourceError(f"{path}: named {path.suffix}, but does not start as {named} does at byte 0")
     if kind == "gzip":

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detour.config.models import TaskData
-from detour.corpus.files import SourceError, resolve_files
+from detour.corpus.files import SourceError, check_readable, resolve_files
 from detour.errors import UserError
-from detour.files import is_lfs_pointer, written_path
+from detour.files import written_path
 from detour.tasks.readers.registry import Reader, reader_named
 
 TABLE = "table"
@@ -29,8 +29,7 @@ def task_files(data: TaskData) -> list[Path]:
     if not paths or (reader.is_paired and not any(path.suffix in reader.suffixes for path in paths)):
         raise SourceError(f"{pattern}: has no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
     for path in paths:
-        if is_lfs_pointer(path):
-            raise SourceError(f"{path}: a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")
+        check_readable(path, may_be_empty=True)
     return paths
 
 
