@@ -30,7 +30,7 @@ KEPT_CODE = 1
 
 class Kind(StrEnum):
     STAGE = "stage in no plan"
-    WORK = "resume files of a finished stage"
+    WORK = "resume and logger files of a finished stage"
     OUTPUT = "unfinished or damaged output"
     CHECKPOINT = "damaged or unfinished checkpoint"
     CODE = "code that no job needs"
