@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate, one_line
+from detour.monitoring.reasons import wait_of
 from detour.orchestration.why import Pending, Why
 from detour.planning.files import StageOutline
 from detour.text import counted, format_duration, plain, wrapped
@@ -72,7 +73,7 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     if one.held is not None:
         yield from wrapped(_held(one.held), "  ", width)
     if one.pending is not None:
-        for text in _pending(one.pending):
+        for text in _pending(one.pending, is_held=first.cause == "held"):
             yield from wrapped(plain(text), "  ", width, 3)
     for other in one.verdict.others[:OTHERS_SHOWN]:
         yield from wrapped(plain(_other(other)), "  ", width, 2)
@@ -87,11 +88,13 @@ def _subject(stage: StageOutline, one: Why) -> str:
     return f"{one.chains[0]}/{stage.label}" + (f" ({', '.join(facts)})" if facts else "")
 
 
-def _pending(pending: Pending) -> Iterator[str]:
+def _pending(pending: Pending, *, is_held: bool) -> Iterator[str]:
     until_eligible, until_start = pending.waits.until_eligible_s, pending.waits.until_start_s
     expected = f"; Slurm expects it to start {_at(pending.starts_s)}" if pending.starts_s else ""
     if until_start is None:
-        yield f"waited {format_duration(until_eligible)}, and is not eligible yet{expected}"
+        is_eligible = wait_of(pending.links[0].reason, is_held) == "start"
+        known = " since it was submitted" if is_eligible else ", and is not eligible yet"
+        yield f"waited {format_duration(until_eligible)}{known}{expected}"
     else:
         first = f"waited {format_duration(until_eligible)} until it was eligible"
         yield f"{first} and {format_duration(until_start)} since then{expected}"

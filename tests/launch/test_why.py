@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from detour.diagnosis.pending import Link, Waits
 from detour.errors import UserError
+from detour.launch.text.why import why_lines
 from detour.launch.why import command
-from detour.orchestration.why import why_of_bundle
+from detour.orchestration.why import Pending, why_of_bundle
 from tests.diagnosis.cases import cases
 
 CASES = {case["name"]: case for case in cases()}
@@ -42,6 +45,16 @@ def test_the_json_is_the_verdict(bundle: Path) -> None:
     assert (text["cause"], text["retry_helps"], text["nodes"]) == ("gpu_fault", True, ["n041"])
     assert [other["cause"] for other in text["others"]] == ["nccl_timeout", "crash"]
     assert text["others"][0]["explained_by"] == "gpu_fault"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("Priority", "  waited 2m00s since it was submitted"), ("Dependency", "  waited 2m00s, and is not eligible yet")],
+)
+def test_only_a_job_that_slurm_says_is_not_eligible_is_called_so(bundle: Path, reason: str, shown: str) -> None:
+    """Without accounts it is not known since when it is eligible."""
+    waiting = Pending(Waits(120.0, None), None, (Link("7", "PENDING", reason),))
+    assert shown in why_lines([replace(why_of_bundle(bundle), pending=waiting)], 80)
 
 
 def test_terminal_escapes_in_a_log_are_removed(tmp_path: Path) -> None:

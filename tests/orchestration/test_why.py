@@ -146,6 +146,24 @@ def test_a_pending_task_of_an_array_is_found_among_the_others(workspace: Workspa
     assert (found.found.job, found.verdict.cause) == ("9_1", "waiting")
 
 
+def test_pending_tasks_of_an_array_are_one_answer_with_the_time_at_which_the_array_became_eligible(
+    workspace: Workspace,
+) -> None:
+    evaluations = sorted(
+        path.name for path in (workspace.root / "stages").iterdir() if path.name.startswith("evaluate")
+    )
+    past = Past(workspace)
+    for task, stage in enumerate(evaluations):
+        past.add("submit.stage", 50.0, {}, stage, job=f"9_{task}")
+    past.write()
+    queue = [{"job": f"9_{task}", "state": "PENDING", "reason": "Priority", "submitted": "100"} for task in range(3)]
+    account = {"JobID": "9_[0-2]", "State": "PENDING", "Submit": "100", "Eligible": "160"}
+    (found,) = why(workspace, "quickstart", Slurm(Site(queue, [account])))
+    assert found.verdict.cause == "waiting"
+    assert found.pending is not None
+    assert found.pending.waits.until_eligible_s == 60.0
+
+
 def test_a_stage_cancelled_before_it_began_is_judged_by_the_accounts(workspace: Workspace) -> None:
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.add("submit.stage", 50.0, {}, stage)

@@ -118,9 +118,15 @@ def slurm_jobs(known: StageState | None) -> list[str]:
 def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: float) -> Answers:
     unreadable: dict[str, str] = {}
     queue, scripts = queue_rows(slurm, users, unreadable)
-    accounts = job_rows(slurm, jobs, since_s, unreadable)
+    accounts = job_rows(slurm, [*jobs, *_pending_arrays(queue, jobs)], since_s, unreadable)
     of_which = "" if slurm.cluster is None else f"{slurm.cluster}: "
     return Answers(queue, scripts, accounts, {client: f"{of_which}{why}" for client, why in unreadable.items()})
+
+
+def _pending_arrays(queue: Sequence[Row], jobs: Sequence[str]) -> list[str]:
+    """The arrays of pending tasks: sacct has one row for all of these, and finds it only by the array's id."""
+    pending = [row for row in queue if row.get("State") == "PENDING"]
+    return sorted({parse_job_ids(job).id for job in jobs if "_" in job and any(is_row_of(row, job) for row in pending)})
 
 
 def stage_evidence(
@@ -139,17 +145,26 @@ def stage_evidence(
         answers = Answers()
     unreadable = {**events.unreadable, **answers.unreadable}
     queued = next(((job, row) for job in jobs for row in answers.queue if is_row_of(row, job)), None)
-    rows = None if answers.accounts is None else [row for row in answers.accounts if row.id.partition(".")[0] in jobs]
+    rows = (
+        None
+        if answers.accounts is None
+        else [row for row in answers.accounts if any(_is_about(row, job) for job in jobs)]
+    )
     ran = next((one for one in reversed(known.attempts) if one.executor), None) if known else None
     last = ran.executor if ran else next(iter(jobs), None)
     executor = queued[0] if queued else _last_started(rows or ()) or last
     job = ran.job if ran and executor == ran.executor else executor
-    sacct = None if rows is None else tuple(row for row in rows if row.id.partition(".")[0] == job)
+    sacct = None if rows is None else tuple(row for row in rows if job is not None and _is_about(row, job))
     row = queued[1] if queued else None
     has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
     log = _log(workspace, stage, executor, unreadable) if has_run else ()
     evidence = Evidence(sacct, row, log, events.of_stage[stage], unreadable, job)
     return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
+
+
+def _is_about(row: Row, job: str) -> bool:
+    """Whether the row describes this job or one of its steps."""
+    return row.id.partition(".")[0] == job or is_row_of(row, job)
 
 
 def is_row_of(row: Row, job: str) -> bool:

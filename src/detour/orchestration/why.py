@@ -126,11 +126,11 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     alike = [stage for stage in stages if words[stage.id] == worst]
     asked = alike[:LOOKED_AT]
     facts = _facts(workspace, asked, needed_by, planned, view.state, slurm)
-    found: dict[tuple[str | None, str | None], Why] = {}
+    found: dict[tuple[str | None, ...], Why] = {}
     for stage in asked:
         alike.remove(stage)
         one = facts.judged(stage)
-        found.setdefault((facts.clusters[stage.id], _decisive_job(one)), one)
+        found.setdefault((facts.clusters[stage.id], *_decisive_job(one)), one)
         if worst in ("planned", "done") or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
@@ -206,9 +206,14 @@ def _is_alive(known: StageState, state: State) -> bool:
     return is_running(known.attempts[-1], time.time()) if alive is None else alive
 
 
-def _decisive_job(one: Why) -> str | None:
-    """The job by which stages are grouped: of those that wait for one job or ran in it, only the first is shown."""
-    return one.pending.links[-1].job if one.pending else one.found.job or one.found.stage
+def _decisive_job(one: Why) -> tuple[str | None, ...]:
+    """By which stages are grouped: of those that wait for one job or array, or ran in a job, only the first is shown.
+
+    Tasks of an array may wait for different reasons.
+    """
+    if one.pending:
+        return one.pending.links[-1].job.partition("_")[0], one.verdict.cause
+    return (one.found.job or one.found.stage,)
 
 
 def write_bundle(path: Path, evidence: Evidence) -> None:
