@@ -99,6 +99,7 @@ def test_stages_that_resume_by_themselves_need_no_person(
         ([], [seen("7", "NODE_FAIL")], "node failed", "NODE_FAIL", "{retry}"),
         ([STARTED, ASKED], [], "interrupted", "signal SIGTERM", "{retry}"),
         ([], [seen("7", "PENDING", "JobHeldUser", is_held=True)], "held", "held by a person", "{release}"),
+        ([], [seen("7", "PENDING", "JobHeldAdmin", is_held=True)], "held", "held by an administrator", "ask the site"),
         ([], [seen("7", "PENDING", "DependencyNeverSatisfied")], "pending", "never start", "{cancel}"),
     ],
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+BY_ADMINISTRATOR = "JobHeldAdmin"
+"""Only the site can release the job."""
 Wait = Literal["eligible", "start"]
 """What a pending job waits for: to become eligible, or to start once it is."""
 _BEFORE_ELIGIBLE = {
@@ -46,7 +48,8 @@ def reason_in_words(reason: str, is_held: bool) -> str:
     """`others are ahead of it (Priority)`: our words, then Slurm's reason."""
     word = _word(reason)
     if is_held:
-        return reason if reason.startswith("held by Slurm") else f"held by a person ({reason or 'priority 0'})"
+        who = "an administrator" if word == BY_ADMINISTRATOR else "a person"
+        return reason if reason.startswith("held by Slurm") else f"held by {who} ({reason or 'priority 0'})"
     if words := _BEFORE_ELIGIBLE.get(word) or _AFTER.get(word):
         return f"{words} ({word})" if word and " " not in word else words
     if word.startswith(("QOS", "Assoc", "Max")):

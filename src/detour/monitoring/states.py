@@ -13,7 +13,7 @@ from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.full_disk import NEXT_STEP, SILENT_S, waits_in_words
 from detour.monitoring.liveness import Evidence, process_is_alive
 from detour.monitoring.queries import SeenJob
-from detour.monitoring.reasons import reason_in_words
+from detour.monitoring.reasons import BY_ADMINISTRATOR, reason_in_words
 from detour.text import format_duration
 
 StateWord = Literal[
@@ -151,6 +151,8 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
     if waiting is None:
         return Judged("pending", None)
     why = reason_in_words(waiting.reason, waiting.is_held)
+    if waiting.is_held and waiting.reason == BY_ADMINISTRATOR:
+        return Judged("held", why, True, "ask the site why: only it can release the job", waiting.id)
     if waiting.is_held:
         more = "; ask the site if it is held again" if waiting.reason.startswith("held by Slurm") else ""
         return Judged("held", why, True, f"`{{release}}`{more}", waiting.id)

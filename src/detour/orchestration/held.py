@@ -10,11 +10,10 @@ from detour.ledger.events import ChainHeld, ChainReleased
 from detour.ledger.reading import history
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
+from detour.monitoring.reasons import BY_ADMINISTRATOR
 from detour.orchestration.evidence import is_row_of
 from detour.scheduler.records import BY_SLURM, waits_for_release
 from detour.scheduler.states import parse_state
-
-ADMINISTRATOR = "JobHeldAdmin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def held_stages(
     if not found:
         return None
     reasons = {_reason(row) for row in found.values()}
-    if ADMINISTRATOR in reasons:
+    if BY_ADMINISTRATOR in reasons:
         return Held(tuple(found), "an administrator", "")
     names = (name,) if name is not None else tuple(dict.fromkeys(needed_by[stage][0] for stage in found))
     release = workspace.command("release", *names)
