@@ -58,5 +58,5 @@ def _show_status(folder: str | None, chains: Sequence[str]) -> None:
 
 
 def _absolute(path: str) -> str:
-    """Like `Path.absolute`, which keeps `..`: what stands before it may be a link."""
-    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
+    """As `Workspace.find` does. `..` is kept: what stands before it may be a link."""
+    return os.path.join(os.getcwd(), os.path.expanduser(path))  # noqa: PTH109, PTH111, PTH118

@@ -114,6 +114,13 @@ def test_another_benchmark_replaces_the_whole_benchmark(recipes: Path) -> None:
         assert [task.name for task in recipe.benchmark.tasks] == ["second"]
 
 
+def test_a_recipe_or_a_profile_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("extends: slurm-local\nname: mine\n")
+    assert load_cluster("~/mine.yaml").name == "mine"
+    assert recipe_path(Path("~/any.yaml")) == tmp_path / "any.yaml"
+
+
 def test_variables_are_substituted_and_typed(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETOUR_TEST_TOKENS", "400k")
     monkeypatch.setenv("DETOUR_TEST_SEQUENCES", "4")
@@ -235,7 +242,7 @@ def test_an_own_recipe_hides_a_shipped_one(recipes: Path) -> None:
 @pytest.mark.parametrize("written", ["quickstart.yaml", "recipes/quickstart", "~/quickstart.yml"])
 def test_a_path_is_not_searched_as_a_name(written: str, recipes: Path) -> None:
     del recipes
-    assert recipe_path(Path(written)) == Path(written)
+    assert recipe_path(Path(written)) == Path(written).expanduser()
 
 
 def test_a_file_without_suffix_takes_precedence_over_a_name(recipes: Path) -> None:

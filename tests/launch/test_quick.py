@@ -48,6 +48,16 @@ def test_the_answer_equals_that_of_click(arguments: list[str], capsys: pytest.Ca
     assert capsys.readouterr().out == CliRunner().invoke(verbs, arguments).output
 
 
+@pytest.mark.usefixtures("workspace")
+def test_a_tilde_in_the_variable_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    monkeypatch.setenv("DETOUR_WORKSPACE", "~/workspace")
+    assert answered(["status"])
+    assert CHAIN in capsys.readouterr().out
+
+
 def test_a_link_before_two_dots_is_followed(
     node_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,13 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
     assert Workspace.find().root == tmp_path / "workspace"
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a notebook nor a shell, in `--workspace=~/runs`, expands it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DETOUR_WORKSPACE", "~/runs")
+    assert Workspace.find("~/runs").root == Workspace.find().root == tmp_path / "runs"
+
+
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(

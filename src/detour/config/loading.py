@@ -45,6 +45,7 @@ def recipe_path(name_or_path: Path) -> Path:
 
     Anything that ends in .yaml, contains a `/` or exists as a file is a path. Raises RecipeError for an unknown name.
     """
+    name_or_path = written_path(str(name_or_path))
     name = str(name_or_path)
     is_file = os.path.isfile(name)  # noqa: PTH113 - a name too long for a file is unknown
     if not is_file and is_file_or_pipe(name_or_path):
@@ -88,7 +89,7 @@ def finished_tree(tree: Node, file: Path, problems: list[Problem]) -> Node:
 
 def load_cluster(name_or_path: str | Path) -> Cluster:
     """Load a profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or contains a `/`)."""
-    path = Path(name_or_path)
+    path = written_path(str(name_or_path))
     if is_name(str(name_or_path)):
         found, known = find_named("clusters", path.name)
         if found is None:
@@ -112,7 +113,7 @@ def available_clusters() -> list[str]:
 
 def profile_path(name: str) -> Path:
     """Return the file of a profile, by the name or path that `load_cluster` takes."""
-    return find_named("clusters", name)[0] or Path(name).absolute()
+    return find_named("clusters", name)[0] or written_path(name).absolute()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from detour.errors import UserError
+from detour.files import written_path
 from detour.text import pasted
 
 VARIABLE = "DETOUR_WORKSPACE"
@@ -114,7 +115,7 @@ class Workspace:
 
 
 def _root(given: str | Path | None) -> Path:
-    return Path(given or os.environ.get(VARIABLE) or "workspace").absolute()
+    return written_path(str(given or os.environ.get(VARIABLE) or "workspace")).absolute()
 
 
 def _is_file(path: str) -> bool:
