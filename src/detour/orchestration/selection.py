@@ -10,7 +10,7 @@ from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.planning.files import StageOutline, nearest, read_plan_outline
 from detour.planning.order import downstream
-from detour.planning.selection import Known, known_chains, select
+from detour.planning.selection import Known, Selection, known_chains, select
 
 
 class Chosen(NamedTuple):
@@ -21,7 +21,7 @@ class Chosen(NamedTuple):
     chains: tuple[str, ...]
     """Chains covered as a whole."""
     named: tuple[str, ...]
-    """These chains, and those whose stage was named, alone or as CHAIN/STAGE."""
+    """These chains, and those whose stage was named."""
     roots: tuple[str, ...]
     """Ids of the stages named individually."""
     reached: frozenset[str]
@@ -66,16 +66,20 @@ def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None)
     meant = select(workspace, words, known)
     plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
     of_chains = {one.id: one for plan in plans for one in plan.stages}
-    needed_by = known.needed_by()
-    alone = [chains[0] for chains in map(needed_by.__getitem__, meant.stages) if len(chains) == 1]
-    named = tuple(dict.fromkeys((*meant.chains, *meant.within, *alone)))
     if stage is None:
-        return _with_dependents(known, meant.chains, named, set(of_chains), meant.stages)
+        return _with_dependents(known, meant.chains, _named(known, meant), set(of_chains), meant.stages)
     roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
     if not roots:
         labels = [one.label for one in of_chains.values()]
         raise UserError(f"{', '.join(words)}: no stage {stage!r}{nearest(stage, labels)}")
-    return _with_dependents(known, (), named, set(), (*roots, *meant.stages))
+    return _with_dependents(known, (), _named(known, meant), set(), (*roots, *meant.stages))
+
+
+def _named(known: Known, meant: Selection) -> tuple[str, ...]:
+    """The chains that are meant, and those whose stage is: as CHAIN/STAGE, or as a stage of one chain only."""
+    needed_by = known.needed_by()
+    alone = [chains[0] for chains in (needed_by[stage] for stage in meant.stages) if len(chains) == 1]
+    return tuple(dict.fromkeys((*meant.chains, *meant.within, *alone)))
 
 
 def _with_dependents(

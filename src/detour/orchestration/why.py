@@ -198,14 +198,6 @@ class _Facts:
         return Why(stage, chains, found, verdict, pending, awaited_room(self.workspace, known, time.time()))
 
 
-def _is_alive(known: StageState, state: State) -> bool:
-    """Whether the last attempt runs, by its process if that is on this machine, otherwise by its signs of life."""
-    if not known.attempts or known.attempts[-1].ended is not None:
-        return False
-    alive = process_is_alive(known.attempts[-1], state.writers)
-    return is_running(known.attempts[-1], time.time()) if alive is None else alive
-
-
 def _decisive_job(one: Why) -> tuple[str | None, ...]:
     """By which stages are grouped: of those that wait for one job or array, or ran in a job, only the first is shown.
 
@@ -273,3 +265,11 @@ def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -
 def _stages(workspace: Workspace, selected: Selection, stages: Mapping[str, StageOutline]) -> list[StageOutline]:
     of_chains = {stage.id: stage for chain in selected.chains for stage in read_plan_outline(workspace, chain).stages}
     return [*of_chains.values(), *(stages[stage_id] for stage_id in selected.stages if stage_id not in of_chains)]
+
+
+def _is_alive(known: StageState, state: State) -> bool:
+    """Whether the last attempt runs, by its process if that is on this machine, otherwise by its signs of life."""
+    if not known.attempts or known.attempts[-1].ended is not None:
+        return False
+    alive = process_is_alive(known.attempts[-1], state.writers)
+    return is_running(known.attempts[-1], time.time()) if alive is None else alive
