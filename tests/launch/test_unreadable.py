@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from detour.ledger.events import StageSubmitted
+from detour.ledger.events import BudgetCommitted, BudgetReserved, ReservedStages, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
+from detour.planning.files import read_plan_outline
 from tests.housekeeping.workspaces import make_workspace
+from tests.reporting.fabricate import make_twins
 from tests.support.chains import DETOUR
 from tests.support.permissions import as_a_person, unreadable
 
@@ -104,3 +107,43 @@ def test_a_log_in_an_unreadable_folder_is_not_taken_for_none(workspace: Workspac
     assert ended.returncode == 2
     assert f"{workspace.root / folder}: cannot be read (Permission denied)" in ended.stderr
     assert "loading" in call(workspace, "logs", "pretrain-2").stdout
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace
+
+
+def stage_of_the_twin(workspace: Workspace) -> str:
+    return next(stage.id for stage in read_plan_outline(workspace, "quickstart-mlm").stages if stage.kind == "evaluate")
+
+
+def test_a_stage_that_its_owner_keeps_private_stops_no_report_and_no_plan(twins: Workspace, tmp_path: Path) -> None:
+    stage = stage_of_the_twin(twins)
+    with unreadable(twins.stage(stage)):
+        report = call(twins, "report", "--out", str(tmp_path / "report.json"))
+        plan = call(twins, "plan", "quickstart", "--cluster", "jean-zay")
+    assert (report.returncode, plan.returncode) == (0, 0), report.stderr + plan.stderr
+    assert f"{twins.manifest(stage)}: cannot be read (Permission denied)\n" in report.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["stages"][stage]["status"] == "unknown"
+
+
+def test_a_chain_that_its_owner_keeps_private_does_not_stop_the_report_of_another(
+    twins: Workspace, tmp_path: Path
+) -> None:
+    with unreadable(twins.chain("quickstart-mlm")):
+        ended = call(twins, "report", "quickstart", "--out", str(tmp_path / "report.html"))
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_stage_that_cannot_be_read_holds_its_reservation(twins: Workspace, tmp_path: Path) -> None:
+    stage = stage_of_the_twin(twins)
+    (tmp_path / "budget.yaml").write_text("name: ours\ngpu_hours: {hard: 9}\n")
+    with Journal.open(twins, "command-1") as journal:
+        shares: list[ReservedStages] = [{"ids": [stage], "amounts": {"gpu_hours": 3.0}}]
+        journal.append(BudgetReserved(submission="theirs", facts={}, stages=shares, over=[], why=None))
+        journal.append(BudgetCommitted(submission="theirs"))
+    with unreadable(twins.stage(stage)):
+        ended = call(twins, "budget", str(tmp_path / "budget.yaml"))
+    assert ended.returncode == 0, ended.stderr
+    assert "0 spent + 3.0 reserved of 9.0" in ended.stdout

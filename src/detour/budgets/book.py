@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
@@ -49,11 +50,8 @@ class Book:
         self.workspace, self.view = view.workspace, view
         self.now_s = time.time() if now_s is None else now_s
         self.reservations = reservations(self.view.commands(BudgetEvent))
-        self._failed = {
-            stage.id
-            for stage in self.view.state.stages.values()
-            if stage.failed and self.workspace.has_failed(stage.id)
-        }
+        tried = (stage.id for stage in self.view.state.stages.values() if stage.failed)
+        self._failed = {stage for stage in tried if _marked(self.workspace.has_failed, stage)}
         self._inputs_of = cache(partial(_inputs, self.workspace))
         self.spendings = list(self._spendings())
         self.evidence = self._evidence()
@@ -138,7 +136,7 @@ class Book:
         known = self.view.state.stages.get(stage)
         if known is not None and (known.ended_s or 0.0) >= since_s:
             return True
-        return self.workspace.is_done(stage) or self._is_doomed(stage)
+        return _marked(self.workspace.is_done, stage) or self._is_doomed(stage)
 
     def _is_doomed(self, stage: str) -> bool:
         """Whether the stage failed permanently, or depends on one that did."""
@@ -179,6 +177,13 @@ def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:
         "energy_kwh": None if energy is None else energy.expected,
         "co2_kg": None if co2 is None else co2.expected / 1000,
     }
+
+
+def _marked(has_marker: Callable[[str], bool], stage: str) -> bool:
+    """Whether a stage has a marker; one whose folder cannot be read holds its reservation."""
+    with suppress(OSError):
+        return has_marker(stage)
+    return False
 
 
 def _inputs(workspace: Workspace, stage: str) -> list[str]:

@@ -6,13 +6,14 @@ one, then a recent sign of life. Otherwise a stage is `unknown`: silence is neve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
 from detour.monitoring.queries import SeenJob
+from detour.text import counted
 
 Marker = Literal["done", "failed", "unreadable"]
 _LIVE = ("waiting", "running")
@@ -48,6 +49,13 @@ class Evidence(NamedTuple):
     def standing(self, job: str | None) -> str:
         seen = self.jobs.get(job or "")
         return seen.standing if seen else "unknown"
+
+
+def unread_sentence(errors: Sequence[OSError]) -> Iterator[str]:
+    """Why markers cannot be read: one sentence, even for the thousands of stages of one folder."""
+    for error in errors[:1]:
+        others = f", nor those of {counted(left, 'other stage')}" if (left := len(errors) - 1) else ""
+        yield f"{error.filename}: cannot be read ({error.strerror}){others}"
 
 
 def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:

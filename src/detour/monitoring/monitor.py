@@ -6,7 +6,7 @@ Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a s
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from detour.monitoring.chains import Costed, chain_status
 from detour.monitoring.done_chains import DoneChains
 from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
-from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.liveness import Evidence, Marker, stage_status, unread_sentence
 from detour.monitoring.memory import Memory
 from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
@@ -36,7 +36,7 @@ from detour.planning.files import ChainOutline, StageOutline, Target, read_plan_
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
 from detour.site import Site, unknown_site
-from detour.text import counted, natural_key
+from detour.text import natural_key
 
 POLL_S = 60.0
 """Poll interval in seconds if no plan has the site's."""
@@ -114,7 +114,7 @@ class Monitor:
             groups(chains, lambda chain: chain.sweep),
             groups(chains, lambda chain: chain.project),
             readings.queue_s,
-            (*warnings, *self._of_unread()),
+            (*warnings, *unread_sentence(list(self._unread.values()))),
             accuracy(self.state.scores.values()),
         )
 
@@ -235,12 +235,6 @@ class Monitor:
             return f"its folder cannot be read ({self._unread[stage_id].strerror})"
         reason = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None
         return reason if isinstance(reason, str) else None
-
-    def _of_unread(self) -> Iterator[str]:
-        """One sentence, even for the thousands of stages of one folder."""
-        for error in list(self._unread.values())[:1]:
-            others = f", nor those of {counted(left, 'other stage')}" if (left := len(self._unread) - 1) else ""
-            yield f"{error.filename}: cannot be read ({error.strerror}){others}"
 
     def _inputs_ready_s(self, planned: StageOutline) -> float | None:
         """When the last input was done: 0 without inputs, None while one is not done."""

@@ -17,6 +17,7 @@ from detour.ledger.reading import Selection
 from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.monitoring.liveness import unread_sentence
 from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
 from detour.pricing.history import finished_stages
 from detour.reporting import data
@@ -87,7 +88,8 @@ def build_report(
     scope, view = reading or read(workspace, question.names, question.project)
     profile_of, plans = recorded_profiles(scope.targets), scope.plans
     outputs = OutputCache(workspace)
-    gathered = Gatherer(outputs, view, site_of, question.period, profile_of, now_s).gather(plans)
+    gatherer = Gatherer(outputs, view, site_of, question.period, profile_of, now_s)
+    gathered = gatherer.gather(plans)
     events = _by_kind(view.selected())
     reader = Reader(outputs, gathered, events.get(ProgressMade, {}))
     chains = [reader.chain(plan) for plan in plans]
@@ -129,6 +131,7 @@ def build_report(
         versions=versions_of([one.provenance for one in gathered.values() if one.provenance]),
         warnings=[
             *question.said,
+            *unread_sentence(gatherer.unread),
             *_simulations(hardware),
             *_cuts(chains, stages),
             *_setbacks(everything, stages, events),

@@ -57,6 +57,8 @@ class Gatherer:
         self.outputs, self.site_of, self.period, self.profile_of = outputs, site_of, period, profile_of
         self.workspace = outputs.workspace
         self.states = view.state.stages
+        self.unread: list[OSError] = []
+        """Why the markers of stages cannot be read."""
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
 
     def gather(self, plans: Sequence[Plan]) -> dict[str, Gathered]:
@@ -131,10 +133,14 @@ class Gatherer:
     def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
         """Return the status as in `detour status` without querying the scheduler."""
         marker: Marker | None = None
-        if is_done or self.workspace.is_done(stage_id):
-            marker = "done"
-        elif self.workspace.has_failed(stage_id):
-            marker = "failed"
+        try:
+            if is_done or self.workspace.is_done(stage_id):
+                marker = "done"
+            elif self.workspace.has_failed(stage_id):
+                marker = "failed"
+        except OSError as error:
+            marker = "unreadable"
+            self.unread.append(error)
         return stage_status(known, marker, self.evidence)
 
 

@@ -16,7 +16,7 @@ from detour.accounting.methods import number
 from detour.canonical import at
 from detour.ledger.private import FileStamp, stamp_of
 from detour.ledger.workspace import Workspace
-from detour.planning.files import chain_names, plan_file
+from detour.planning.files import plan_file
 from detour.planning.stage import EvaluateStage, Stage
 from detour.reporting.data import SOURCE_COUNTS, SourceCounts, TaskScores, Versions
 from detour.statistics.scores import as_score
@@ -59,10 +59,9 @@ def _content(path: str | Path) -> tuple[os.stat_result, bytes]:
         os.close(descriptor)
 
 
-def chains_by_age(workspace: Workspace) -> list[str]:
-    """Return the chains planned in the workspace, oldest plan first."""
-    ages_s = {name: plan_file(workspace, name).stat().st_mtime for name in chain_names(workspace)}
-    return sorted(ages_s, key=ages_s.__getitem__)
+def by_age(workspace: Workspace, chains: Iterable[str]) -> list[str]:
+    """Sort planned chains, oldest plan first."""
+    return sorted(chains, key=lambda name: plan_file(workspace, name).stat().st_mtime)
 
 
 def exports_in_production(workspace: Workspace) -> set[str]:

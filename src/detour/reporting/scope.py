@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from detour.config.project import Project
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import Target, read_plan
+from detour.planning.files import Target, chain_names, read_plan
 from detour.planning.plan import Plan
 from detour.planning.selection import select_chains
-from detour.reporting.outputs import chains_by_age
+from detour.reporting.outputs import by_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Scope:
 
 def scope_of(workspace: Workspace, names: Sequence[str], project: Project | None) -> Scope:
     """Select chains by name (`detour.planning.selection`), or all. Raises UserError for a name without a match."""
-    known = chains_by_age(workspace)
+    known = chain_names(workspace)
     if not known:
         raise UserError(
             f"no chain in {workspace.root} yet: `detour run RECIPE` makes one, --workspace names another place"
         )
-    wanted = set(select_chains(workspace, names)) if names else set(known)
-    read = [read_plan(workspace, name) for name in known if name in wanted]
+    wanted = select_chains(workspace, names) if names else known
+    read = [read_plan(workspace, name) for name in by_age(workspace, wanted)]
     plans, targets = [plan for plan, _ in read], [target for _, target in read]
     sweeps = {target.sweep for target in targets}
     sweep = sweeps.pop() if len(plans) > 1 and len(sweeps) == 1 else None
