@@ -39,6 +39,10 @@ def test_a_training_without_gpus_cannot_be_requested(gpus: int) -> None:
     assert refusal(gpus) == f"--gpus {gpus}: expected 1 or more"
 
 
+def test_a_number_of_gpus_from_python_is_whole() -> None:
+    assert refusal(2.0) == "2.0 GPUs: expected a whole number, found float"  # type: ignore[arg-type]
+
+
 def test_five_gpus_on_nodes_of_four_are_refused_with_the_valid_counts() -> None:
     assert refusal(5) == "--gpus 5: jean-zay has nodes of 4, and several nodes are taken whole: 4 or 8"
 

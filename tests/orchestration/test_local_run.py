@@ -154,7 +154,14 @@ def test_a_run_waits_for_gc_and_makes_again_what_it_removed(order: LocalOrder, s
     assert removable(workspace) == []
 
 
-@pytest.mark.parametrize(("asked", "message"), [({"cores": 0}, "0 cores: expected 1"), ({"gpus": -1}, "-1 GPUs: exp")])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"cores": 0}, "0 cores: expected 1"),
+        ({"gpus": -1}, "-1 GPUs: exp"),
+        ({"cores": 1.5}, "1.5 cores: expected a whole number"),
+    ],
+)
 def test_a_run_on_less_than_nothing_is_refused(order: LocalOrder, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         local_order(order.workspace, order.planned, order.cluster, **asked)

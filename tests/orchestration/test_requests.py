@@ -216,6 +216,19 @@ def test_arrays_of_evaluations_share_a_limit_on_concurrent_tasks(at_once: int | 
     assert [one.parallelism for one in requests if one.stages[0].startswith("evaluate")] == shares
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"wall_s": 1.5 * 3600}, "5400.0 seconds per segment: expected a whole number, found float"),
+        ({"segments": "2"}, "'2' segments: expected a whole number, found str"),
+        ({"parallelism": True}, "True evaluations at once: expected a whole number, found bool"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        JobOptions(**asked)
+
+
 @pytest.mark.parametrize("segments", [0, 101])
 def test_impossible_numbers_of_jobs_are_refused(segments: int) -> None:
     with pytest.raises(UserError, match=f"{segments} segments: expected 1 to 100"):

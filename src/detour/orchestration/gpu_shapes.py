@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from detour.config.cluster import Cluster
 from detour.errors import UserError
+from detour.orchestration.requests import require_whole
 from detour.planning.stage import PretrainStage, Stage
 from detour.pricing.price import training_gpus
 
@@ -15,6 +16,7 @@ def check_gpus(stages: Iterable[Stage], cluster: Cluster, gpus: int | None = Non
 
     `gpus` and `qos` are those of the command line, or None for the profile's.
     """
+    require_whole(gpus, "GPUs")
     if gpus is not None and gpus < 1:
         raise UserError(f"--gpus {gpus}: expected 1 or more")
     trainings = [stage for stage in stages if isinstance(stage, PretrainStage)]

@@ -23,6 +23,7 @@ from detour.orchestration.failures import Failure, clear_failures, failures_of, 
 from detour.orchestration.local_gpus import usable_gpus
 from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
+from detour.orchestration.requests import require_whole
 from detour.orchestration.slurm import submitting
 from detour.planning.files import holds_plan
 from detour.planning.order import downstream, upstream
@@ -106,6 +107,7 @@ def local_order(
     or this machine cannot provide them.
     """
     for what, asked, least in (("cores", cores, 1), ("GPUs", gpus, 0)):
+        require_whole(asked, what)
         if asked is not None and asked < least:
             raise UserError(f"{asked} {what}: expected {least} or more")
     check_runnable(planned)

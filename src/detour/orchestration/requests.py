@@ -46,8 +46,15 @@ class JobOptions:
             ("evaluations at once", self.parallelism, MOST_AT_ONCE),
         )
         for what, asked, most in limits:
+            require_whole(asked, what)
             if asked is not None and not 1 <= asked <= most:
                 raise UserError(f"{asked} {what}: expected 1 to {most:,}")
+
+
+def require_whole(asked: int | None, what: str) -> None:
+    """Raises UserError for a number that is not an int, such as `1.5 * 3600` from Python."""
+    if asked is not None and type(asked) is not int:
+        raise UserError(f"{asked!r} {what}: expected a whole number, found {type(asked).__name__}")
 
 
 def job_requests(
