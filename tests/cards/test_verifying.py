@@ -190,6 +190,9 @@ def test_grams_of_the_metadata_are_compared_with_those_of_the_training_only(tmp_
     tasks = "Task one: 48 mg CO2eq.\n\nTask two: 52 mg CO2eq."
     training = "| GPU-hours | CO2eq |\n|---|---|\n| 16 | 457 g |"
     assert finding("456.96", f"{tasks}\n\n{training}") == "holds"
+    assert finding("457", "Trained for 16 GPU-h: 456.96 g CO2eq.") == "holds", "rounded in the metadata"
+    assert finding("460", "Trained for 16 GPU-h: 0,46 kg CO2eq.") == "holds", "with a decimal comma"
+    assert finding("46000", "Trained for 16 GPU-h: 0,46 kg CO2eq.") == "differs"
     assert finding("466.96", f"{tasks}\n\n{training}") == "differs"
     assert finding("456.96", tasks) == "unknown"
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detour.cards.conventions import Convention, shipped_conventions
-from detour.cards.findings import Finding, agrees
+from detour.cards.findings import Finding, agrees, bare_number
 from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard, figure
+from detour.text import exact
 
 NUMBER = r"(?<!\d)(?<!\d,)(\d[\d,]*(?:\.\d+)?)"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
@@ -118,7 +119,7 @@ def _metadata(metadata: Mapping[str, Any], said: Sequence[Stated]) -> Iterator[F
     if not said:
         yield Finding("computed", f"{claim} (the hub's unit is grams); the text states none")
         return
-    if same := next((one for one in said if _is_written(value, one.words)), None):
+    if same := next((one for one in said if _is_written(value, one.words) or agrees(exact(value), one.grams)), None):
         yield Finding("holds", f"{claim} is the text's {same.words}")
         return
     thousand = [one for one in said if value and round(one.grams / value) == 1000]
@@ -141,4 +142,4 @@ def _grams(value: str, unit: str) -> float:
 
 
 def _number(text: str) -> float:
-    return float(text.replace(",", ""))
+    return float(bare_number(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from detour.cards.findings import Finding, agrees
+from detour.cards.findings import Finding, agrees, bare_number
 from detour.cards.reading import FoundCard
 from detour.statistics.markdown import Table
 
@@ -41,7 +41,7 @@ def _totals(table: Table, first_line: int) -> Iterator[Finding]:
 
 def _amount(cell: str) -> float | None:
     found = AMOUNT.match(_bare(cell))
-    return None if found is None else float(found[1].replace(",", "")) * SCALES[found[2]]
+    return None if found is None else float(bare_number(found[1])) * SCALES[found[2]]
 
 
 def _bare(cell: str) -> str:

@@ -33,22 +33,12 @@ def eligible_s(accepted_s: float | None, inputs_s: Iterable[float | None], befor
 
 def wait_rows(waits_s: Mapping[tuple[str, str], Iterable[float]]) -> list[WaitRow]:
     """Return a row per (cluster, kind of stage); `p90_s` is interpolated linearly."""
-    rows = []
-    for (cluster, kind), of_kind in waits_s.items():
-        ordered = sorted(max(0.0, wait) for wait in of_kind)
-        if ordered:
-            rows.append(
-                WaitRow(
-                    cluster,
-                    kind,
-                    len(ordered),
-                    _quantile(ordered, 5),
-                    _quantile(ordered, 9),
-                    ordered[-1],
-                    fsum(ordered),
-                )
-            )
-    return rows
+    ordered = {key: sorted(max(0.0, wait_s) for wait_s in waits) for key, waits in waits_s.items()}
+    return [
+        WaitRow(*key, len(waits), _quantile(waits, 5), _quantile(waits, 9), waits[-1], fsum(waits))
+        for key, waits in ordered.items()
+        if waits
+    ]
 
 
 def _quantile(ordered: list[float], tenths: int) -> float:
