@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from detour.accounting.account import chain_energy
+from detour.accounting.account import chain_energies
 from detour.accounting.energy_files import read_energy_file
 from detour.accounting.site import profile_sites
 from detour.files import is_file_or_pipe
@@ -43,7 +43,7 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
     warn(view.warnings)
     plans = [read_plan_outline(workspace, name) for name in chains]
     sites = profile_sites(targets=[plan.target for plan in plans])
-    energies = [chain_energy(view.state, plan, sites, time.time()) for plan in plans]
+    energies = chain_energies(view.state, plans, sites, time.time())
     if as_json:
         show_json({"chains": list(map(energy_json, energies)), "files": [file_json(file, energies) for file in read]})
         return

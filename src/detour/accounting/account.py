@@ -11,7 +11,7 @@ from detour.accounting.fates import Known
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.imported import EnergyFile
 from detour.accounting.overheads import Embodied, Idle, embodied, idle, tokens_per_kwh
-from detour.accounting.traces import spans_in
+from detour.accounting.traces import Spans, spans_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.planning.files import ChainOutline, StageOutline
 from detour.site import Site
@@ -74,9 +74,17 @@ class JobsInFile:
     sites: tuple[SiteEnergy, ...]
 
 
-def chain_energy(state: State, chain: ChainOutline, site_of: Callable[[str | None], Site], now_s: float) -> ChainEnergy:
-    """Return the energy of a chain; `site_of` maps the name of an attempt's cluster profile to its constants."""
+def chain_energies(
+    state: State, chains: Iterable[ChainOutline], site_of: Callable[[str | None], Site], now_s: float
+) -> list[ChainEnergy]:
+    """Return the energy of each chain; `site_of` maps the name of an attempt's cluster profile to its constants."""
     spans = spans_in(state)
+    return [_chain_energy(state, chain, site_of, now_s, spans) for chain in chains]
+
+
+def _chain_energy(
+    state: State, chain: ChainOutline, site_of: Callable[[str | None], Site], now_s: float, spans: Spans
+) -> ChainEnergy:
     counted: dict[str, list[Counted]] = {}
     by_job: dict[str, list[Counted]] = {}
     for stage in chain.stages:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from detour.accounting.account import chain_energy
+from detour.accounting.account import chain_energies
 from detour.accounting.result_cost import Spent
 from detour.accounting.site import profile_sites
 from detour.errors import UserError
@@ -37,14 +37,13 @@ def chain_scores(
     """
     outlines = [read_plan_outline(workspace, chain) for chain in chains]
     sites = site_of or profile_sites(targets=[outline.target for outline in outlines])
-    state, now_s = LedgerView(workspace).state, time.time()
+    energies = chain_energies(LedgerView(workspace).state, outlines, sites, time.time())
     scores: list[Score] = []
     notes: dict[str, None] = {}
-    for chain, outline in zip(chains, outlines, strict=True):
+    for chain, energy in zip(chains, energies, strict=True):
         stages = [stage for stage in read_plan(workspace, chain)[0].stages if isinstance(stage, EvaluateStage)]
         if not stages:
             raise UserError(f"{chain} has no benchmark, so it has no scores to compare")
-        energy = chain_energy(state, outline, sites, now_s)
         spent = {stage.outline.id: Spent.of(stage.sites) for stage in energy.stages}
         scores += stage_scores(workspace, chain, stages, metric, spent)
         for stage in stages:
