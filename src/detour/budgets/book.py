@@ -52,6 +52,7 @@ class Book:
         self.reservations = reservations(self.view.commands(BudgetEvent))
         tried = (stage.id for stage in self.view.state.stages.values() if stage.failed)
         self._failed = {stage for stage in tried if _marked(self.workspace.has_failed, stage)}
+        self._is_done = cache(partial(_marked, self.workspace.is_done))
         self._inputs_of = cache(partial(_inputs, self.workspace))
         self.spendings = list(self._spendings())
         self.evidence = self._evidence()
@@ -136,7 +137,7 @@ class Book:
         known = self.view.state.stages.get(stage)
         if known is not None and (known.ended_s or 0.0) >= since_s:
             return True
-        return _marked(self.workspace.is_done, stage) or self._is_doomed(stage)
+        return self._is_done(stage) or self._is_doomed(stage)
 
     def _is_doomed(self, stage: str) -> bool:
         """Whether the stage failed permanently, or depends on one that did."""
