@@ -13,8 +13,8 @@ from detour.text import cells, counted, fitted, plain, scaled, wrapped
 SHOWN = 5
 NUMBER, BYTES, INODES = 8, 12, 10
 """Columns of figures, on the right."""
-LEAST = 42
-"""Columns that the name of a kind takes, with its number."""
+LEAST = 2 + max(map(len, Kind)) + NUMBER
+"""Columns that the name of any kind takes, with its number."""
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 

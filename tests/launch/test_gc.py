@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from detour.housekeeping.finding import Kind, Removable
+from detour.housekeeping.measuring import Extent
+from detour.launch.text.gc import removable_lines
 from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
 from tests.housekeeping.workspaces import make_workspace
@@ -33,6 +36,14 @@ def test_a_dry_run_shows_bytes_and_inodes_and_removes_nothing(workspace: Workspa
     assert "stages/pretrain-old" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert workspace.is_done("pretrain-old")
+
+
+def test_the_kinds_of_what_is_removable_are_written_out_in_80_columns() -> None:
+    root = Path("/w")
+    found = [Removable(kind, root / "stages" / kind.name, Extent(4096, 12_345, None)) for kind in Kind]
+    shown = list(removable_lines(root, found, 80, everything=False))
+    assert [kind for kind in Kind if not any(line.startswith(f"  {kind} ") for line in shown)] == []
+    assert max(map(len, shown)) <= 80
 
 
 def test_without_a_terminal_gc_only_removes_with_yes(workspace: Workspace) -> None:
