@@ -5,6 +5,7 @@ Drawn with rich from the same `Status` as everything else. Markup in labels is n
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -49,11 +50,21 @@ def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool
     if as_json:
         show_while_read(json_text(look.to_json(), indented=False) for look in looks)
     elif is_animated():
-        with live_view(Console()) as view:
+        with _ending_on_sigterm(), live_view(Console()) as view:
             for look in looks:
                 view(look)
     else:
         show_while_read(f"{status_text(look, one=are_chains(names, look))}\n" for look in looks)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the view like Ctrl-C, so that the terminal gets its cursor back."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

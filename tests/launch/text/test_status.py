@@ -1,4 +1,6 @@
 import io
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from detour.launch.text.live import draw, live_view
+from detour.launch.text.live import draw, live_view, show_looks
 from detour.launch.text.status import DETAIL_LINES, energy_in_words, outlook_line, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor
@@ -181,6 +183,22 @@ def test_the_live_view_fits_the_width(status: Status, width: int) -> None:
     assert max(len(line.rstrip()) for line in lines) <= width
     assert len(lines) == 6
     assert all("120k/300k tokens" in line for line in lines if "pretrain" in line)
+
+
+def test_a_watched_status_that_is_terminated_gives_the_cursor_back(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks() -> Iterator[Status]:
+        yield status
+        signal.raise_signal(signal.SIGTERM)
+
+    screen = io.StringIO()
+    monkeypatch.setattr("detour.launch.text.live.is_animated", lambda: True)
+    monkeypatch.setattr("detour.launch.text.live.Console", lambda: Console(file=screen, force_terminal=True, width=100))
+    with pytest.raises(KeyboardInterrupt):
+        show_looks(looks(), (), as_json=False)
+    assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h") == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_narrow_live_view_omits_the_rate_so_that_names_are_readable() -> None:
