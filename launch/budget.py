@@ -11,7 +11,7 @@ from detour.budgets.caps import load_budget, load_budgets
 from detour.budgets.reserve import release_submission
 from detour.budgets.view import budget_view
 from detour.config.roots import config_roots
-from detour.launch.options import json_option, written_workspace_option
+from detour.launch.options import FilePath, json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
 from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.view import LedgerView
@@ -21,7 +21,7 @@ from detour.text import wrapped
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=FilePath(dir_okay=False, path_type=Path))
 @written_workspace_option
 @click.option(
     "--release",

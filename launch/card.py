@@ -18,13 +18,13 @@ from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
 from detour.launch.cluster_option import cluster_name_option, cluster_option
 from detour.launch.first_word import WriteByDefault
-from detour.launch.options import Figure, json_option, workspace_option, written_workspace_option
+from detour.launch.options import Figure, FilePath, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
 from detour.launch.text.screen import show
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = FilePath(exists=True, dir_okay=False, path_type=Path)
 METHODS = {method.name.lower(): method for method in Method}
 
 
@@ -43,7 +43,7 @@ def command() -> None:
 @click.option("--template", type=FILE, help="A Jinja template to use instead of the shipped one.")
 @click.option("--method", type=click.Choice(list(METHODS)), help="Method of the metadata's CO2.  [default: the best]")
 @cluster_name_option("Take PUE, grid factor and power from this profile, wherever the jobs ran.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")
+@click.option("--out", "-o", type=FilePath(path_type=Path), help="The folder.  [default: WORKSPACE/hub/CHAIN]")
 @click.option("--print", "only_text", is_flag=True, help="Print the card and write nothing.")
 def write(
     chain: str,
@@ -70,7 +70,7 @@ def write(
 
 
 @command.command()
-@click.argument("card", type=click.Path(exists=True, path_type=Path))
+@click.argument("card", type=FilePath(exists=True, path_type=Path))
 @workspace_option
 @cluster_option("Judge CO2 by this profile's power, PUE and grid factor.")
 @click.option("--power", type=Figure(0.0, min_open=True), metavar="KW", help="GPU power; replaces the profile's.")
@@ -92,7 +92,7 @@ def verify(
 
 
 @command.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=FilePath(exists=True, file_okay=False, path_type=Path))
 @click.option("--repository", metavar="OWNER/NAME", help="Repository on the hub.  [default: the about file's]")
 @click.option("--private", is_flag=True, help="If the repository is new, make it private.")
 def push(folder: Path, repository: str | None, private: bool) -> None:

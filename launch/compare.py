@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from detour.launch.options import json_option, workspace_option
+from detour.launch.options import FilePath, json_option, workspace_option
 from detour.launch.text.compare import FORMATS, rendered
 from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
@@ -21,7 +21,7 @@ from detour.statistics.sources import compare_sources
 @click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
 @click.option("--common", is_flag=True, help="Only tasks and seeds that all models have.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--out", "-o", type=FilePath(dir_okay=False, path_type=Path), help="Write to this file.")
 @json_option
 def command(
     sources: tuple[str, ...],

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from detour.errors import UserError
-from detour.launch.options import json_option, optional_names_argument, written_workspace_option
+from detour.launch.options import FilePath, json_option, optional_names_argument, written_workspace_option
 from detour.launch.text.forecast import (
     forecasts_json,
     forecasts_lines,
@@ -26,7 +26,7 @@ from detour.usage.options import chosen_columns, header_of
 @optional_names_argument
 @click.option(
     "--replay",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=FilePath(dir_okay=False, allow_dash=True, path_type=Path),
     help="A dump of sacct: forecast each of its jobs from what was known when it began to wait.",
 )
 @click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
@@ -34,7 +34,7 @@ from detour.usage.options import chosen_columns, header_of
 @click.option("--time-format", metavar="FORMAT", help="Format of the dump's times, as for strptime.")
 @click.option("--skip-broken", is_flag=True, help="Leave out rows of the dump that cannot be read.")
 @click.option(
-    "--outcomes", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file with a row per job."
+    "--outcomes", "table", type=FilePath(dir_okay=False, path_type=Path), help="Write a CSV file with a row per job."
 )
 @written_workspace_option
 @json_option

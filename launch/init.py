@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from detour.config.starter_files import CLUSTER, RECIPE, start
+from detour.launch.options import FilePath
 from detour.launch.text.screen import show
 from detour.text import pasted
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@click.argument("folder", type=FilePath(file_okay=False, path_type=Path), default=Path())
 @click.option("--recipe", default=RECIPE, show_default=True, help="The recipe's name.")
 @click.option("--cluster", default=CLUSTER, show_default=True, help="The profile's name.")
 def command(folder: Path, recipe: str, cluster: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from detour.files import written_path
 from detour.ledger.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ class Seconds(click.ParamType[int]):
             self.fail(str(error), param, ctx)
         assert isinstance(parsed, int)
         return parsed
+
+
+class FilePath(click.Path):
+    """A path in which `~` is the home folder: a shell leaves it in `--out=~/report.html`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(written_path(str(value)), param, ctx)
 
 
 class Figure(click.FloatRange):
@@ -54,7 +62,7 @@ def _with_workspace_umask(context: click.Context, _parameter: click.Parameter, g
 
 
 _workspace: dict[str, Any] = {
-    "type": click.Path(readable=False, path_type=Path),
+    "type": FilePath(readable=False, path_type=Path),
     "help": "Where results live.  [default: $DETOUR_WORKSPACE or ./workspace]",
 }
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
@@ -85,7 +93,7 @@ optional_names_argument = click.argument("names", metavar="[NAME]...", **_names)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument(
     "recipe",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     shell_complete=complete_recipes,
     help="A recipe or a sweep: a file, or the name of one in ./configs or shipped with detour, such as quickstart.",
 )

@@ -12,7 +12,7 @@ from detour.budgets.reserve import outlook
 from detour.config.cluster import Cluster
 from detour.errors import UserError
 from detour.launch.cluster_option import cluster_option
-from detour.launch.options import json_option, overrides_argument, recipe_argument, workspace_option
+from detour.launch.options import FilePath, json_option, overrides_argument, recipe_argument, workspace_option
 from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.plan import plan_json, render_plan, shares_lines
@@ -39,7 +39,7 @@ from detour.text import wrapped
 @click.option("--when", is_flag=True, help="Emissions by hour of start; needs --cluster and hourly factors.")
 @click.option(
     "--factors",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="CSV of hourly grid factors or a forecast.  [default: the profile's]",
 )
 @json_option

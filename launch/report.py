@@ -12,7 +12,7 @@ from detour.config.cluster import Cluster
 from detour.config.project import load_project
 from detour.imports import uncollected
 from detour.launch.cluster_option import cluster_option
-from detour.launch.options import json_option, optional_names_argument, workspace_option
+from detour.launch.options import FilePath, json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
 from detour.rendering.formats import json_report
@@ -26,7 +26,7 @@ from detour.usage.site_export import site_figure_of
 @click.command()
 @optional_names_argument
 @workspace_option
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="File or folder to write.  [default: ./report.html]")
+@click.option("--out", "-o", type=FilePath(path_type=Path), help="File or folder to write.  [default: ./report.html]")
 @click.option(
     "--format",
     "wanted",
@@ -41,7 +41,7 @@ from detour.usage.site_export import site_figure_of
 )
 @click.option(
     "--project",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False, path_type=Path),
     help="The project that the report is for.  [default: configs/project.yaml]",
 )
 @click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from detour.launch.options import json_option
+from detour.launch.options import FilePath, json_option
 from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.usage import render_usage, usage_csv, usage_json, usage_notes
 from detour.sacct.reading import Dialect
@@ -19,7 +19,7 @@ from detour.usage.tally import USUAL, Question
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FilePath(dir_okay=False, path_type=Path))
 @click.option(
     "--by", multiple=True, metavar="TABLE,...", help="Tables, such as month,user, or month+user for one by both."
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from detour.errors import UserError
-from detour.launch.options import complete_names, json_option, workspace_option
+from detour.launch.options import FilePath, complete_names, json_option, workspace_option
 from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.why import left_out_line, why_json, why_lines
 from detour.ledger.workspace import Workspace
@@ -18,8 +18,8 @@ from detour.text import wrapped
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_names)
 @workspace_option
-@click.option("--from", "bundle", type=click.Path(path_type=Path), help="Diagnose from the evidence in this file.")
-@click.option("--bundle", "target", type=click.Path(path_type=Path), help="Write the evidence to this file.")
+@click.option("--from", "bundle", type=FilePath(path_type=Path), help="Diagnose from the evidence in this file.")
+@click.option("--bundle", "target", type=FilePath(path_type=Path), help="Write the evidence to this file.")
 @json_option
 def command(name: str | None, workspace: Workspace, bundle: Path | None, target: Path | None, as_json: bool) -> None:
     """Say why a stage failed or is pending, and what to do.

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from detour.errors import UserError
-from detour.files import atomic_writer, written_path
+from detour.files import atomic_writer
 
 MOST_LINKS = 40
 """Maximum number of links to follow, as in Linux."""
@@ -24,15 +24,15 @@ def write_output(path: Path, content: bytes | str, option: str) -> None:
 def write_outputs(contents: Mapping[Path, bytes | str], option: str) -> None:
     """Replace all of the files, or none if the disk has no room for all of them; pipes and terminals are written to.
 
-    A replaced file keeps its mode, and links are followed. `~` is a home folder, because shells leave it in
-    `--out=~/report.html`. Raises UserError, which names `option` to choose another path.
+    A replaced file keeps its mode, and links are followed. Raises UserError, which names `option` to choose another
+    path.
     """
     written = next(iter(contents))
     try:
         with ExitStack() as files:
             for path, content in contents.items():
                 written = path
-                _write(written_path(str(path)), content.encode() if isinstance(content, str) else content, files)
+                _write(path, content.encode() if isinstance(content, str) else content, files)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{written}: cannot be written ({reason}); choose another place with {option}") from error

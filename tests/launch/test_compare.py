@@ -22,6 +22,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_twins(Workspace(tmp_path_factory.mktemp("twins"))).workspace.root
 
 
+def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "scores.csv").write_text("model,task,seed,value\na,t,1,74.8\nb,t,1,73\n")
+    call(tmp_path / "scores.csv", "--out=~/table.txt", "-w", tmp_path)
+    assert "74.8" in (tmp_path / "table.txt").read_text()
+
+
 def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(workspace: Path) -> None:
     text = " ".join(call("quickstart*", "-w", workspace).output.split())
     assert "quickstart and quickstart-mlm differ by +1.80 points on icd10-chapters, alike on every seed" in text
