@@ -228,6 +228,17 @@ def test_a_period_has_the_whole_waits_of_the_jobs_that_started_in_it(workspace: 
     assert [waits[0] for waits in waits_min] == pytest.approx([10 + 20 + 140, 20 + 140])
 
 
+def test_the_interval_between_checkpoints_is_judged_by_attempts_that_the_period_does_not_cut(
+    workspace: Workspace,
+) -> None:
+    """Phase 1 again, ready after 6 minutes, is cut at midnight; by 22:00 there is only a part of its first attempt."""
+    begin, end = Period(EVENING_S + 4 * HOUR_S), Period(None, EVENING_S + 2 * HOUR_S)
+    assert build_report(workspace, Question(period=end), site_of, NOW_S).intervals == []
+    (row,) = build_report(workspace, Question(period=begin), site_of, NOW_S).intervals
+    assert (row.stage, row.attempts) == ("pretrain mlm", 2)
+    assert row.start_s == pytest.approx(45.0)
+
+
 def test_a_point_of_score_costs_the_hours_above_the_cheapest_chain(report: Report) -> None:
     cheap, dear = report.point_costs
     assert (cheap.chain, cheap.hours_per_point) == (RELEASED, None)

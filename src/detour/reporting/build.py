@@ -116,7 +116,7 @@ def build_report(
         burns=burn_downs(view, question.budgets, everything, question.period, now_s),
         by_period=by_period(everything, question.period.time_zone, method),
         waste=waste_by_cause(everything),
-        intervals=_intervals(gathered.values(), events.get(CheckpointSaved, {})),
+        intervals=_intervals(gathered.values(), events.get(CheckpointSaved, {}), question.period),
         token_yields=token_yields(chains, stages, method, total.has_gpus),
         point_costs=point_costs(chains, method, total.has_gpus) if len(chains) > 1 else [],
         grid=grid_of(plans) if len(plans) > 1 else None,
@@ -192,8 +192,10 @@ def _purposes(
     return purpose_rows({stage_id: one.attempts for stage_id, one in gathered.items()}, final, undecided)
 
 
-def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[CheckpointSaved]]]) -> list[Interval]:
-    """Return the checkpoint intervals by phase name and cluster."""
+def _intervals(
+    gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[CheckpointSaved]]], period: Period
+) -> list[Interval]:
+    """Return the checkpoint intervals by phase name and cluster, from attempts that the period does not cut."""
     groups: dict[tuple[str, str], list[Gathered]] = {}
     for one in gathered:
         if one.stage.kind == "pretrain" and one.attempts:
@@ -204,8 +206,10 @@ def _intervals(gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[Chec
         for one in trained:
             for entry in saves.get(one.stage.id, ()):
                 by_attempt.setdefault((entry.stage, entry.attempt), []).append((entry.wall_s, entry.event.save_s))
-        attempts = all_attempts(trained)
-        rows.append(interval(name, cluster, attempts, [sorted(saved) for saved in by_attempt.values()]))
+        spans = ((one, one.usage.start_s, one.usage.end_s) for one in all_attempts(trained))
+        whole = [one for one, start_s, end_s in spans if start_s != period.since_s and end_s != period.until_s]
+        if whole:
+            rows.append(interval(name, cluster, whole, [sorted(saved) for saved in by_attempt.values()]))
     return rows
 
 
