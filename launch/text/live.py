@@ -15,38 +15,33 @@ from rich.text import Text
 
 from detour.launch.text.overview import overview_lines
 from detour.launch.text.screen import is_animated, json_text, show_while_read
-from detour.launch.text.states import SIGNS
+from detour.launch.text.states import BAD, BUSY, GOOD, ODD, QUEUED, QUIET, SIGNS, WARN, colour_of
 from detour.launch.text.status import are_chains, details, progress, rate, status_text, summary
-from detour.monitoring.states import StateWord
 from detour.monitoring.status import ChainStatus, StageRow, Status
 from detour.scheduler.slow_clients import on_slow, silent
 from detour.text import ENERGY_UNITS, MASS_UNITS, cells, cut, fitted, format_duration, plain, scaled, stage_label
 
-STYLES: dict[StateWord, str] = {
-    "failed": "bold red",
-    "lost contact": "bold red",
-    "unknown": "magenta",
-    "interrupted": "yellow",
-    "held": "yellow",
-    "running": "bold blue",
-    "cancelled": "dim",
-    "planned": "dim",
-    "promoted": "green",
-    "done": "green",
+STYLES = {
+    GOOD: "green",
+    BAD: "bold red",
+    WARN: "yellow",
+    ODD: "magenta",
+    BUSY: "bold blue",
+    QUEUED: "cyan",
+    QUIET: "dim",
 }
-NORMAL = "cyan"
-"""For pending stages, and interrupted ones that resume by themselves."""
+"""Colours as rich names them."""
 BESIDES = 4
 """Lines around a table of chains."""
 BAR, PROGRESS, RATE, TIME = 12, 16, 8, 9
 """Columns of the bar, progress, rate, time and status; the label takes the rest, as far as it needs it."""
 NARROW = 96
-"""Redraw on a terminal; otherwise print one after the other while they are read, as text or lines of JSON."""
+"""Width below which the rate is left out."""
 Show = Callable[[Status], None]
 
 
 def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool) -> None:
-    """Yields the function that shows a newer status; the last one stays on the screen."""
+    """Redraw on a terminal; otherwise print one after the other while they are read, as text or lines of JSON."""
     if as_json:
         show_while_read(json_text(look.to_json(), indented=False) for look in looks)
     elif is_animated():
@@ -69,11 +64,7 @@ def _ending_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def live_view(console: Console | None = None) -> Iterator[Show]:
-    """All chains with their stages, as far as they fit the screen.
-
-    Otherwise stages that are done or only planned are counted, not listed; if that does not fit, several chains are one
-    line each, worst first.
-    """
+    """Yields the function that shows a newer status; the last one stays on the screen."""
     console = console or Console(stderr=True)
     on_slow.set(silent)  # a line of its own would move the view
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
@@ -85,7 +76,11 @@ def live_view(console: Console | None = None) -> Iterator[Show]:
 
 
 def draw(status: Status, width: int, height: int) -> Group:
-    """A bar, only if something is under way."""
+    """All chains with their stages, as far as they fit the screen.
+
+    Otherwise stages that are done or only planned are counted, not listed; if that does not fit, several chains are one
+    line each, worst first.
+    """
     notes = [Text(cut(f"warning: {plain(warning)}", width), style="yellow") for warning in status.warnings]
     lines = [line for chain in status.chains for line in _chain(chain, chain.stages, width)]
     if len(lines) + len(notes) > height:
@@ -132,11 +127,11 @@ def _line(row: StageRow, branch: str, label_width: int, *, with_rate: bool) -> T
 
 
 def style_of(row: StageRow) -> str:
-    return STYLES.get(row.state, "yellow" if row.needs_person else NORMAL)
+    return STYLES[colour_of(row.state, row.needs_person)]
 
 
 def _bar(row: StageRow, width: int) -> Text:
-    """Only where something is under way."""
+    """A bar, only where something is under way."""
     if row.status not in ("running", "interrupted", "unknown") or row.fraction is None:
         return Text(" " * width)
     full = round(row.fraction * width)

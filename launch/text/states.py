@@ -25,7 +25,7 @@ SIGNS: dict[StateWord, str] = {
     "promoted": "✓",
     "done": "✓",
 }
-GOOD, BAD, WARN, ODD, BUSY, QUEUED, QUIET, PLAIN = "32", "1;31", "33", "35", "1;34", "36", "2", ""
+GOOD, BAD, WARN, ODD, BUSY, QUEUED, QUIET = "32", "1;31", "33", "35", "1;34", "36", "2"
 """Codes of ANSI colours."""
 _COLOURS: dict[StateWord, str] = {
     "failed": BAD,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detour.diagnosis.findings import Place
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate, one_line
+from detour.launch.text.overview import clock
 from detour.monitoring.reasons import wait_of
 from detour.orchestration.why import Pending, Why
 from detour.planning.files import StageOutline
@@ -121,7 +121,7 @@ def _remedies(remedies: Remedies) -> Iterator[str]:
 
 
 def _at(at_s: float | None) -> str:
-    return "unknown" if at_s is None else time.strftime("%a %d %b %H:%M", time.localtime(at_s))
+    return "unknown" if at_s is None else clock(at_s)
 
 
 def _where(place: Place) -> str:
