@@ -20,7 +20,7 @@ def doctor_json(checked: Checked) -> dict[str, object]:
         "profile": str(checked.profile),
         "counts": counts(findings),
         "findings": [asdict(finding) for finding in findings],
-        "silences": list(checked.live.unanswered),
+        "unanswered": list(checked.live.unanswered),
         "change": merged_changes(findings),
     }
 
@@ -37,8 +37,8 @@ def render_doctor(checked: Checked, width: int) -> str:
     ordered = sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict))
     for finding in ordered:
         lines += _finding_lines(finding, width)
-    for silence in checked.live.unanswered:
-        lines += wrapped(f"no answer: {plain(silence)}", "", width)
+    for said in checked.live.unanswered:
+        lines += wrapped(f"no answer: {plain(said)}", "", width)
     if change := merged_changes(findings):
         own = {"extends": str(checked.profile), "name": f"my-{cluster.name}"[:64], **change}
         lines += ["", "A profile of your own that agrees with the site:", ""]

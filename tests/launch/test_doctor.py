@@ -73,7 +73,7 @@ def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(
     assert data["cluster"] == "slurm-local"
     assert data["counts"]["problem"] == 0
     assert data["counts"]["unknown"] == 7
-    assert (data["change"], len(data["silences"])) == ({}, 4)
+    assert (data["change"], len(data["unanswered"])) == ({}, 4)
 
 
 def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:

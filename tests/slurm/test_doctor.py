@@ -52,7 +52,7 @@ def test_the_shipped_profile_of_the_test_cluster_is_right(slurm: SlurmCluster, t
     assert code == 0
     assert bad(shown) == set()
     assert shown["change"] == {}
-    assert shown["silences"] == []
+    assert shown["unanswered"] == []
     site = {one["subject"]: one["site"] for one in shown["findings"]}
     assert site["Slurm"].startswith(slurm.settings.version)
     assert site["GPUs per node"] == "4"
