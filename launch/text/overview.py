@@ -32,6 +32,7 @@ _WIDTHS = (14, 7, 9, 7, 8)
 _LONGEST_NAME = 40
 _LEAST_NAME = 24
 """Width of names at which narrow terminals keep one more column of figures."""
+HALF_A_YEAR_S = 182 * 86_400
 _DETAIL_FROM = 96
 """Screen width from which the last column is shown."""
 
@@ -144,4 +145,6 @@ def _line(values: Sequence[str], name_width: int, figures: int, width: int) -> s
 
 
 def clock(at_s: float) -> str:
-    return time.strftime("%a %d %b %H:%M", time.localtime(at_s))
+    """`Fri 27 Nov 12:15`; with the year if another one could be meant."""
+    year = " %Y" if abs(at_s - time.time()) > HALF_A_YEAR_S else ""
+    return time.strftime(f"%a %d %b{year} %H:%M", time.localtime(at_s))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from detour.launch.text.overview import ends_in, overview_lines, worst_first
+from detour.launch.text.overview import clock, ends_in, overview_lines, worst_first
 from detour.launch.text.states import SIGNS
 from detour.launch.text.status import render_text, status_text
 from detour.monitoring.costs import EnergyTotal
@@ -79,6 +81,13 @@ def test_an_end_that_is_only_the_earliest_says_so() -> None:
     assert ends_in(works, 1000.0) == "1h00m"
     assert ends_in(works._replace(unknown_durations=2), 1000.0) == ">1h00m"
     assert ends_in(works._replace(ends_s=None), 1000.0) == "unknown"
+
+
+def test_the_year_is_named_only_of_times_long_ago_or_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_795_780_000.0)
+    monkeypatch.setattr("time.localtime", time.gmtime)
+    assert clock(1_795_778_381.0) == "Fri 27 Nov 11:19"
+    assert clock(1_760_000_000.0) == "Thu 09 Oct 2025 08:53"
 
 
 def test_long_warnings_do_not_push_the_headline_off_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
