@@ -28,7 +28,7 @@ from detour.planning.files import plan_file
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
-from tests.monitoring.workspaces import start
+from tests.monitoring.workspaces import mark_done, start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small
 from tests.support.recipes import make_recipe
@@ -357,6 +357,14 @@ def test_a_stage_named_with_its_chain_is_cancelled_in_no_other_chain(
     reached = control.cancel(workspace, [f"{SWEEP}-03", f"{SWEEP}-07/pretrain mlm"], on_wait=silent)
     assert set(reached.kept) == shared
     assert shared <= units(fake)
+
+
+def test_a_finished_stage_is_not_listed_as_kept_for_other_chains(wide: tuple[Workspace, list[Plan]]) -> None:
+    workspace, plans = wide
+    prepare, *others = (stage for stage in plans[0].stages if stage in plans[1].stages)
+    mark_done(workspace, prepare)
+    reached = control.cancel(workspace, [f"{SWEEP}-03"], on_wait=silent)
+    assert set(reached.kept) == {stage.id for stage in others}
 
 
 def test_a_stage_of_every_chain_of_a_sweep_is_cancelled_with_its_dependents(

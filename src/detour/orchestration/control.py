@@ -46,7 +46,7 @@ class Controlled:
     warnings: tuple[str, ...] = ()
     """What could not be read from the ledger."""
     kept: Mapping[str, str] = field(default_factory=dict)
-    """Stages left alone because other chains need them, as in `labels`."""
+    """Unfinished stages left alone because other chains need them, as in `labels`."""
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
@@ -103,7 +103,8 @@ def cancel(
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
     again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
     warnings = (*view.warnings, *affected.warnings)
-    return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, _labels_of(choice.kept))
+    kept = _labels_of(row for row in choice.kept if not workspace.is_done(row.id))
+    return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, kept)
 
 
 def _open_jobs(stage: StageState) -> set[str]:
