@@ -67,6 +67,11 @@ def test_fates_sum_to_the_hours_allocated(report: Report) -> None:
         assert cost.fates_cpu_hours.allocated == pytest.approx(cost.cpu_hours.value or 0.0)
 
 
+def test_use_over_time_without_gpus_is_of_cpu_hours_in_data_too(report: Report) -> None:
+    (use,) = report.burns
+    assert (use.budget, use.measure, use.unit) == (None, "cpu_hours", "CPU-h")
+
+
 def test_a_killed_attempt_is_listed_with_what_it_lost(report: Report) -> None:
     clm = next(stage for stage in report.stages.values() if stage.label == "pretrain causal")
     assert [attempt.outcome for attempt in clm.attempts] == ["lost", "done"]

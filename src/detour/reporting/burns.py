@@ -88,5 +88,9 @@ def _own(attempts: Sequence[Counted], period: Period, now_s: float) -> list[Burn
     last_s = max(piece.end_s for piece in pieces)
     until_s = min(now_s, period.until_s) if period.until_s is not None else min(now_s, last_s)
     one = burn(pieces, 0.0, None, until_s, (period.since_s, None), period.time_zone)
-    unit = "GPU-h" if on_gpus else "CPU-h"
-    return [BurnDown(None, "gpu_hours", unit, one, curve(pieces, one.start_s, one.now_s))]
+    points = curve(pieces, one.start_s, one.now_s)
+    return [
+        BurnDown(None, "gpu_hours", "GPU-h", one, points)
+        if on_gpus
+        else BurnDown(None, "cpu_hours", "CPU-h", one, points)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -66,7 +66,7 @@ class BurnDown:
     """Consumption of one measure, against the linear pace of a budget if there is one."""
 
     budget: str | None
-    measure: Measure
+    measure: Measure | Literal["cpu_hours"]
     unit: str
     burn: Burn
     curve: list[tuple[float, float]]
