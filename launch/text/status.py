@@ -18,6 +18,7 @@ from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
     amount,
+    cells,
     counted,
     cut,
     fitted,
@@ -55,7 +56,8 @@ def none_wanted(chains: int) -> str:
 def status_text(status: Status, *, one: bool = False, every: bool = False) -> str:
     """The status as this terminal shows it."""
     width = columns() if one or len(status.chains) == 1 else columns(*OVERVIEW)
-    most = None if every else rows_that_fit(BESIDES + len(_notes(status, width)))
+    rows = sum(-(-cells(line) // width) for line in _notes(status, width))
+    most = None if every else rows_that_fit(BESIDES + rows)
     return render_text(status, width, one=one, most=most, colour=uses_colour()).rstrip("\n")
 
 
@@ -70,7 +72,7 @@ def render_text(
     """The text of a status, then what could not be read.
 
     A single chain, or with `one` each chain, is shown as its stages; several on one line each, at most `most`. No line
-    is longer than `width`, which must be 80 or more, except for long commands.
+    except warnings is longer than `width`, which must be 80 or more.
     """
     paint = painter(colour=colour)
     lines: list[str] = []
@@ -92,10 +94,9 @@ def render_text(
 
 
 def _notes(status: Status, width: int) -> list[str]:
-    """The lines after the chains."""
-    texts = [] if status.forecasts is None else [f"Forecasts: {status.forecasts}"]
-    texts += [f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings)]
-    return [line for text in texts for line in wrapped(text, "", width)]
+    """The lines after the chains. A warning is one line, whose paths can be copied."""
+    forecasts = [] if status.forecasts is None else wrapped(f"Forecasts: {status.forecasts}", "", width)
+    return [*forecasts, *(f"warning: {plain(warning)}" for warning in dict.fromkeys(status.warnings))]
 
 
 def summary(chain: ChainStatus) -> str:
