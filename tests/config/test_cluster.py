@@ -161,6 +161,8 @@ def test_months_hours_and_hardware_of_a_site_reach_the_accounting(tmp_path: Path
         ("header: [--partition=gpu_p5]\n", "`--partition` is set for each job: set `name` of the partition"),
         ("gpu_header: ['--gres=tmpfs:20G,gpu:2']\n", "gpu_header.0: `--gres` is set for each job: set `gpu`"),
         ("header: [--clusters=other]\n", "`--clusters` is set for each job: set `slurm_cluster`"),
+        ("account: |\n  abc\n", r"account: 'abc\n' holds a line break or another character that cannot be seen"),
+        ('qos: [{name: "dev\\r"}]\n', r"name: 'dev\r' holds a line break"),
         ("environment: {MY VAR: x}\n", "environment.MY VAR: 'MY VAR' is not a variable name"),
         ("billing: {rule: per-node}\n", '"per-node" is none of gpu, cores-share, whole-node, none'),
     ],

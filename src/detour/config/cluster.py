@@ -23,7 +23,7 @@ from detour.config.fields import (
     repeated,
 )
 from detour.config.problems import Inconsistent, KeyPath
-from detour.config.sbatch import SbatchOption, VariableName
+from detour.config.sbatch import OptionValue, SbatchOption, VariableName
 
 LEAST_SPEED = 1e-3
 
@@ -90,7 +90,7 @@ class GridFactor(Figure):
 class Gpu(Written):
     """What Slurm allocates as one GPU. On MI250 that is one of the two dies (GCD) of a card."""
 
-    type: str
+    type: OptionValue
     per_node: PositiveWhole
     memory_gb: Positive | None = None
     board_power_w: Figure
@@ -112,7 +112,7 @@ class Gpu(Written):
 class Qos(Written):
     """One quality of service; None means that no limit is known."""
 
-    name: str = Field(min_length=1)
+    name: OptionValue = Field(min_length=1)
     wall: Duration | None = None
     """Maximum time limit."""
     gpus: Count | None = None
@@ -127,12 +127,12 @@ class Qos(Written):
 class Partition(Written):
     """The partition for jobs of one shape."""
 
-    name: str | None = None
+    name: OptionValue | None = None
     """None: the site chooses one from the other options."""
     cores_per_node: PositiveWhole | None = None
-    account: str | None = None
+    account: OptionValue | None = None
     """The account if it differs from the cluster's, for example `abc@cpu`."""
-    constraint: str | None = None
+    constraint: OptionValue | None = None
     default_wall: Duration | None = None
     """Time limit that Slurm sets if no `--time` is given."""
     wall: Duration | None = None
@@ -241,10 +241,10 @@ class Cluster(Written):
     """GPUs that a training requests; None: all of one node."""
     cpu_only_cores: PositiveWhole = 4
     """Cores requested by stages without a GPU (prepare, export, summarize)."""
-    slurm_cluster: str | None = None
+    slurm_cluster: OptionValue | None = None
     """The site's Slurm cluster to use, as for `--clusters`; None: the one that the login nodes belong to."""
-    account: str | None = None
-    account_suffix: str = ""
+    account: OptionValue | None = None
+    account_suffix: OptionValue = ""
     """Suffix of `account` for GPU jobs, for example `@h100`, if the site has one account per machine part."""
     gpu_partition: Partition = Partition()
     cpu_partition: Partition = Partition()

@@ -47,5 +47,13 @@ def _is_variable(name: str) -> str:
     return name
 
 
+def _is_one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} holds a line break or another character that cannot be seen: remove it")
+    return text
+
+
 SbatchOption = Annotated[str, AfterValidator(_is_sbatch_option)]
 VariableName = Annotated[str, AfterValidator(_is_variable)]
+OptionValue = Annotated[str, AfterValidator(_is_one_line)]
+"""What becomes the value of an option in a batch script: an account, a partition, a QOS, a type of GPU."""
