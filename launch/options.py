@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detour.files import written_path
 from detour.ledger.workspace import Workspace
+from detour.paths import written_path
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

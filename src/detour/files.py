@@ -15,11 +15,6 @@ from typing import IO
 LFS_POINTER = b"version https://git-lfs"
 
 
-def written_path(text: str) -> Path:
-    """Return a path with `~` expanded. An unknown home is left as written: its reader will report a missing file."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises for an unknown home
-
-
 def fsync_directory(directory: Path) -> None:
     """Make renames and creations inside `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -24,7 +24,7 @@ from detour.config.roots import find_named
 from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
-from detour.files import written_path
+from detour.paths import written_path
 from detour.text import suggestion
 
 MAX_CHAINS = 100_000

@@ -18,7 +18,7 @@ from pathlib import Path
 from detour.config.problems import Position, Problem, RecipeError, shown
 from detour.config.roots import SHIPPED
 from detour.config.yaml_source import Node, describe, read_yaml, resolve_scalar
-from detour.files import written_path
+from detour.paths import written_path
 
 MAX_EXTENDS = 10
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")

@@ -21,7 +21,8 @@ from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, Rec
 from detour.config.roots import find_named
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
-from detour.files import is_file_or_pipe, written_path
+from detour.files import is_file_or_pipe
+from detour.paths import written_path
 from detour.text import suggestion
 
 _NOTHING = Node(COMMAND_LINE, None)

@@ -30,7 +30,7 @@ from detour.config.layers import keep, read_layers
 from detour.config.problems import COMMAND_LINE, Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe
-from detour.files import written_path
+from detour.paths import written_path
 from detour.text import suggestion
 
 MAX_SWEEPS = 10

@@ -17,7 +17,8 @@ from typing import Literal
 from detour.config.fields import File
 from detour.corpus.fingerprints import fingerprints
 from detour.errors import UserError
-from detour.files import is_lfs_pointer, written_path
+from detour.files import is_lfs_pointer
+from detour.paths import written_path
 
 Format = Literal["jsonl", "parquet", "csv", "text"]
 GivenFormat = Format | Literal["auto"]

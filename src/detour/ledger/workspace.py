@@ -31,7 +31,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from detour.errors import UserError
-from detour.files import written_path
+from detour.paths import written_path
 from detour.text import pasted
 
 VARIABLE = "DETOUR_WORKSPACE"

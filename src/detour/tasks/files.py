@@ -10,7 +10,7 @@ from pathlib import Path
 from detour.config.models import TaskData
 from detour.corpus.files import SourceError, check_readable, resolve_files
 from detour.errors import UserError
-from detour.files import written_path
+from detour.paths import written_path
 from detour.tasks.readers.registry import Reader, reader_named
 
 TABLE = "table"
