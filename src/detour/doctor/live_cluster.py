@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from detour.errors import SchedulerUnavailable
+from detour.sacct.values import parse_limit_s
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
-from detour.times import is_duration
 
 Accounting = Literal["on", "off", "forbidden"]
 T = TypeVar("T")
@@ -196,16 +197,11 @@ def read_accounts(text: str) -> dict[str, frozenset[str]]:
 
 
 def read_limit_s(text: str) -> int | None:
-    """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and an empty text."""
-    days, _, clock = text.rpartition("-")
-    parts = clock.split(":")
-    if not all(part.isdecimal() for part in parts) or not (days.isdecimal() or not days) or len(parts) < 2:
-        return None
-    seconds = 0
-    for part in parts:
-        seconds = seconds * 60 + int(part)
-    seconds += int(days or 0) * 86_400
-    return seconds if is_duration(seconds) else None
+    """`4-04:00:00` -> 360000; None for UNLIMITED, NONE and what is no limit."""
+    with suppress(ValueError):
+        seconds = parse_limit_s(text)
+        return None if seconds is None else int(seconds)
+    return None
 
 
 def _names(text: str) -> frozenset[str] | None:
