@@ -123,10 +123,11 @@ def test_another_profile_can_be_applied_to_the_same_hours(workspace: Path) -> No
     assert content["total"]["energy"][0]["grid_g_per_kwh"]["value"] == 34
 
 
-def test_a_profile_that_only_a_plan_holds_applies_to_its_jobs_in_reports_and_budgets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["of-my-own", "slurm-local"])
+def test_a_profile_that_a_plan_holds_applies_to_its_jobs_in_reports_and_budgets(tmp_path: Path, name: str) -> None:
     workspace = Workspace(tmp_path)
     workspace.create()
-    cluster = load_cluster("jean-zay").model_copy(update={"name": "of-my-own"})
+    cluster = load_cluster("jean-zay").model_copy(update={"name": name})
     (stage, *_) = stages_of("causal")
     profile = cluster.model_dump(mode="json", context=WITH_UNITS)
     write_plan(workspace, Plan("own", (stage,)), Target(cluster.name, site_of(cluster), profile=profile))

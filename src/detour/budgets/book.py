@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
@@ -15,7 +15,6 @@ from detour.accounting.site import profile_sites, recorded_profiles
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
-from detour.config.cluster import Cluster
 from detour.errors import UserError
 from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
@@ -28,7 +27,6 @@ from detour.planning.selection import known_chains
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
 from detour.scheduler.in_flight import stages_sent
-from detour.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +149,15 @@ class _AttemptAmounts:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._in_files = recorded_profiles(), profile_sites()
-
-    @cached_property
-    def _in_plans(self) -> tuple[Callable[[str | None], Cluster | None], Callable[[str | None], Site]]:
-        """Return what plans hold too; only read for a profile that is not in a file, since there may be many plans."""
-        targets = [outline.target for outline in known_chains(self._workspace).chains.values()]
-        return recorded_profiles(targets), profile_sites(targets=targets)
+        targets = [outline.target for outline in known_chains(workspace).chains.values()]
+        self._profile_of, self._site_of = recorded_profiles(targets), profile_sites(targets=targets)
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
-        name = attempt.cluster
-        is_in_files = name is None or self._in_files[0](name) is not None
-        profile_of, site_of = self._in_files if is_in_files else self._in_plans
-        profile = profile_of(name)
+        profile = self._profile_of(attempt.cluster)
         return {
             "gpu_hours": gpu_hours(usage),
             "billed_hours": None if profile is None else billed_gpu_hours(profile, usage),
-            **energy_amounts(estimate_of(usage, site_of(name))),
+            **energy_amounts(estimate_of(usage, self._site_of(attempt.cluster))),
         }
 
 
