@@ -89,7 +89,7 @@ def test_a_submission_that_waited_for_gc_does_not_rely_on_what_gc_removed(
         remove(workspace, found)
         gc.release()
 
-    with pytest.raises(UserError, match=f"{corpus}: was done, and is no longer"):
+    with pytest.raises(UserError, match=f"{corpus}: is no longer done"):
         submit(workspace, on_wait=end_gc)
     assert (fake.live(), chain_names(workspace)) == ([], [])
     submit(workspace)

@@ -131,8 +131,8 @@ def _require_inputs(workspace: Workspace, order: Order) -> None:
         for input_id in stages[stage_id].inputs.values():
             if input_id not in sent and not workspace.is_done(input_id):
                 raise UserError(
-                    f"{input_id}: was done, and is no longer (removed by `detour gc`?). Nothing was submitted: run it "
-                    "again, which makes it again"
+                    f"{input_id}: is no longer done (removed by `detour gc`?). Nothing was submitted: submit again, "
+                    "and it is made again"
                 )
 
 

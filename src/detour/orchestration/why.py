@@ -269,7 +269,8 @@ def _stages(workspace: Workspace, selected: Selection, stages: Mapping[str, Stag
 
 def _is_alive(known: StageState, state: State) -> bool:
     """Whether the last attempt runs, by its process if that is on this machine, otherwise by its signs of life."""
-    if not known.attempts or known.attempts[-1].ended is not None:
+    last = known.last_attempt
+    if last is None or last.ended is not None:
         return False
-    alive = process_is_alive(known.attempts[-1], state.writers)
-    return is_running(known.attempts[-1], time.time()) if alive is None else alive
+    alive = process_is_alive(last, state.writers)
+    return is_running(last, time.time()) if alive is None else alive
