@@ -192,13 +192,13 @@ def test_a_watched_status_that_is_terminated_gives_the_cursor_back(
         yield status
         signal.raise_signal(signal.SIGTERM)
 
-    screen = io.StringIO()
+    screen, before = io.StringIO(), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("detour.launch.text.live.is_animated", lambda: True)
     monkeypatch.setattr("detour.launch.text.live.Console", lambda: Console(file=screen, force_terminal=True, width=100))
     with pytest.raises(KeyboardInterrupt):
         show_looks(looks(), (), as_json=False)
     assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h") == 1
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_narrow_live_view_omits_the_rate_so_that_names_are_readable() -> None:
