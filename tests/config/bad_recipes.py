@@ -112,7 +112,11 @@ UNKNOWN_KEY = [
 ]  # fmt: skip
 IMPOSSIBLE = [
     Bad("heads-that-do-not-divide", 3, "5 heads cannot share hidden_size 32 equally", "hidden_size: 32", "num_attention_heads: 5, hidden_size: 32"),
-    Bad("negative-dropout", 3, "model.config.mlp_dropout: expected a number, 0 or above, found -0.1", "hidden_size: 32", "mlp_dropout: -0.1"),
+    Bad("heads-of-odd-size", 3, "32 heads of hidden_size 32 have a size of 1 each: rotations need an even number", "hidden_size: 32", "num_attention_heads: 32, hidden_size: 32"),
+    Bad("negative-dropout", 3, "model.config.mlp_dropout: expected a probability from 0 to 1, found -0.1", "hidden_size: 32", "mlp_dropout: -0.1"),
+    Bad("dropout-in-percent", 3, "model.config.mlp_dropout: expected a probability from 0 to 1, found 10", "hidden_size: 32", "mlp_dropout: 10"),
+    Bad("negative-epsilon", 3, "model.config.norm_eps: expected a number, 0 or above, found -1", "hidden_size: 32", "norm_eps: -1"),
+    Bad("theta-zero", 3, "model.config.global_rope_theta: expected a number above 0, found 0", "hidden_size: 32", "global_rope_theta: 0"),
     Bad("tokens-zero", 20, "phases.clm.tokens: must be more than 0, not 0", "300k", "0"),
     Bad("tokens-negative", 20, "phases.clm.tokens: must be more than 0, not -5", "300k", "-5"),
     Bad("tokens-fraction", 20, "is not a whole number", "300k", "0.0001k"),

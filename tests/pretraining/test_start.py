@@ -59,7 +59,6 @@ def test_a_published_model_with_a_smaller_vocabulary_is_not_asked_for_settings_o
         ({"hidden_activation": "gleu"}, r"\(KeyError: 'gleu'\)"),
         ({"layer_types": ["full_attention"]}, r"`num_hidden_layers` \(4\) must be equal"),
         ({"pad_token_id": 999}, "Padding_idx must be within num_embeddings"),
-        ({"mlp_dropout": 1.5}, "dropout probability has to be between 0 and 1"),
     ],
 )
 def test_a_config_that_transformers_refuses_fails_for_good(setting: dict[str, Any], reason: str, corpus: Path) -> None:

@@ -23,18 +23,11 @@ SIZES = (
 )
 """Whole numbers above 0."""
 TOKEN_IDS = ("pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id", "sparse_pred_ignore_index")
-NUMBERS = (
-    "initializer_range",
-    "initializer_cutoff_factor",
-    "norm_eps",
-    "global_rope_theta",
-    "local_rope_theta",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "classifier_dropout",
-)
+NUMBERS = ("initializer_range", "initializer_cutoff_factor", "norm_eps")
 """0 or above."""
+PROBABILITIES = ("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout")
+THETAS = ("global_rope_theta", "local_rope_theta")
+"""Above 0: rotations divide by their powers."""
 SWITCHES = (
     "norm_bias",
     "attention_bias",
@@ -47,16 +40,24 @@ SWITCHES = (
 )
 OTHERS = ("hidden_activation", "classifier_activation", "classifier_pooling", "layer_types", "rope_parameters")
 """Names and structures that transformers validates itself."""
-FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *SWITCHES, *OTHERS)
+FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *PROBABILITIES, *THETAS, *SWITCHES, *OTHERS)
 
 
 def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """Return the problems of a config, each with its path below it."""
     found = [((name,), message) for name, value in config.items() if (message := _problem(name, value))]
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
-    if not found and hidden is not None and heads is not None and hidden % heads:
-        found.append((("num_attention_heads",), f"{heads} heads cannot share hidden_size {hidden:,} equally"))
+    if not found and hidden is not None and heads is not None and (message := _heads_problem(hidden, heads)):
+        found.append((("num_attention_heads",), message))
     return list(found)
+
+
+def _heads_problem(hidden: int, heads: int) -> str | None:
+    if hidden % heads:
+        return f"{heads} heads cannot share hidden_size {hidden:,} equally"
+    if (size := hidden // heads) % 2:
+        return f"{heads} heads of hidden_size {hidden:,} have a size of {size} each: rotations need an even number"
+    return None
 
 
 def _problem(name: str, value: object) -> str | None:
@@ -69,6 +70,10 @@ def _problem(name: str, value: object) -> str | None:
         return f"expected a whole number, found {value!r}"
     if name in NUMBERS and not (is_number and value >= 0):  # type: ignore[operator]
         return f"expected a number, 0 or above, found {value!r}"
+    if name in PROBABILITIES and not (is_number and 0 <= value <= 1):  # type: ignore[operator]
+        return f"expected a probability from 0 to 1, found {value!r}"
+    if name in THETAS and not (is_number and value > 0):  # type: ignore[operator]
+        return f"expected a number above 0, found {value!r}"
     if name in SWITCHES and type(value) is not bool:
         return f"expected true or false, found {value!r}"
     return None
