@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -20,7 +19,7 @@ from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
 from detour.ledger.state import AttemptState
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import Workspace, marked
 from detour.planning.files import read_stage_outline
 from detour.planning.order import upstream
 from detour.planning.selection import known_chains
@@ -49,8 +48,8 @@ class Book:
         self.now_s = time.time() if now_s is None else now_s
         self.reservations = reservations(self.view.commands(BudgetEvent))
         tried = (stage.id for stage in self.view.state.stages.values() if stage.failed)
-        self._failed = {stage for stage in tried if _marked(self.workspace.has_failed, stage)}
-        self._is_done = cache(partial(_marked, self.workspace.is_done))
+        self._failed = {stage for stage in tried if marked(self.workspace.has_failed, stage)}
+        self._is_done = cache(partial(marked, self.workspace.is_done))
         self._inputs_of = cache(partial(_inputs, self.workspace))
         self.spendings = list(self._spendings())
         self.evidence = self._evidence()
@@ -167,13 +166,6 @@ def energy_amounts(figure: EnergyFigure | None) -> dict[Measure, float | None]:
         "energy_kwh": None if energy is None else energy.expected,
         "co2_kg": None if co2 is None else co2.expected / 1000,
     }
-
-
-def _marked(has_marker: Callable[[str], bool], stage: str) -> bool:
-    """Whether a stage has a marker; one whose folder cannot be read holds its reservation."""
-    with suppress(OSError):
-        return has_marker(stage)
-    return False
 
 
 def _inputs(workspace: Workspace, stage: str) -> list[str]:

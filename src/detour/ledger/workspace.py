@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -112,6 +113,13 @@ class Workspace:
 
     def chain(self, name: str) -> Path:
         return self.root / "chains" / name
+
+
+def marked(has_marker: Callable[[str], bool], stage_id: str) -> bool:
+    """Whether a stage has a marker; False if its folder cannot be read, such as one that another user keeps private."""
+    with suppress(OSError):
+        return has_marker(stage_id)
+    return False
 
 
 def _root(given: str | Path | None) -> Path:

@@ -9,7 +9,7 @@ from detour.errors import SchedulerUnavailable
 from detour.ledger.journal import Journal
 from detour.ledger.stages import slurm_cluster_of
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import Workspace, marked
 from detour.orchestration.slurm import control
 from detour.planning.selection import Known
 from detour.scheduler.commands import Slurm
@@ -39,17 +39,10 @@ def by_slurm_cluster(
     found: dict[str | None, list[str]] = {}
     for stage in stages:
         planned = targets.of(stage).slurm_cluster
-        recorded = () if _is_done(view.workspace, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
+        recorded = () if marked(view.workspace.is_done, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
         for cluster in dict.fromkeys(slurm_cluster_of(one, planned) for one in recorded) or (planned,):
             found.setdefault(cluster, []).append(stage)
     return found or {targets.usual.slurm_cluster: ()}
-
-
-def _is_done(workspace: Workspace, stage: str) -> bool:
-    try:
-        return workspace.is_done(stage)
-    except OSError:
-        return False
 
 
 def give(workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], order: Order) -> Answers:

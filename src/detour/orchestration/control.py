@@ -17,7 +17,7 @@ from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, Stage
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import Workspace, marked
 from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
 from detour.orchestration.selection import Chosen, chosen, without_needed
 from detour.orchestration.slurm import submitting
@@ -103,7 +103,7 @@ def cancel(
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
     again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
     warnings = (*view.warnings, *affected.warnings)
-    kept = _labels_of(row for row in choice.kept if not workspace.is_done(row.id))
+    kept = _labels_of(row for row in choice.kept if not marked(workspace.is_done, row.id))
     return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, kept)
 
 

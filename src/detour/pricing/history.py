@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from detour.accounting.attempts import usage_of
 from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
 from detour.ledger.state import StageState, State, speed_key
-from detour.ledger.workspace import Workspace
+from detour.ledger.workspace import Workspace, marked
 from detour.planning.files import read_stage
 from detour.planning.stage import Stage
 from detour.pricing.estimates import START_UP_S
@@ -102,7 +101,7 @@ def finished_stages(
     for stage_state in state.stages.values():
         if planned is not None and stage_state.id not in planned:
             continue
-        if stage_state.status == "done" and _is_done(workspace, stage_state.id):
+        if stage_state.status == "done" and marked(workspace.is_done, stage_state.id):
             stage = planned[stage_state.id] if planned is not None else _readable_stage(workspace, stage_state.id)
             finished = None if stage is None else _finished(stage, stage_state)
             if finished is not None:
@@ -118,12 +117,6 @@ def _sample(finished: Finished) -> _Sample | None:
         return None
     fixed_s = finished.start_up_s if finished.stage.kind == "pretrain" else 0.0
     return _Sample(fixed_s, (finished.elapsed_s - fixed_s) / finished.units, finished.units)
-
-
-def _is_done(workspace: Workspace, stage_id: str) -> bool:
-    with suppress(OSError):  # a folder that another user keeps private measures nothing
-        return workspace.is_done(stage_id)
-    return False
 
 
 def _readable_stage(workspace: Workspace, stage_id: str) -> Stage | None:
