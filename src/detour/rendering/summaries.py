@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from detour.accounting.energy import EnergyFigure
 from detour.rendering import words
 from detour.reporting.data import Chain
 from detour.reporting.report import Report
@@ -29,7 +30,8 @@ def chain_summaries(report: Report) -> list[ChainSummary]:
     """Return a sentence per chain, or one about all if there are many."""
     if len(report.chains) > FEW:
         return [_of_many(report)]
-    return [_of_one(chain, report) for chain in report.chains]
+    method = report.method
+    return [_of_one(chain, report, chain.cost.energy_by(method)) for chain in report.chains]
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -81,12 +83,12 @@ def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _of_one(chain: Chain, report: Report) -> ChainSummary:
+def _of_one(chain: Chain, report: Report, energy: EnergyFigure | None) -> ChainSummary:
     alone = chain.status == "done" and len(report.chains) == 1
     trained = words.what_was_trained(chain) + (f" in {words.wall(chain)}" if alone else "")
     stages = [report.stages[stage_id] for stage_id in chain.stages]
     took = "In this period it used" if report.period.is_bounded else "It took"
-    cost = f"{took} {words.cost_in_words(chain.cost, chain.cost.energy_by(report.method))}"
+    cost = f"{took} {words.cost_in_words(chain.cost, energy)}"
     if not chain.cost.attempts:
         cost = "Nothing ran on it in this period" if report.period.is_bounded else "Nothing has run yet"
     sentence = f"{trained}. {cost}."
