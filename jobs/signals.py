@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from detour.handlers import handling
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-@contextmanager
-def on_stop_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+def on_stop_signals(handler: Callable[[int, object], None]) -> AbstractContextManager[None]:
     """Handle signals to stop with `handler`; the previous handlers are restored afterwards."""
-    previous = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, before in previous.items():
-            signal.signal(number, before)
+    return handling(STOP_SIGNALS, handler)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from detour.handlers import handling
 from detour.launch.text.overview import overview_lines
 from detour.launch.text.screen import is_animated, json_text, show_while_read
 from detour.launch.text.states import BAD, BUSY, GOOD, ODD, QUEUED, QUIET, SIGNS, WARN, colour_of
@@ -52,14 +53,9 @@ def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool
         show_while_read(f"{status_text(look, one=are_chains(names, look))}\n" for look in looks)
 
 
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
+def _ending_on_sigterm() -> AbstractContextManager[None]:
     """Let SIGTERM end the view like Ctrl-C, so that the terminal gets its cursor back."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    return handling((signal.SIGTERM,), signal.default_int_handler)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detour.handlers import handling
 from detour.ledger.claims import holder
 from detour.ledger.events import JobAccounted
 from detour.ledger.journal import Journal
@@ -133,8 +134,7 @@ class Runner:
             self.failed[stage_id] = ours or "its process was killed"
 
 
-@contextmanager
-def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> Iterator[None]:
+def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> AbstractContextManager[None]:
     """The first Ctrl-C or SIGTERM lets the jobs save and end; a second one exits at once, without waiting for them."""
 
     def ask(_number: int, _frame: object) -> None:
@@ -143,9 +143,4 @@ def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> Iterator[None
         on_stop()
         runner.stop()
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return handling((signal.SIGINT, signal.SIGTERM), ask)

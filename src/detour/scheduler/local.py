@@ -7,12 +7,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detour.errors import UserError
+from detour.handlers import handling
 from detour.ledger.executor_ids import process_executor
 from detour.ledger.folders import make_folder
 
@@ -83,14 +84,9 @@ def start(
     return LocalJob(process_executor(str(job.job_id)), Path(job.paths.stdout), job._process)
 
 
-@contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
+def _ignoring_ctrl_c() -> AbstractContextManager[None]:
     """Make children ignore Ctrl-C: it then reaches only the waiting command, which asks the jobs to save and stop."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    return handling((signal.SIGINT,), signal.SIG_IGN)
 
 
 @contextmanager
