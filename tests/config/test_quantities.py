@@ -89,7 +89,8 @@ def test_durations_in_units_and_clock_form_agree(days: int, hours: int, minutes:
         ("90m", 5400),
         ("1h30", 5400),
         ("1h30min", 5400),
-        ("02:00", 7200),
+        ("02:00:00", 7200),
+        ("1-02:00", 93_600),
         ("1.5h", 5400),
         ("2d", 172_800),
         ("60s", 60),
@@ -104,6 +105,14 @@ def test_durations_are_read_as_people_write_them(written: str, seconds: int) -> 
 @pytest.mark.parametrize("written", [3600, "3600", "1.5", True, "", "soon", "1h 2h", "1:2:3:4"])
 def test_a_duration_needs_a_unit(written: object) -> None:
     with pytest.raises(ValueError, match=r"has no unit|is not a duration"):
+        parse_duration_s(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "ways"), [("02:00", "02m00s or 02h00"), ("30:00", "30m00s or 30h00"), ("2:30", "2m30s or 2h30")]
+)
+def test_a_clock_of_two_parts_is_refused_because_slurm_reads_minutes(written: str, ways: str) -> None:
+    with pytest.raises(ValueError, match=f"write {ways}$"):
         parse_duration_s(written)
 
 

@@ -10,6 +10,7 @@ _COUNT = re.compile(
 """A comma only separates thousands: `0,25B`, with a decimal comma, is no quarter of a billion."""
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 _CLOCK = re.compile(r"^(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?$")
+_TWO_PARTS = re.compile(r"^(\d{1,3}):(\d{2})$")
 _UNITS = re.compile(
     r"^(?:(\d{1,9}(?:\.\d{1,9})?)\s*d)?\s*(?:(\d{1,9}(?:\.\d{1,9})?)\s*h)?\s*"
     r"(?:(\d{1,9})\s*(?:min|m))?\s*(?:(\d{1,9})\s*s)?$"
@@ -37,12 +38,15 @@ def parse_count(value: object) -> object:
 
 
 def parse_duration_s(value: object) -> object:
-    """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. Raises ValueError for a bare number, whose unit is unknown."""
+    """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. Raises ValueError if the unit is unclear: `20`, `02:00`."""
     if isinstance(value, int | float):
         raise ValueError(f"{value!r} has no unit: write 20h, 90m, 1h30 or 02:00:00")
     if not isinstance(value, str):
         return value
     text = value.strip()
+    if two := _TWO_PARTS.match(text):
+        slurms, others = f"{two[1]}m{two[2]}s", f"{two[1]}h{two[2]}"
+        raise ValueError(f"{value!r} is {slurms} in Slurm and {others} elsewhere: write {slurms} or {others}")
     if clock := _CLOCK.match(text):
         days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
