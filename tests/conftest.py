@@ -24,6 +24,7 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_configure() -> None:
     os.environ.pop("COLUMNS", None)  # xdist's workers have one, and without it all outputs are as wide
+    os.unsetenv("COLUMNS")  # readline, which pytest imports, sets it behind Python's back
     open_run()
     # Not ./workspace, which is a quickstart's if one ran in this checkout.
     os.environ[VARIABLE] = f"{os.environ[FOLDER]}/workspace-{os.getpid()}"
