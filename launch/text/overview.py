@@ -42,16 +42,30 @@ def overview_lines(status: Status, width: int, *, most: int | None = None, colou
     paint = painter(colour=colour)
     chains = worst_first(status.chains)
     shown = chains if most is None else chains[: max(most, 1)]
-    name_width, figures = _layout(shown, width)
+    table = ChainTable(shown, width)
     yield from wrapped(headline(status), "", width, 2)
-    yield paint(_line(_HEADINGS, name_width, figures, width), "2")
+    yield paint(table.headings, "2")
     for chain in shown:
-        line = _line(_cells(chain, status.now_s), name_width, figures, width)
-        yield paint(line, colour_of(chain.state, chain.needs_person))
+        yield paint(table.line(chain, status.now_s), colour_of(chain.state, chain.needs_person))
     if left := chains[len(shown) :]:
         counts = Counter(chain.state for chain in left)
         words = ", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)
         yield paint(cut(f"and {len(left)} more (--all lists them): {words}", width), "2")
+
+
+class ChainTable:
+    """The table of these chains in so many columns of a screen."""
+
+    def __init__(self, chains: Sequence[ChainStatus], width: int) -> None:
+        self.width = width
+        self.name_width, self.figures = _layout(chains, width)
+
+    @property
+    def headings(self) -> str:
+        return _line(_HEADINGS, self.name_width, self.figures, self.width)
+
+    def line(self, chain: ChainStatus, now_s: float) -> str:
+        return _line(_cells(chain, now_s), self.name_width, self.figures, self.width)
 
 
 def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:

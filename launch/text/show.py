@@ -22,16 +22,17 @@ def shown_lines(status: Status, meant: Selection, workspace: Workspace, width: i
     """The chains that are named, then their stages and those named individually, each once."""
     for chain in status.chains:
         if chain.name in meant.chains:
-            yield from _wrapped(chain_lines(chain, status.now_s), width)
+            yield from wrapped_lines(chain_lines(chain, status.now_s), width)
             yield ""
     labels = {row.id: row.label for chain in status.chains for row in chain.stages}
     for row in _stages(status, meant):
-        yield from _wrapped(stage_lines(row, labels, status.now_s), width)
+        yield from wrapped_lines(stage_lines(row, labels, status.now_s), width)
         yield f"  folder {plain(str(workspace.stage(row.id)))}"
         yield ""
 
 
-def _wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
+def wrapped_lines(lines: Iterable[str], width: int) -> Iterator[str]:
+    """The lines in so many columns; what continues one is indented like it."""
     for line in lines:
         text = line.lstrip()
         yield from wrapped(text, line[: -len(text)], width)

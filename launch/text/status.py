@@ -33,9 +33,8 @@ from detour.text import (
 _HEADINGS = ("stage", "state", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 14, 16, 8, 9, 8, 8)
 """Widths of the columns; the first takes the rest."""
-_RATE = 3
-"""The column left out of a narrow terminal, where names of stages would otherwise be cut short."""
-_NARROW = 96
+_LEFT_OUT = {3: 96, 5: 80}
+"""Columns, rate and energy, and the widths below which they are left out, because they would cut names short."""
 DETAIL_LINES = 5
 """Upper bound on lines of a reason; the whole of it is in the stage's log."""
 OVERVIEW = 40, 240
@@ -187,12 +186,12 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
     yield from (paint(line, "1") for line in wrapped(f"{plain(chain.name)}: {summary(chain)}", "", width))
     if outlook := outlook_line(chain, status.now_s):
         yield from wrapped(outlook, "  ", width)
-    yield paint(_line(_HEADINGS, width).rstrip(), "2")
+    yield paint(stage_headings(width), "2")
     advised = set[str]()
     for group in folded(chain.stages):
         row = group.worst
         colour = colour_of(row.state, row.needs_person)
-        yield paint(_line(_cells(group, width), width).rstrip(), colour)
+        yield paint(stage_line(group, width), colour)
         step = next_line(chain, row)
         is_repeated = step in advised
         advised.add(step)
@@ -203,6 +202,15 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
         yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in total, by method:", width)
     for energy in chain.energy:
         yield from wrapped(energy_in_words(energy), "    ", width)
+
+
+def stage_headings(width: int) -> str:
+    return _line(_HEADINGS, width).rstrip()
+
+
+def stage_line(group: Folded, width: int) -> str:
+    """A line of the table of a chain's stages, for a stage or all seeds of a task."""
+    return _line(_cells(group, width), width).rstrip()
 
 
 def _cells(group: Folded, width: int) -> tuple[str, ...]:
@@ -222,7 +230,7 @@ def _cells(group: Folded, width: int) -> tuple[str, ...]:
 
 def _columns(width: int) -> list[int]:
     """Indices of the columns shown."""
-    return [index for index in range(len(_WIDTHS)) if width >= _NARROW or index != _RATE]
+    return [index for index in range(len(_WIDTHS)) if width >= _LEFT_OUT.get(index, 0)]
 
 
 def _first(width: int) -> int:
