@@ -25,6 +25,9 @@ LOCALE = {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "LANGUAGE": ""}
 READABLE = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
 """Prints times as seconds since the epoch, and the indices of pending array tasks in full."""
 
+STARTING = ("sbatch", "srun")
+"""Clients whose environment a job inherits."""
+
 
 def is_ignored(name: str) -> bool:
     return name.startswith(PREFIXES) and name not in NEEDED
@@ -44,4 +47,4 @@ def client_environment(environment: Mapping[str, str], client: str) -> dict[str,
     """The environment for `client`, such as `squeue`. The time zone stays: times in questions to sacct use it."""
     foreign = DEVICES if "SLURM_JOB_ID" in environment else frozenset()
     kept = {name: value for name, value in environment.items() if not is_ignored(name) and name not in foreign}
-    return {**kept, **LOCALE, **({} if client == "sbatch" else READABLE)}
+    return {**kept, **LOCALE, **({} if client in STARTING else READABLE)}

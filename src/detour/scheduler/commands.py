@@ -245,6 +245,24 @@ class Slurm:
         """`partition|nodes|CPUs per node|gres|features`, one line per kind of node. Raises SchedulerUnavailable."""
         return self._text("sinfo", "--noheader", "--all", "--format=%R|%D|%c|%G|%f")
 
+    def node_use(self) -> str:
+        """`partition|state|gres|gres in use|CPUs allocated/idle/other/total`, one line per node of each partition.
+
+        Raises SchedulerUnavailable.
+        """
+        fields = ",".join(f"{name}:|" for name in ("Partition", "StateCompact", "Gres", "GresUsed", "CPUsState"))
+        return self._text("sinfo", "--noheader", "--all", "--Node", f"--Format={fields}")
+
+    def running(self, job_id: str) -> str | None:
+        """The job's own number, which an array's task has too, while it runs; otherwise None.
+
+        Raises SchedulerUnavailable.
+        """
+        result = self.ask("squeue", "--noheader", f"--jobs={job_id}", "--states=RUNNING", "--format=%A")
+        if result.returncode != 0 and "Invalid job id" not in result.message:
+            raise SchedulerUnavailable(f"squeue failed ({result.message})")
+        return next(iter(result.stdout.split()), None)
+
     def associations(self, user: str, cluster: str) -> str:
         """`account|qos,qos,...` lines. Raises SchedulerUnavailable, also if there is no accounting."""
         wanted = (f"user={user}", f"cluster={cluster}", "format=account,qos")
