@@ -12,6 +12,7 @@ GROUPS = {
     },
     "Watch": {
         "status": "Show chains, their stages and what they have used so far.",
+        "watch": "Walk through chains, stages and logs on the whole terminal.",
         "show": "Show everything known about stages, or about each stage of chains.",
         "list": "List chains and sweeps, or stages with their ids.",
         "logs": "Print the log of a stage's last attempt, or of another.",

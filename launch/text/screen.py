@@ -165,6 +165,12 @@ def is_animated() -> bool:
     return is_terminal() and os.environ.get("TERM", "dumb") != "dumb"
 
 
+def can_draw_screens() -> bool:
+    """Whether the whole terminal can be drawn on, with the characters that this needs, and keys can be read."""
+    encoding = os.environ.get(TERMINAL_ENCODING) or sys.stdout.encoding
+    return is_animated() and sys.stdin.isatty() and sys.stderr.isatty() and encoding.lower() in ("utf-8", "utf8")
+
+
 def uses_colour() -> bool:
     """Whether the terminal has colours and NO_COLOR (no-color.org) is not set."""
     return is_animated() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,218 @@
+"""`detour watch`: the view driven by keys, and the command on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Log, OptionList
+
+from detour.errors import UserError
+from detour.launch.tui.app import Watch
+from detour.launch.tui.log_screen import LogScreen
+from detour.launch.tui.pages import Confirmation, Page
+from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import monitor
+from detour.monitoring.status import Status
+from tests.launch.tui.driving import driven, is_first, text, until
+from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
+from tests.support.chains import DETOUR
+
+HOSTILE = "[red]x\x1b]0;owned\x07\x1b[2J\u202e"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A chain with a done and an interrupted stage, two attempts, and hostile reasons, hosts and log lines."""
+    made = make_workspace(tmp_path, sweep="group", cluster=HOSTILE)
+    end(start(made, PREPARE, job="7", node=HOSTILE))
+    mark_done(made, PREPARE)
+    folder = made.root / "submissions" / TRAIN.id
+    folder.mkdir(parents=True)
+    for number, job in ((1, "8"), (2, "9")):
+        end(start(made, TRAIN, number, job=job, node=HOSTILE), "interrupted", reason=HOSTILE)
+        (folder / f"{job}_0_log.out").write_text(f"first of {job}\n{HOSTILE}\nlast of {job}\n")
+    return made
+
+
+def view(workspace: Workspace, look: Callable[[], Status] | None = None) -> Watch:
+    watched = monitor(workspace, offline=True)
+    return Watch(workspace, look or watched.look, watched.look(), every_s=0.05)
+
+
+def test_a_single_chain_is_open_and_the_selected_stage_described(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        assert "base: 1 of" in text(app.screen, "#selected")
+        await pilot.press("down", "down")
+        assert f"pretrain clm ({TRAIN.id}): interrupted" in text(app.screen, "#selected")
+        assert "attempt 2 interrupted" in text(app.screen, "#selected")
+
+    driven(app, act)
+
+
+def test_a_newer_status_appears_and_the_selection_stays(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down")
+        start(workspace, TRAIN, 3, job="10")
+        await until(pilot, lambda: ": running" in text(app.screen, "#selected"))
+        assert app.chains.selected is not None
+        assert app.chains.selected.names == (TRAIN.id,)
+
+    driven(app, act)
+
+
+def test_a_status_that_cannot_be_read_is_said_above_the_last_one(workspace: Workspace) -> None:
+    def look() -> Status:
+        raise UserError("plan.json: damaged")
+
+    app = view(workspace, look)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "warning: plan.json: damaged" in text(app.screen, "#warnings"))
+        assert app.screen.query_one(OptionList).option_count > 1
+
+    driven(app, act)
+
+
+def test_the_log_of_the_last_attempt_opens_and_brackets_lead_to_the_others(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "l")
+        assert isinstance(app.screen, LogScreen)
+        log = app.screen.query_one(Log)
+        await until(pilot, lambda: "last of 9" in log.lines)
+        assert "attempt 2, job 9" in text(app.screen, "#heading")
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: "last of 8" in log.lines)
+        assert "last of 9" not in log.lines
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "last of 9" in log.lines)
+        assert not any("\x1b" in line or "\u202e" in line for line in log.lines)
+        await pilot.press("escape")
+        assert is_first(app)
+
+    driven(app, act)
+
+
+def test_what_is_added_to_a_log_appears(workspace: Workspace) -> None:
+    start(workspace, TRAIN, 3, job="10")
+    path = workspace.root / "submissions" / TRAIN.id / "10_0_log.out"
+    path.write_text("step 1\n")
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("l")
+        log = app.screen.query_one(Log)
+        await until(pilot, lambda: "step 1" in log.lines)
+        with path.open("a") as file:
+            file.write("step 2\n")
+        await until(pilot, lambda: "step 2" in log.lines)
+
+    driven(app, act)
+
+
+def test_why_is_shown_on_a_page(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "w")
+        assert isinstance(app.screen, Page)
+        await until(pilot, lambda: "nothing failed" in text(app.screen, "#text"))
+
+    driven(app, act)
+
+
+@pytest.mark.parametrize(("answer", "is_given"), [("y", True), ("n", False), ("escape", False), ("enter", False)])
+def test_an_order_needs_a_yes(
+    workspace: Workspace, answer: str, is_given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = view(workspace)
+    given: list[tuple[str, tuple[str, ...]]] = []
+    monkeypatch.setattr(app.chains, "give", lambda verb, names: given.append((verb, names)))
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "d")
+        assert isinstance(app.screen, Confirmation)
+        await pilot.press(answer)
+        await pilot.pause()
+        assert given == ([("cancel", (TRAIN.id,))] if is_given else [])
+
+    driven(app, act)
+
+
+def test_a_search_narrows_the_list_and_escape_ends_it(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("slash", "z", "z")
+        await until(pilot, lambda: app.screen.query_one(OptionList).option_count == 0)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 0)
+
+    driven(app, act)
+
+
+def test_untrusted_text_is_neither_markup_nor_control(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down")
+        shown = text(app.screen, "#selected")
+        assert "[red]x" in shown
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+
+    driven(app, act)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 60), (1, 1)])
+def test_any_size_of_the_terminal_is_drawn(workspace: Workspace, size: tuple[int, int]) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "question_mark", "escape")
+        assert is_first(app)
+
+    driven(app, act, size)
+
+
+def test_without_a_terminal_it_names_the_verb_that_needs_none(workspace: Workspace) -> None:
+    ended = subprocess.run(
+        [DETOUR, "watch", "-w", str(workspace.root)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "detour: `detour watch` needs a terminal with UTF-8: use `detour status --watch` here\n"
+
+
+@pytest.mark.parametrize("end", ["q", "Ctrl-C", "SIGTERM"])
+def test_on_a_terminal_it_draws_the_chains_until_it_is_ended_and_gives_the_terminal_back(
+    workspace: Workspace, end: str
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [DETOUR, "watch", "-w", str(workspace.root), "--offline"]
+    environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        while b"pretrain clm" not in seen:
+            seen += os.read(ours, 65536)
+        if end == "SIGTERM":
+            process.terminate()
+        else:
+            os.write(ours, {"q": b"q", "Ctrl-C": b"\x03"}[end])
+        try:
+            while block := os.read(ours, 65536):
+                seen += block
+        except OSError:  # the other side is closed
+            assert process.wait(20) == 0
+    assert b"\x1b[?1049l" in seen
