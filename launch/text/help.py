@@ -32,6 +32,7 @@ GROUPS = {
         "budget": "Show what each budget has spent and reserved.",
         "prices": "Compare finished stages with their estimates.",
         "report": "Write the report of chains, of a sweep, or of the workspace.",
+        "serve": "Serve the report as a live page, with what is going on now.",
         "energy": "Show energy and CO2 by method, or read other tools' files.",
         "usage": "Sum jobs, hours and waits from an accounting dump, or from sacct.",
     },

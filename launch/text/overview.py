@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from detour.launch.text.states import SIGNS, colour_of, painter
 from detour.monitoring.states import WORDS
-from detour.monitoring.status import ChainStatus, Status
+from detour.monitoring.status import ChainStatus, Status, worst_first
 from detour.text import (
     MASS_UNITS,
     amount,
@@ -68,20 +68,6 @@ class ChainTable:
         return _line(_cells(chain, now_s), self.name_width, self.figures, self.width)
 
 
-def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
-    """Sorted by their worst stage; of equals, the most recent first."""
-    return sorted(
-        chains,
-        key=lambda chain: (
-            chain.is_done,
-            not chain.needs_person,
-            WORDS.index(chain.state),
-            -(chain.active_s or 0.0),
-            chain.name,
-        ),
-    )
-
-
 def headline(status: Status) -> str:
     """`50 chains: 2 failed, 12 running; 1,234 GPU-h, 5.1 kg CO2eq; queue read 35s ago`; shared stages counted once.
 
@@ -109,16 +95,6 @@ def ends_in(chain: ChainStatus, now_s: float) -> str:
     return (">" if chain.unknown_durations else "") + format_duration(max(chain.ends_s - now_s, 0.0))
 
 
-def now_at(chain: ChainStatus) -> str:
-    """The stage that represents the chain, and its progress."""
-    row = chain.worst
-    if row is None or chain.is_done:
-        return ""
-    if row.reason:
-        return plain(f"{row.label}: {row.reason}")
-    return plain(f"{row.label} {row.fraction:.0%}" if row.fraction is not None else row.label)
-
-
 def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
     quoted = chain.quoted
     return (
@@ -128,7 +104,7 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
         ends_in(chain, now_s),
         "-" if chain.gpu_hours is None else amount(chain.gpu_hours),
         scaled(quoted.co2_g, MASS_UNITS) if quoted is not None and quoted.co2_g else "-",
-        now_at(chain),
+        plain(chain.now or ""),
     )
 
 

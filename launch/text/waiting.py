@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from detour.launch.text.overview import now_at
 from detour.launch.text.screen import say, show
 from detour.monitoring.status import Status
 from detour.monitoring.waiting import Verdict
@@ -20,8 +19,7 @@ def say_changes(before: Status | None, status: Status) -> None:
     known = {chain.name: chain.state for chain in before.chains} if before else {}
     for chain in status.chains:
         if known.get(chain.name) != chain.state:
-            at = now_at(chain)
-            say(plain(f"{chain.name}: {chain.state}{f', {at}' if at else ''}"))
+            say(plain(f"{chain.name}: {chain.state}{f', {chain.now}' if chain.now else ''}"))
 
 
 def say_outcome(said: Verdict, status: Status) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from detour.launch.text.folding import Folded, folded
-from detour.launch.text.overview import ChainTable, worst_first
+from detour.launch.text.overview import ChainTable
 from detour.launch.text.states import QUIET, colour_of
 from detour.launch.text.status import stage_headings, stage_line
-from detour.monitoring.status import ChainStatus, StageRow, Status
+from detour.monitoring.status import ChainStatus, StageRow, Status, worst_first
 from detour.text import plain
 
 INDENT = 2

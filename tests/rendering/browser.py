@@ -1,4 +1,4 @@
-"""A real browser, headless and without a network, that opens a page from disk."""
+"""A real browser, headless and without a network, that opens a page from disk or from this machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,18 @@ class Browser:
         if self.program is None:
             pytest.fail("no Chromium: `make browser` installs it once, as root on Debian or Ubuntu")
 
-    def open(self, page: Path, *options: str, dark: bool = False) -> tuple[str, list[str]]:
+    def open(self, page: Path | str, *options: str, dark: bool = False) -> tuple[str, list[str]]:
         """Return (standard output, messages of the page's console)."""
         theme = ["--blink-settings=preferredColorScheme=0"] if dark else []
         profile = f"--user-data-dir={self.folder / 'profile'}"
-        command = [str(self.program), *OPTIONS, profile, *theme, *options, page.as_uri()]
+        command = [
+            str(self.program),
+            *OPTIONS,
+            profile,
+            *theme,
+            *options,
+            page if isinstance(page, str) else page.as_uri(),
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return ended.stdout, re.findall(r"CONSOLE.*", ended.stderr)
 

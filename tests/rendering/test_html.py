@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 from itertools import pairwise
 from math import isclose
@@ -17,21 +18,24 @@ from detour.accounting.energy import Band
 from detour.accounting.fates import Fates, Known
 from detour.ledger.events import AttemptEnded
 from detour.ledger.workspace import Workspace
+from detour.monitoring.monitor import Monitor
 from detour.rendering import words
 from detour.rendering.charts.costs import fates_chart
 from detour.rendering.charts.scores import grid_chart, score_chart
 from detour.rendering.charts.svg import CANVASES, WIDE, Canvas, ticks
+from detour.rendering.charts.timeline import timeline_chart
 from detour.rendering.charts.training import training_chart
 from detour.rendering.html import render_html
 from detour.rendering.summaries import chain_summaries
 from detour.reporting.build import Question, build_report
 from detour.reporting.curves import thinned
-from detour.reporting.data import Curve, TaskScores
+from detour.reporting.data import AttemptRow, Curve, TaskScores
 from detour.reporting.grid import Axis, Grid, Point
 from detour.reporting.outputs import task_scores
 from detour.reporting.period import Period
 from tests.reporting.fabricate import HELD, PROVENANCE, Made, make_twins, record_chain, stages_of, write_chain
 from tests.reporting.test_build import site_of
+from tests.support.week import write_week
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 VOID = {"meta", "br"}
@@ -131,8 +135,9 @@ def test_a_chain_that_never_ran_or_ran_at_two_sites_leaves_the_energy_of_others_
 def test_plots_are_well_formed_named_and_have_their_table(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
     plots = [(plot, figure) for figure in figures for plot in re.findall(r"<svg.*?</svg>", figure, re.DOTALL)]
-    # consumption, grid by score and by cost, scores, points, losses, fates, stages, energy: each wide and narrow
-    assert len(plots) == page.count("<svg") == 18
+    # consumption, grid by score and by cost, scores, points, losses, fates, stages, energy, attempts: each wide and
+    # narrow
+    assert len(plots) == page.count("<svg") == 20
     for plot, figure in plots:
         root = ElementTree.fromstring(plot)
         assert root.get("aria-label") == root[0].text
@@ -323,3 +328,53 @@ def test_tasks_without_scores_have_no_table(tmp_path: Path) -> None:
     report = build_report(workspace, Question(), site_of, 1_790_000_000.0)
     assert report.chains[0].scores
     assert ">Results<" not in render_html(report)
+
+
+def test_the_live_page_begins_with_consumption_and_attempts_and_what_is_going_on(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    write_week(workspace)
+    content = render_html(build_report(workspace, Question(), site_of, time.time()), Monitor(workspace).look())
+    headings = re.findall("<h[23]>(.*?)</h[23]>", content)
+    assert headings[:5] == ["Now", "GPU-h used", "Attempts", "Stages under way", "Chains"]
+    assert headings.count("Attempts") == 1
+    assert "<h2>Consumption</h2>" in content
+
+
+def test_a_bar_of_the_timeline_spans_its_attempt_in_the_colour_of_its_outcome() -> None:
+    rows = {"a": [attempt(0.0, 50.0, "interrupted"), attempt(75.0, 100.0, "done")], "b": [attempt(0.0, 100.0, "lost")]}
+    chart = ElementTree.fromstring(timeline_chart(WIDE, rows, "UTC"))
+    bars = [(bar.attrib["class"], float(bar.attrib["x"]), float(bar.attrib["width"])) for bar in chart.iter("rect")]
+    room = WIDE.right - WIDE.row_name
+    assert bars == [
+        ("attempt outcome-interrupted", WIDE.row_name, room / 2),
+        ("attempt outcome-done", WIDE.row_name + 0.75 * room, room / 4),
+        ("attempt outcome-lost", WIDE.row_name, room),
+    ]
+
+
+def test_a_timeline_of_many_rows_says_that_it_shows_those_active_last() -> None:
+    rows = {f"chain {number:02d}": [attempt(0.0, 100.0 + number, "done")] for number in range(40)}
+    chart = timeline_chart(WIDE, rows, "UTC")
+    assert "active last: 30 of 40; the table has all" in chart
+    assert "chain 39" in chart
+    assert "chain 09<" not in chart
+
+
+def attempt(started_s: float, ended_s: float, outcome: str) -> AttemptRow:
+    """One attempt of a report."""
+    return AttemptRow(
+        number=1,
+        job=None,
+        node=None,
+        cluster=None,
+        started_s=started_s,
+        ended_s=ended_s,
+        elapsed_s=ended_s - started_s,
+        outcome=outcome,
+        reason=None,
+        gpus=None,
+        cpus=None,
+        billed_hours=None,
+        fates_s=Fates(0.0, 0.0, 0.0, 0.0, 0.0),
+        open_ended=False,
+    )

@@ -11,7 +11,7 @@ a third of the time of dataclasses, and `detour status` must answer at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detour.accounting.attempts import DEAD_AFTER_S
@@ -221,6 +221,16 @@ class ChainStatus(NamedTuple):
         return any(stage.needs_person for stage in self.stages)
 
     @property
+    def now(self) -> str | None:
+        """Where it is: the stage that represents it, with its reason or progress; None if all is done."""
+        row = self.worst
+        if row is None or self.is_done:
+            return None
+        if row.reason:
+            return f"{row.label}: {row.reason}"
+        return row.label if row.fraction is None else f"{row.label} {row.fraction:.0%}"
+
+    @property
     def is_done(self) -> bool:
         return all(stage.status == "done" for stage in self.stages)
 
@@ -228,6 +238,20 @@ class ChainStatus(NamedTuple):
     def is_over(self) -> bool:
         """Whether none of its stages is running or pending, or may be."""
         return not any(stage.status in _UNDER_WAY for stage in self.stages)
+
+
+def worst_first(chains: Sequence[ChainStatus]) -> list[ChainStatus]:
+    """Sorted by their worst stage; of equals, the most recent first."""
+    return sorted(
+        chains,
+        key=lambda chain: (
+            chain.is_done,
+            not chain.needs_person,
+            WORDS.index(chain.state),
+            -(chain.active_s or 0.0),
+            chain.name,
+        ),
+    )
 
 
 class GroupStatus(NamedTuple):

@@ -7,6 +7,7 @@ and a content security policy blocks anything that might still slip through.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
@@ -14,17 +15,19 @@ from typing import Any, NamedTuple, TypeAlias
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from detour.rendering import words
+from detour.monitoring.status import Status
+from detour.rendering import cost_tables, result_tables, status_tables, words
 from detour.rendering.charts.costs import bars, burn_chart, energy_chart, fates_chart
 from detour.rendering.charts.scores import grid_chart, points_chart, score_chart
 from detour.rendering.charts.svg import CANVASES, Canvas, series
+from detour.rendering.charts.timeline import timeline_chart
 from detour.rendering.charts.training import training_chart
-from detour.rendering.contents import sections
+from detour.rendering.contents import Section, sections
 from detour.rendering.cost_tables import scoped
 from detour.rendering.statements import statements
 from detour.rendering.summaries import chain_summaries, facts, tiles
 from detour.rendering.tables import Table
-from detour.reporting.data import TaskScores
+from detour.reporting.data import AttemptRow, TaskScores
 from detour.reporting.report import BurnDown, Report
 from detour.text import counted
 
@@ -32,8 +35,8 @@ KEYED = ("chain", "of")
 """Columns whose names are shown in the chain's colour."""
 FOLDED = frozenset({"losses", "phases", "grid", "attempts", "stages", "sources", "constants", "provenance"})
 """Tables of details, which are folded if they are long; other tables only if they are twice as long."""
-OPEN = frozenset({"hours"})
-"""The table of the chains is open however long it is. On paper, it may be the only one."""
+OPEN = frozenset({"hours", "now-chains", "now-stages"})
+"""Tables that are open however long they are. On paper, that of the chains may be the only one."""
 LONG = 12
 LONG_WORD = 28
 
@@ -57,14 +60,14 @@ class Figure(NamedTuple):
         return self.is_folded and not self.plots
 
 
-def render_html(report: Report) -> str:
-    """Return the whole page."""
+def render_html(report: Report, status: Status | None = None) -> str:
+    """Return the whole page; with a status, what is going on now comes first."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"counted": counted, "has_long_word": has_long_word, "whole": whole}
     folder = files("detour.rendering")
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     style = Markup((folder / "report.css").read_text(encoding="utf-8"))
-    return template.render(style=style, **page(report))
+    return template.render(style=style, **page(report, status))
 
 
 def has_long_word(text: str) -> bool:
@@ -77,21 +80,40 @@ def whole(text: str) -> str:
     return text.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
-def page(report: Report) -> dict[str, Any]:
+def page(report: Report, status: Status | None = None) -> dict[str, Any]:
     """Return all variables of the template."""
+    zone = report.period.time_zone
+    listed = sections(report) if status is None else _live_sections(report, status)
     colours = {chain.name: series(index) for index, chain in enumerate(report.chains)} if len(report.chains) > 1 else {}
     plots = _plots(report)
     return {
         "report": report,
-        "kicker": f"detour report · {words.instant(report.generated_s, report.period.time_zone)}",
+        "kicker": f"detour {'report' if status is None else 'now'} · {words.instant(report.generated_s, zone)}",
         "chain_summaries": chain_summaries(report),
         "facts": facts(report),
         "tiles": tiles(report),
         "colours": colours,
-        "sections": [(one, [_figure(table, plots) for table in one.tables if table.rows]) for one in sections(report)],
+        "sections": [(one, [_figure(table, plots) for table in one.tables if table.rows]) for one in listed],
         "statements": statements(report),
         "keyed": KEYED,
     }
+
+
+def _live_sections(report: Report, status: Status) -> list[Section]:
+    """Return first consumption and attempts over time, and what is going on now; then the rest of the report."""
+    first = [
+        *cost_tables.burns(report),
+        result_tables.attempts(report),
+        status_tables.stages(status),
+        status_tables.chains(status, report.period.time_zone),
+    ]
+    shown = {table.name for table in first}
+    rest = [
+        replace(section, tables=[table for table in section.tables if table.name not in shown])
+        for section in sections(report)
+    ]
+    now = Section("now", "Now", [table for table in first if table.rows])
+    return [now, *(section for section in rest if any(table.rows for table in section.tables))]
 
 
 def _figure(table: Table, plots: Plots) -> Figure:
@@ -112,6 +134,10 @@ def _plots(report: Report) -> Plots:
         "energy": ("", lambda canvas: [energy_chart(canvas, report.total.energy)]),
         "cost-per-point": ("", lambda canvas: [points_chart(canvas, report.point_costs, unit)]),
         "grid": ("", lambda canvas: _grids(canvas, report, unit)),
+        "attempts": (
+            "outcomes",
+            lambda canvas: [timeline_chart(canvas, _attempts(report), report.period.time_zone)],
+        ),
     }
     for one in report.burns:
         name = f"burn-{one.budget or 'own'}-{one.measure}"
@@ -138,6 +164,15 @@ def _hours_by_stage(report: Report) -> list[tuple[str, float]]:
         used = stage.cost.hours(report.has_gpus).value or 0.0
         hours[stage.name] = hours.get(stage.name, 0.0) + used
     return list(hours.items())
+
+
+def _attempts(report: Report) -> dict[str, list[AttemptRow]]:
+    """Return the attempts by chain, of a single one by stage, with those of all its seeds together."""
+    found: dict[str, list[AttemptRow]] = {}
+    for stage in report.stages.values():
+        for name in stage.chains if len(report.chains) > 1 else [stage.name]:
+            found.setdefault(name, []).extend(stage.attempts)
+    return found
 
 
 def _burn(one: BurnDown, canvas: Canvas) -> list[Markup]:

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from detour.launch.text.overview import clock, ends_in, overview_lines, worst_first
+from detour.launch.text.overview import clock, ends_in, overview_lines
 from detour.launch.text.states import SIGNS
 from detour.launch.text.status import render_text, status_text
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.status import ChainStatus, Status
+from detour.monitoring.status import ChainStatus, Status, worst_first
 from tests.monitoring.made_rows import make_chain, make_row
 
 DONE = make_row(id="prepare-1", name="prepare", kind="prepare", status="done", state="done", gpu_hours=1.0)
