@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from detour.launch.text.serve import port_line, socket_lines
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.rendering.html import render_html
-from detour.serving import Server, default_socket, private_socket
+from detour.serving import default_socket, on_port, on_socket
 
 
 @click.command()
@@ -30,7 +28,12 @@ from detour.serving import Server, default_socket, private_socket
 @click.option("--port", type=click.IntRange(1, 65_535), help="Listen on a port of this machine, for all of its users.")
 @click.option("--socket", "path", type=FilePath(path_type=Path), help="The socket's file.  [default: in $TMPDIR]")
 @click.option(
-    "--every", "every_s", type=Figure(5.0, 86_400.0), default=60.0, show_default=True, help="Seconds between refreshes."
+    "--every",
+    "every_s",
+    type=Figure(30.0, 86_400.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds between refreshes.",
 )
 def command(names: tuple[str, ...], workspace: Workspace, port: int | None, path: Path | None, every_s: float) -> None:
     """Serve the report as a live page, with what is going on now.
@@ -47,21 +50,14 @@ def command(names: tuple[str, ...], workspace: Workspace, port: int | None, path
         return render_html(report, watched.look(names))
 
     watched.look(names)
+    at = path or default_socket(str(workspace.root))
     with ExitStack() as stack:
         stack.enter_context(suppress(KeyboardInterrupt))
         stack.enter_context(handling((signal.SIGTERM,), signal.default_int_handler))
         if port is None:
-            at = stack.enter_context(private_socket(path or default_socket(str(workspace.root))))
-            address: str | tuple[str, int] = str(at)
+            server = stack.enter_context(on_socket(at, page, every_s))
+            show(*socket_lines(str(at), socket.gethostname()))
         else:
-            address = ("127.0.0.1", port)
-        previous = os.umask(0o177)
-        try:
-            server = stack.enter_context(Server(address, page, every_s, time.monotonic))
-        except OSError as error:
-            where = address if port is None else f"127.0.0.1:{port}"
-            raise UserError(f"{where}: cannot be served ({error.strerror})") from error
-        finally:
-            os.umask(previous)
-        show(*(socket_lines(str(address), socket.gethostname()) if port is None else [port_line(port)]))
+            server = stack.enter_context(on_port(port, page, every_s))
+            show(port_line(port))
         server.serve_forever()

@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from detour.errors import UserError
-from detour.serving import Make, Server, default_socket, private_socket
+from detour.serving import Make, default_socket, on_socket
 
 
 class OverSocket(http.client.HTTPConnection):
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def served(path: Path, make: Make, every_s: float = 60.0, times: Iterator[float] | None = None) -> Iterator[None]:
-    with private_socket(path), Server(str(path), make, every_s, lambda: next(times) if times else 0.0) as server:
+    with on_socket(path, make, every_s, lambda: next(times) if times else 0.0) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -115,7 +115,7 @@ def test_a_socket_left_by_a_killed_process_is_replaced_and_a_used_one_is_not(pat
     left.close()
     with served(path, lambda: "new"):
         assert ask(path) == (200, "new")
-        with pytest.raises(UserError, match="in use already"), private_socket(path):
+        with pytest.raises(UserError, match="in use already"), on_socket(path, str, 60.0):
             pass
         assert ask(path) == (200, "new")
 
@@ -123,7 +123,7 @@ def test_a_socket_left_by_a_killed_process_is_replaced_and_a_used_one_is_not(pat
 def test_a_file_of_that_name_is_left_alone(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     path.write_text("mine")
-    with pytest.raises(UserError, match="in use already"), private_socket(path):
+    with pytest.raises(UserError, match="in use already"), on_socket(path, str, 60.0):
         pass
     assert path.read_text() == "mine"
 
@@ -131,12 +131,12 @@ def test_a_file_of_that_name_is_left_alone(path: Path) -> None:
 def test_a_folder_that_others_can_open_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o755)
-    with pytest.raises(UserError, match="others can open it"), private_socket(path):
+    with pytest.raises(UserError, match="others can open it"), on_socket(path, str, 60.0):
         pass
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the limit of a socket"), private_socket(tmp_path / ("x" * 200)):
+    with pytest.raises(UserError, match="the limit of a socket"), on_socket(tmp_path / ("x" * 200), str, 60.0):
         pass
 
 

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from threading import Lock
+from time import monotonic
 from typing import Any
 from zlib import crc32
 
@@ -27,6 +28,8 @@ OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Hosts by which the page may be asked for: a page of another site that names its own host gets nothing."""
 REQUEST_S = 20.0
 """Time limit for a browser to send its request."""
+LOOPBACK = "127.0.0.1"
+ELSEWHERE = "choose another place with --socket"
 LONGEST_SOCKET = 107
 """Bytes of a socket's path, on Linux."""
 
@@ -112,31 +115,50 @@ def default_socket(root: str) -> Path:
 
 
 @contextmanager
-def private_socket(path: Path) -> Iterator[Path]:
-    """Make room for a socket at `path`, in a folder that is closed to others; it is removed at the end.
+def on_socket(path: Path, make: Make, every_s: float, clock: Callable[[], float] = monotonic) -> Iterator[Server]:
+    """A server on a socket that only its user can open; the socket is removed at the end.
 
-    Raises UserError if the folder is another's, if something else is there, or if the path is too long.
+    Raises UserError if its folder is open to others, if something else is there, or if its path is too long.
     """
     if len(os.fsencode(path)) > LONGEST_SOCKET:
-        raise UserError(
-            f"{path}: longer than {LONGEST_SOCKET} bytes, the limit of a socket; choose another with --socket"
-        )
+        raise UserError(f"{path}: longer than {LONGEST_SOCKET} bytes, the limit of a socket; {ELSEWHERE}")
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        folder = path.parent.lstat()
-        if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid() or folder.st_mode & 0o077:
-            raise UserError(f"{path.parent}: others can open it; choose a folder of your own (mode 700) with --socket")
-        if path.is_socket() and not _is_served(path):
-            path.unlink()  # left by a killed process
+        _make_room(path)
+        previous = os.umask(0o177)
+        try:
+            server = Server(str(path), make, every_s, clock)
+        finally:
+            os.umask(previous)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; choose another place with --socket") from error
-    if path.exists():
-        raise UserError(f"{path}: in use already; end that process, or choose another place with --socket")
+        raise UserError(f"{path}: {error.strerror}; {ELSEWHERE}") from error
     try:
-        yield path
+        with server:
+            yield server
     finally:
         with suppress(OSError):
             path.unlink()
+
+
+@contextmanager
+def on_port(port: int, make: Make, every_s: float) -> Iterator[Server]:
+    """A server on a port of this machine, for all of its users. Raises UserError if the port is taken."""
+    try:
+        server = Server((LOOPBACK, port), make, every_s, monotonic)
+    except OSError as error:
+        raise UserError(f"{LOOPBACK}:{port}: cannot be served ({error.strerror})") from error
+    with server:
+        yield server
+
+
+def _make_room(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    folder = path.parent.lstat()
+    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid() or folder.st_mode & 0o077:
+        raise UserError(f"{path.parent}: others can open it; choose a folder of your own (mode 700) with --socket")
+    if path.is_socket() and not _is_served(path):
+        path.unlink()  # left by a killed process
+    if path.exists():
+        raise UserError(f"{path}: in use already; end that process, or {ELSEWHERE}")
 
 
 def _is_served(path: Path) -> bool:
