@@ -8,6 +8,7 @@ from detour.errors import UserError
 from detour.imports import uncollected
 from detour.launch.options import Figure, optional_names_argument, written_workspace_option
 from detour.launch.text.screen import can_draw_screens, say
+from detour.launch.text.status import show_status
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 
@@ -34,8 +35,13 @@ def command(names: tuple[str, ...], workspace: Workspace, every_s: float, offlin
     watched = monitor(workspace, offline=offline)
     with uncollected():
         first = watched.look(names)
+        if not first.chains:
+            show_status(first)
+            return
         from detour.launch.tui.app import Watch
     view = Watch(workspace, lambda: watched.look(names), first, every_s)
     view.run()
     if view.is_ordering:
         say("waiting for Slurm to carry out the order")
+    if view.failure is not None:
+        raise view.failure

@@ -7,15 +7,15 @@ import signal
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from detour.launch.tui.chains import Chains
+from detour.launch.tui.threads import GuardedApp
 from detour.ledger.workspace import Workspace
 from detour.monitoring.status import Status
 
 
-class Watch(App[None]):
+class Watch(GuardedApp):
     TITLE = "detour watch"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]

@@ -97,7 +97,7 @@ class Chains(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
-        in_thread(self._keep_looking)
+        in_thread(self.app, self._keep_looking)
 
     def on_unmount(self) -> None:
         self.stopped.set()
@@ -243,7 +243,7 @@ class Chains(Screen[None]):
 
     def give(self, verb: str, names: tuple[str, ...]) -> None:
         """Give the order to Slurm, which is carried out even if the view is left meanwhile."""
-        self.order = in_thread(lambda: self._give(verb, names), must_end=True)
+        self.order = in_thread(self.app, lambda: self._give(verb, names), must_end=True)
 
     def _give(self, verb: str, names: tuple[str, ...]) -> None:
         try:

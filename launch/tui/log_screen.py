@@ -64,7 +64,7 @@ class LogScreen(Screen[None]):
         self.query_one(Log).clear()
         self.say(f"{self.label}: looking for its log")
         log, closed = self.query_one(Log), self.closed
-        in_thread(lambda: self._read(log, closed))
+        in_thread(self.app, lambda: self._read(log, closed))
 
     def say(self, heading: str) -> None:
         self.query_one("#heading", Static).update(plain(heading))

@@ -57,7 +57,7 @@ class Page(Screen[None]):
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
         width = max(self.app.size.width - 2, LEAST_COLUMNS)
-        in_thread(lambda: self._fill(self.query_one("#text", Static), width))
+        in_thread(self.app, lambda: self._fill(self.query_one("#text", Static), width))
 
     def _fill(self, page: Static, width: int) -> None:
         try:

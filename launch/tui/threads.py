@@ -17,13 +17,33 @@ class Gone(Exception):
     """The view that asked for it has ended."""
 
 
-def in_thread(act: Callable[[], None], *, must_end: bool = False) -> Thread:
+class GuardedApp(App[None]):
+    """An app that ends at a bug, also of a thread; `failure` is to be raised once the terminal is given back."""
+
+    failure: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self.exit()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """In place of Textual's page with all local variables."""
+        self.fail(error)
+
+
+def in_thread(app: App[Any], act: Callable[[], None], *, must_end: bool = False) -> Thread:
     """Start it; unless it `must_end`, it ends with the process, since a client of Slurm may take a minute."""
+    assert isinstance(app, GuardedApp)
 
     def run() -> None:
         on_slow.set(silent)  # a line of its own would disturb the screen
         with suppress(Gone):
-            act()
+            try:
+                act()
+            except Gone:
+                raise
+            except Exception as error:  # noqa: BLE001  the app keeps it
+                in_view(app, app.fail, error)
 
     thread = Thread(target=copy_context().run, args=(run,), daemon=not must_end)  # the context knows the app
     thread.start()

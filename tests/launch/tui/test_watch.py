@@ -20,6 +20,7 @@ from detour.launch.tui.pages import Confirmation, Page
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.monitoring.status import Status
+from tests.launch.terminal import on_terminal
 from tests.launch.tui.driving import driven, is_first, text, until
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
 from tests.support.chains import DETOUR
@@ -82,6 +83,19 @@ def test_a_status_that_cannot_be_read_is_said_above_the_last_one(workspace: Work
         assert app.screen.query_one(OptionList).option_count > 1
 
     driven(app, act)
+
+
+def test_a_bug_in_a_thread_ends_the_view_and_is_raised(workspace: Workspace) -> None:
+    def look() -> Status:
+        raise KeyError("a bug")
+
+    app = view(workspace, look)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.failure is not None)
+
+    with pytest.raises(KeyError, match="a bug"):
+        driven(app, act)
 
 
 def test_the_log_of_the_last_attempt_opens_and_brackets_lead_to_the_others(workspace: Workspace) -> None:
@@ -216,3 +230,8 @@ def test_on_a_terminal_it_draws_the_chains_until_it_is_ended_and_gives_the_termi
         except OSError:  # the other side is closed
             assert process.wait(20) == 0
     assert b"\x1b[?1049l" in seen
+
+
+def test_without_chains_it_says_what_starts_one(tmp_path: Path) -> None:
+    shown = on_terminal([DETOUR, "watch", "-w", str(tmp_path / "empty")], LC_ALL="C.UTF-8")
+    assert "`detour run RECIPE` or `detour submit RECIPE` starts one." in " ".join(shown.split())
