@@ -161,6 +161,17 @@ def test_package_paths_and_hub_ids_stay_as_they_are(recipes: Path) -> None:
     assert recipe.tokenizer.pretrained == str(recipes / "tokenizer")
 
 
+def test_a_folder_needs_no_dot_before_its_name(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (recipes / "mine" / "encoder").mkdir(parents=True)
+    text = GOOD.replace("config: {hidden_size: 32, num_hidden_layers: 4}", "pretrained: mine/encoder")
+    file = written(recipes, text.replace("train: {vocabulary: 4096}", "pretrained: runs/first/model"))
+    (recipes / "elsewhere" / "mine" / "encoder").mkdir(parents=True)
+    monkeypatch.chdir(recipes / "elsewhere")
+    recipe = load_recipe(file)
+    assert recipe.model.pretrained == str(recipes / "mine" / "encoder")
+    assert recipe.tokenizer.pretrained == str(recipes / "runs" / "first" / "model")
+
+
 def test_an_override_can_be_by_name_by_index_and_in_yaml(recipes: Path) -> None:
     overrides = [
         "phases.mlm.tokens=2B",

@@ -133,6 +133,7 @@ def test_files_of_a_package_are_found_without_importing_it() -> None:
     [
         ({"path": "absent.jsonl"}, "absent.jsonl: no such file"),
         ({"path": "absent-*.jsonl"}, "absent-*.jsonl: no match"),
+        ({"path": "absent/**"}, "absent/**: no match"),
         ({"path": "."}, "a folder; give the files in it"),
         ({"path": "empty.txt"}, "empty.txt: is empty"),
         ({"path": "x.csv", "package": "no_such_package"}, "no_such_package is not installed"),

@@ -6,6 +6,7 @@ Imports nothing heavier than pydantic and yaml, so that planning works on a logi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from detour.paths import written_path
 from detour.text import suggestion
 
 _NOTHING = Node(COMMAND_LINE, None)
+_HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+(/[\w.-]+)?", re.ASCII)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -163,9 +165,11 @@ def _absolute_file(node: Node) -> Node:
 
 
 def _absolute_folder(node: Node) -> Node:
-    """Make a local folder absolute, which starts with `/`, `./`, `../` or `~`; leave a hub id unchanged."""
-    local = isinstance(node.value, str) and node.value.startswith(("/", "./", "../", "~"))
-    return _absolute(node) if local else node
+    """Make a local folder absolute and leave a hub id unchanged. What could be either is a folder if it exists."""
+    if not isinstance(node.value, str) or not node.value.strip():
+        return node
+    local = _absolute(node)
+    return local if not _HUB_ID.fullmatch(node.value) or os.path.isdir(str(local.value)) else node  # noqa: PTH112
 
 
 def _absolute(node: Node) -> Node:

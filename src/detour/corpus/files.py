@@ -142,7 +142,8 @@ def _matches(pattern: Path) -> list[Path]:
         for folder in (base / name for name in folders):
             if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
                 raise SourceError(f"{folder}: cannot be searched: permission denied; {pattern} would skip it")
-    found = [base / name for name in glob.glob(str(Path(*rest)), root_dir=base, recursive=True)]  # noqa: PTH207
+    names = glob.glob(str(Path(*rest)), root_dir=base, recursive=True)  # noqa: PTH207
+    found = [base / name for name in names if os.path.lexists(base / name)]  # a final `**` matches a missing folder
     whole = rest[-1] == "**" or rest[-2:] == ("**", "*")
     files = sorted(path for path in found if not (whole and path.is_dir()))
     for path in files:

@@ -144,9 +144,9 @@ def _content(paths: tuple[Path, ...]) -> Content:
 
 
 def _folder(folder: Path) -> Content | None:
-    """A local model or tokenizer; None if it is not a folder and therefore a hub id."""
-    if not folder.is_dir():
-        if folder.is_absolute():
-            return Content((), (), missing=f"{folder}: no such folder")
+    """A local model or tokenizer; None if it is a hub id, since the recipe's folders are absolute."""
+    if not folder.is_absolute():
         return None
+    if not folder.is_dir():
+        return Content((), (), missing=f"{folder}: no such folder")
     return _content(tuple(files_below(folder)))
