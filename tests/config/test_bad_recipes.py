@@ -146,3 +146,59 @@ def test_the_command_prints_the_message_and_ends_with_2(name: str, recipes: Path
     assert case.message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+MANY_MISTAKES = """\
+name: many
+modle: {}
+model:
+  config: {hidden_size: 32, num_hidden_layers: 3}
+data:
+  sources:
+    - {name: a, path: a.jsonl, wieght: 3}
+    - {name: a, path: b.jsonl}
+  sequence_length: 64x
+  validation_tokens: 2k
+batch: {sequences: 8, microbatch_sequences: 16}
+optimizer: {lr: fast}
+phases:
+  - {name: clm, objective: causal, masking_rate: 0.1, tokens: 20k, schedule: {kind: warmup_constant, warmup: 30k}}
+  - {name: clm, objective: masked, tokens: 10k, schedule: {kind: cosine}, freeze: [{first: 2, last: 7}]}
+  - {name: mlm, objective: masked, tokens: ten, schedule: {kind: one_minus_sqrt}}
+  - {name: end, objective: masked, masking_rat: 0.15, tokens: 10k, schedule: {kind: one_minus_sqrt}}
+"""
+
+
+def test_mistakes_within_and_between_keys_are_shown_together(recipes: Path) -> None:
+    (recipes / "many.yaml").write_text(MANY_MISTAKES, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "many.yaml")
+    assert [(problem.position.line, problem.key) for problem in caught.value.problems] == [
+        (1, ""),  # random weights without a tokenizer
+        (2, "modle"),
+        (7, "data.sources.a.wieght"),
+        (8, "data.sources.a"),  # twice
+        (9, "data.sequence_length"),
+        (11, "batch.microbatch_sequences"),
+        (12, "optimizer.lr"),
+        (14, "phases.clm.masking_rate"),
+        (14, "phases.clm.schedule.warmup"),
+        (15, "phases.clm"),  # twice
+        (15, "phases.clm"),  # no masking rate
+        (15, "phases.clm.schedule.kind"),
+        (15, "phases.clm.freeze.0.last"),
+        (16, "phases.mlm"),  # no masking rate
+        (16, "phases.mlm.tokens"),
+        (17, "phases.end.masking_rat"),
+    ]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_another_mistake_hides_none(case: Bad, recipes: Path) -> None:
+    (recipes / "bad.yaml").write_bytes(case.content)
+    with pytest.raises(RecipeError) as alone:
+        load_recipe(recipes / "bad.yaml")
+    with pytest.raises(RecipeError) as together:
+        load_recipe(recipes / "bad.yaml", ["seeds.shuffle=first"])
+    assert set(alone.value.problems) <= set(together.value.problems)
+    assert len(together.value.problems) <= len(alone.value.problems) + 1

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from detour.config.partial import further_problems
 from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
 from detour.config.yaml_source import Node, describe, to_plain
 from detour.text import suggestion
@@ -17,15 +18,17 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
-    """Return the model. Raises RecipeError with the problems found before and everything that pydantic finds."""
+    """Return the model. Raises RecipeError with the problems found before and all mistakes in the tree."""
     known = list(problems)
+    plain = to_plain(root)
     try:
-        built = model.model_validate(to_plain(root))
+        built = model.model_validate(plain)
     except ValidationError as error:
         seen = {(problem.position, problem.key) for problem in known}
-        for detail in error.errors(include_url=False):
-            known += [p for p in _problems_in(model, root, detail) if (p.position, p.key) not in seen]
-        raise RecipeError(known) from error
+        details = error.errors(include_url=False)
+        found = [problem for detail in details for problem in _problems_in(model, root, detail)]
+        found += [Problem(*place(root, path), message) for path, message in further_problems(model, plain, details)]
+        raise RecipeError([*known, *(p for p in found if (p.position, p.key) not in seen)]) from error
     if known:
         raise RecipeError(known)
     return built
