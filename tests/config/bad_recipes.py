@@ -96,6 +96,8 @@ WRONG_TYPE = [
     Bad("beta-false", 17, "optimizer.betas.1: expected a number, found false", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, false]"),
     Bad("seed-true", 30, "seeds.training: expected a number, found true", "benchmark: bench", "benchmark: bench\nseeds: {training: true}"),
     Bad("layer-true", 27, "phases.mlm.freeze.0.first: expected a number, found true", "one_minus_sqrt}", "one_minus_sqrt}\n    freeze: [{first: true, last: 1}]"),
+    Bad("betas-too-many", 17, "optimizer.betas: needs 2 items, not 3", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, 0.98, 0.99]"),
+    Bad("vocabulary-too-small", 3, "model.config.vocab_size: 300 are fewer than the tokenizer's 4,096", "hidden_size: 32,", "hidden_size: 32, vocab_size: 300,"),
     Bad("betas-too-few", 17, "optimizer.betas", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9]"),
     Bad("seeds-as-list", 30, "seeds: expected a mapping, found a list", "benchmark: bench", "benchmark: bench\nseeds: [1]"),
 ]  # fmt: skip

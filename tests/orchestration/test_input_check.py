@@ -15,6 +15,7 @@ from detour.orchestration.input_check import check_files
 from detour.orchestration.plans import inspect_entry
 from detour.planning.build import Planner
 from tests.pretraining.tiny import tiny_model
+from tests.support.corpora import small_tokenizer
 from tests.support.recipes import make_recipe
 
 TASK = "benchmark.tasks.chapter.data"
@@ -88,15 +89,37 @@ def test_truncated_weights_are_reported(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().save_pretrained(folder)
     shutil.copy(folder / "model.safetensors", tmp_path)
-    check(labels, {"model": {"pretrained": str(folder)}})
+    check(labels, {"model": {"pretrained": str(folder)}, "tokenizer": {}})
     (folder / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-10])
     with pytest.raises(UserError, match=r"model .*model\.safetensors: cut short"):
-        check(labels, {"model": {"pretrained": str(folder)}})
+        check(labels, {"model": {"pretrained": str(folder)}, "tokenizer": {}})
 
 
 def test_weights_that_do_not_fit_are_reported_before_submission(labels: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     tiny_model().model.save_pretrained(folder)
     with pytest.raises(UserError, match=r"missing: decoder\.bias, .* `model\.head: new` draws a new head"):
-        check(labels, {"model": {"pretrained": str(folder)}})
-    check(labels, {"model": {"pretrained": str(folder), "head": "new"}})
+        check(labels, {"model": {"pretrained": str(folder)}, "tokenizer": {}})
+    check(labels, {"model": {"pretrained": str(folder), "head": "new"}, "tokenizer": {}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "output"),
+    [
+        ({"phases.mlm.freeze": [{"first": 0, "last": 4}]}, "has layers 0 to 3; pretrain mlm freezes up to layer 4"),
+        ({"tokenizer": {"train": {"vocabulary": 300}}}, "knows 211 tokens, the tokenizer has 300: leave out"),
+        ({"tokenizer": {"pretrained": "{tmp}/words"}}, "knows 211 tokens, the tokenizer has 261: leave out"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_recipe_is_reported(
+    labels: Path, tmp_path: Path, changes: Mapping[str, Any], output: str
+) -> None:
+    folder = tmp_path / "model"
+    tiny_model().save_pretrained(folder)
+    (tmp_path / "words").mkdir()
+    small_tokenizer(261).save(str(tmp_path / "words" / "tokenizer.json"))
+    placed = json.loads(json.dumps(changes).replace("{tmp}", str(tmp_path)))
+    with pytest.raises(UserError) as caught:
+        check(labels, {"model": {"pretrained": str(folder)}, "tokenizer": {}, **placed})
+    assert output in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

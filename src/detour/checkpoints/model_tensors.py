@@ -46,11 +46,11 @@ def tensors_problem(folder: Path, *, with_head: bool) -> str | None:
     Without `with_head` the masked-LM head may be missing.
     """
     try:
-        given = orjson.loads((folder / CONFIG).read_bytes())
-        kind, config = given.get("model_type"), {**DEFAULTS, **given}
+        config = config_of(folder)
+        kind = config.get("model_type")
     except FileNotFoundError:
         return f"{folder}: has no {CONFIG}"
-    except (orjson.JSONDecodeError, AttributeError) as error:
+    except (orjson.JSONDecodeError, TypeError) as error:
         return f"{folder / CONFIG}: is not a model's config ({error})"
     if kind != "modernbert":
         return f"{folder}: is a {kind}, only ModernBERT models can be trained"
@@ -64,6 +64,11 @@ def tensors_problem(folder: Path, *, with_head: bool) -> str | None:
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         return f"{folder}: cannot be loaded ({error})"
     return f"{folder}: its weights cannot be used: {'; '.join(problems)}" if problems else None
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return config.json with the defaults of the fields above. Raises TypeError if it is no mapping."""
+    return {**DEFAULTS, **orjson.loads((folder / CONFIG).read_bytes())}
 
 
 def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -104,11 +104,19 @@ class Recipe(Written):
         if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
             problems.append((("tokenizer",), message))
+        problems += self._vocabulary_that_is_too_small()
         problems += self._frozen_layers_that_are_not_there()
         problems += self._probes_without_a_task()
         if problems:
             raise Inconsistent(problems)
         return self
+
+    def _vocabulary_that_is_too_small(self) -> list[tuple[KeyPath, str]]:
+        training, known = self.tokenizer.train, (self.model.config or {}).get("vocab_size")
+        if training is None or not isinstance(known, int) or known >= training.vocabulary:
+            return []
+        message = f"{known:,} are fewer than the tokenizer's {training.vocabulary:,}: leave it out"
+        return [(("model", "config", "vocab_size"), message)]
 
     def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
         """Checked only if the recipe states the number of layers; otherwise the training checks it."""

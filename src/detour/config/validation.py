@@ -133,6 +133,8 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
         return EMPTY
     if kind == "too_short":
         return "needs at least one item" if context["actual_length"] == 0 else f"needs {context['min_length']} items"
+    if kind == "too_long":
+        return f"needs {context['max_length']} items, not {context['actual_length']}"
     if kind == "string_pattern_mismatch":
         return (
             f"{value} is not a name: write lower-case letters, digits, `.`, `_`, `-`, "

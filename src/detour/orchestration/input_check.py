@@ -10,13 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from detour.checkpoints.model_tensors import tensors_problem
-from detour.checkpoints.weights import folder_problem
 from detour.config.models import Source, Task
 from detour.corpus.files import file_format
 from detour.corpus.sources import read_texts, table_of
 from detour.errors import UserError
-from detour.planning.origins import Folder
+from detour.orchestration.model_check import model_problems
 from detour.planning.stage import EvaluateStage, PrepareStage, PretrainStage, Stage
 from detour.tasks.files import TABLE
 from detour.tasks.loading import load_task
@@ -38,8 +36,9 @@ def check_files(stages: Iterable[Stage]) -> None:
 
 
 def _problems(stages: Iterable[Stage]) -> Iterator[str]:
+    by_id = {stage.id: stage for stage in stages}
     looked_at: set[tuple[str, ...]] = set()
-    for stage in stages:
+    for stage in by_id.values():
         if isinstance(stage, PrepareStage):
             for source, _ in stage.settings.sources:
                 yield from _source_problems(source, stage.runtime.source_paths[source.name])
@@ -48,14 +47,8 @@ def _problems(stages: Iterable[Stage]) -> Iterator[str]:
             if entry not in looked_at:
                 yield from _task_problems(stage.settings.task, stage.runtime.paths)
             looked_at.add(entry)
-        elif isinstance(stage, PretrainStage) and isinstance(stage.settings.model, Folder):
-            folder = Path(str(stage.runtime.model.pretrained))
-            if folder.is_dir() and (problem := _model_problem(folder, stage.settings.model)):
-                yield f"model {problem}"
-
-
-def _model_problem(folder: Path, model: Folder) -> str | None:
-    return folder_problem(folder) or tensors_problem(folder, with_head=model.head == "pretrained")
+        elif isinstance(stage, PretrainStage):
+            yield from model_problems(stage, by_id)
 
 
 def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:

@@ -1,0 +1,60 @@
+"""A local model against the recipe that trains it, by its config and file headers, before anything waits in a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import orjson
+
+from detour.checkpoints.model_tensors import config_of, tensors_problem
+from detour.checkpoints.weights import folder_problem
+from detour.planning.origins import Folder
+from detour.planning.stage import PrepareStage, PretrainStage, Stage
+
+
+def model_problems(stage: PretrainStage, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """Yield why a phase cannot train the local folder that its chain starts from; `stages` holds the chain's by id."""
+    first = _first_phase(stage, stages)
+    folder = Path(str(first.runtime.model.pretrained))
+    if not isinstance(first.settings.model, Folder) or not folder.is_dir():
+        return
+    if problem := folder_problem(folder) or tensors_problem(
+        folder, with_head=first.settings.model.head == "pretrained"
+    ):
+        yield f"model {problem}"
+        return
+    config = config_of(folder)
+    layers, known = config["num_hidden_layers"], config["vocab_size"]
+    for held in stage.settings.phase.freeze:
+        if held.last >= layers:
+            yield f"model {folder}: has layers 0 to {layers - 1}; {stage.label} freezes up to layer {held.last}"
+    corpus = stages[stage.inputs["corpus"]]
+    if isinstance(corpus, PrepareStage) and (needed := _vocabulary(corpus)) is not None and needed > known:
+        yield (
+            f"model {folder}: knows {known:,} tokens, the tokenizer has {needed:,}: "
+            "leave out `tokenizer`, to use the model's own"
+        )
+
+
+def _first_phase(stage: PretrainStage, stages: Mapping[str, Stage]) -> PretrainStage:
+    while "parent" in stage.inputs:
+        before = stages[stages[stage.inputs["parent"]].inputs["checkpoint"]]
+        assert isinstance(before, PretrainStage)
+        stage = before
+    return stage
+
+
+def _vocabulary(corpus: PrepareStage) -> int | None:
+    """Number of tokens of a corpus; None if only the job can tell."""
+    if (training := corpus.settings.training) is not None:
+        return training.vocabulary
+    if not isinstance(corpus.settings.tokenizer, Folder):
+        return None
+    try:
+        file = orjson.loads((Path(str(corpus.runtime.tokenizer)) / "tokenizer.json").read_bytes())
+        vocabulary = file["model"]["vocab"]
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        return 1 + int(max(*ids, *(token["id"] for token in file["added_tokens"])))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
