@@ -38,9 +38,19 @@ SWITCHES = (
     "sparse_prediction",
     "tie_word_embeddings",
 )
-OTHERS = ("hidden_activation", "classifier_activation", "classifier_pooling", "layer_types", "rope_parameters")
-"""Names and structures that transformers validates itself."""
-FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *PROBABILITIES, *THETAS, *SWITCHES, *OTHERS)
+ACTIVATIONS = (
+    *("gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"),
+    *("gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu", "quick_gelu", "relu"),
+    *("relu2", "relu6", "sigmoid", "silu", "sqrtsoftplus", "swish", "tanh", "xielu"),
+)
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "hidden_activation": ACTIVATIONS,
+    "classifier_activation": ACTIVATIONS,
+    "classifier_pooling": ("cls", "mean"),
+}
+LAYER_TYPES = ("full_attention", "sliding_attention")
+OTHERS = ("layer_types", "rope_parameters")
+FIELDS = (*SIZES, *TOKEN_IDS, *NUMBERS, *PROBABILITIES, *THETAS, *SWITCHES, *CHOICES, *OTHERS)
 
 
 def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -49,7 +59,19 @@ def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
     if not found and hidden is not None and heads is not None and (message := _heads_problem(hidden, heads)):
         found.append((("num_attention_heads",), message))
+    if message := _layers_problem(config.get("layer_types"), config.get("num_hidden_layers")):
+        found.append((("layer_types",), message))
     return list(found)
+
+
+def _layers_problem(types: object, layers: object) -> str | None:
+    if types is None:
+        return None
+    if not isinstance(types, list) or not all(kind in LAYER_TYPES for kind in types):
+        return f"expected a list of {' and '.join(LAYER_TYPES)}, one for each layer"
+    if isinstance(layers, int) and len(types) != layers:
+        return f"{len(types)} types for {layers} layers"
+    return None
 
 
 def _heads_problem(hidden: int, heads: int) -> str | None:
@@ -74,6 +96,8 @@ def _problem(name: str, value: object) -> str | None:
         return f"expected a probability from 0 to 1, found {value!r}"
     if name in THETAS and not (is_number and value > 0):  # type: ignore[operator]
         return f"expected a number above 0, found {value!r}"
+    if name in CHOICES and value not in CHOICES[name]:
+        return f"{value!r} is none of {', '.join(CHOICES[name])}{suggestion(str(value), CHOICES[name], '')}"
     if name in SWITCHES and type(value) is not bool:
         return f"expected true or false, found {value!r}"
     return None

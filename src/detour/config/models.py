@@ -105,6 +105,9 @@ class Recipe(Written):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
             problems.append((("tokenizer",), message))
         problems += self._vocabulary_that_is_too_small()
+        if (self.model.config or {}).get("attention_dropout") and self.training.attention not in ("sdpa", "eager"):
+            message = "packed kernels have none: set it to 0, or `training.attention` to sdpa"
+            problems.append((("model", "config", "attention_dropout"), message))
         problems += self._frozen_layers_that_are_not_there()
         problems += self._probes_without_a_task()
         if problems:
