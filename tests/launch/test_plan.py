@@ -75,6 +75,17 @@ def test_one_chain_of_one_seed_and_one_task_is_not_a_plural(workspace: Workspace
     assert "1 chain needs 8 stages; sharing saves 0." in text
 
 
+def test_a_plan_names_what_is_frozen_and_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    freeze = "[{first: 0, last: 0, embeddings: true}]"
+    unused = "{name: unused, package: edsnlp, path: resources/cim10.csv.gz, column: long, format: csv, weight: 0}"
+    text = run("quickstart", f"phases.mlm.freeze={freeze}", f"data.sources.unused={unused}", "-w", workspace.root)
+    assert "masked 15%, layer 0 and embeddings frozen, 60k tokens" in text
+    assert " icd10-labels: 512-token rows" in text
+    text = run("quickstart", "phases.mlm.freeze=[{first: 0, last: 0}, {first: 2, last: 3}]", "-w", workspace.root)
+    assert "masked 15%, layers 0, 2-3 frozen, 60k tokens" in text
+
+
 def test_the_paper_sweep_shows_what_sharing_saves(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "paper.yaml", "-w", workspace.root, "--cluster", "jean-zay")
     assert "8,192-token rows, tokenizer moderncamembert-base  (16 chains)" in text, "the differing part is not cut off"

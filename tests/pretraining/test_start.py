@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -53,17 +52,10 @@ def test_a_published_model_with_a_smaller_vocabulary_is_not_asked_for_settings_o
         load_model(Start(Model(pretrained=str(tmp_path / "small"))), read_index(corpus), SEED)
 
 
-@pytest.mark.parametrize(
-    ("setting", "reason"),
-    [
-        ({"hidden_activation": "gleu"}, r"\(KeyError: 'gleu'\)"),
-        ({"layer_types": ["full_attention"]}, r"`num_hidden_layers` \(4\) must be equal"),
-        ({"pad_token_id": 999}, "Padding_idx must be within num_embeddings"),
-    ],
-)
-def test_a_config_that_transformers_refuses_fails_for_good(setting: dict[str, Any], reason: str, corpus: Path) -> None:
-    with pytest.raises(PermanentFailure, match=f"^model.config: transformers makes no model of it .*{reason}"):
-        load_model(Start(Model(config=CONFIG | setting)), read_index(corpus), SEED)
+def test_a_config_that_transformers_refuses_fails_for_good(corpus: Path) -> None:
+    reason = "model.config: transformers makes no model of it .*Padding_idx must be within num_embeddings"
+    with pytest.raises(PermanentFailure, match=reason):
+        load_model(Start(Model(config=CONFIG | {"pad_token_id": 999})), read_index(corpus), SEED)
 
 
 def test_attention_output_dropout_applies_only_in_training() -> None:

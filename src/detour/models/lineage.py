@@ -97,7 +97,7 @@ def _text(value: object) -> str | None:
 
 def _data(stage: Stage) -> Iterator[DataFile]:
     if isinstance(stage, PrepareStage):
-        for source, files in stage.settings.sources:
+        for source, files in stage.settings.used:
             yield from (DataFile(source.name, file.name, file.fingerprint) for file in files)
     if isinstance(stage, PretrainStage) and isinstance(model := stage.settings.model, Folder):
         yield from (DataFile("weights", file.name, file.fingerprint) for file in model.files)

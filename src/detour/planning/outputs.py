@@ -37,7 +37,7 @@ def planned_outputs(stage: Stage, output_of: Callable[[str], object]) -> dict[st
 
 
 def _corpus_files(settings: PrepareSettings) -> list[str]:
-    used = [source.name for source, _ in settings.sources if source.weight > 0]
+    used = [source.name for source, _ in settings.used]
     shards = [
         f"{split}/{name}/{file}"
         for split in ("train", "validation")

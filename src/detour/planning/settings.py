@@ -54,6 +54,11 @@ class PrepareSettings(Values):
     repeats: Literal["keep", "drop"] = "keep"
 
     @property
+    def used(self) -> tuple[SourceSettings, ...]:
+        """The sources that the corpus is made of: those whose weight is not 0."""
+        return tuple(source for source in self.sources if source.source.weight > 0)
+
+    @property
     def training(self) -> TokenizerTraining | None:
         """How the tokenizer is trained; None if it is loaded."""
         return self.tokenizer.train if isinstance(self.tokenizer, Tokenizer) else None

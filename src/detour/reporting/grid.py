@@ -66,7 +66,7 @@ def _settings(plan: Plan) -> Iterator[tuple[str, Any]]:
         yield f"phase {number} tokens", training.runtime.tokens
     for stage in plan.stages:
         if isinstance(stage, PrepareStage):
-            yield "corpus", ", ".join(source.source.name for source in stage.settings.sources)
+            yield "corpus", ", ".join(source.source.name for source in stage.settings.used)
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
