@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from detour.config.models import Freeze
+from detour.config.models import frozen_in_words
 from detour.orchestration.progress import Progress, count
 from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, tree
@@ -68,17 +68,9 @@ def phase_in_words(stage: PretrainStage) -> str:
     phase, runtime = stage.settings.phase, stage.runtime
     rate = f" {phase.masking_rate:.0%}" if phase.masking_rate else ""
     warmup = f", {runtime.warmup_steps:,} warm-up" if runtime.warmup_steps else ""
+    frozen = f", {held} frozen" if (held := frozen_in_words(phase.freeze)) else ""
     tokens = f"{format_count(phase.tokens)} tokens = {runtime.steps:,} steps"
-    return f"{phase.objective}{rate}{_frozen_in_words(phase.freeze)}, {tokens}{warmup}"
-
-
-def _frozen_in_words(freeze: Sequence[Freeze]) -> str:
-    if not freeze:
-        return ""
-    layers = [str(held.first) if held.first == held.last else f"{held.first}-{held.last}" for held in freeze]
-    word = "layer" if layers == [str(freeze[0].first)] else "layers"
-    embeddings = " and embeddings" if any(held.embeddings for held in freeze) else ""
-    return f", {word} {', '.join(layers)}{embeddings} frozen"
+    return f"{phase.objective}{rate}{frozen}, {tokens}{warmup}"
 
 
 def corpus_in_words(stage: PrepareStage) -> str:

@@ -309,6 +309,13 @@ def test_the_card_states_the_facts_and_its_example_runs(
     assert capsys.readouterr().out
 
 
+def test_the_card_names_what_was_frozen() -> None:
+    config = tiny_model().config.to_dict() | {"architectures": ["ModernBertForMaskedLM"]}
+    held = [{"first": 0, "last": 7, "embeddings": True}, {"first": 9, "last": 9, "embeddings": False}]
+    card = model_card("tiny", "float32", 1, config, {}, [PHASES[0] | {"freeze": held}])
+    assert "| 1 | next token, causal attention, layers 0-7, 9 and embeddings frozen | 10,000,269,312 |" in card
+
+
 def test_a_model_from_random_weights_names_no_base() -> None:
     config = tiny_model().config.to_dict() | {"architectures": ["ModernBertForMaskedLM"]}
     card = model_card("tiny", "float32", 1, config, {"config": {"hidden_size": 32}}, PHASES)

@@ -36,6 +36,8 @@ class Phase:
     loss_before: float | None
     """Validation loss of the phase's initial weights, in nats per predicted token."""
     loss_after: float | None
+    frozen: str | None = None
+    """For example `layers 0-7 and embeddings`."""
 
 
 @dataclass(frozen=True, slots=True)

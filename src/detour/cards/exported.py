@@ -9,6 +9,7 @@ from typing import Any
 
 from detour.cards.content import Architecture, Content, Phase
 from detour.cards.rendering import render
+from detour.config.models import Freeze, frozen_in_words
 from detour.files import write_atomic
 
 CARD = "README.md"
@@ -39,6 +40,7 @@ def export_card(
             phase["steps"],
             phase["parent_validation_loss"],
             phase["validation_loss"],
+            frozen_in_words([Freeze.model_validate(held) for held in phase.get("freeze", ())]),
         )
         for number, phase in enumerate(phases, 1)
     ]

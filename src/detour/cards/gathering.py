@@ -114,6 +114,7 @@ def _phases(chain: Chain) -> tuple[Phase, ...]:
             phase.steps,
             phase.parent_validation_loss,
             phase.validation_loss,
+            phase.frozen,
         )
         for number, phase in enumerate(chain.phases, 1)
     )

@@ -51,11 +51,12 @@ def render(content: Content, template: str | None = None, template_name: str = T
 
 
 def objective(phase: Phase) -> str:
+    frozen = f", {phase.frozen} frozen" if phase.frozen else ""
     if phase.objective == "causal":
-        return "next token, causal attention"
+        return f"next token, causal attention{frozen}"
     if phase.objective == "masked":
         rate = "" if phase.masking_rate is None else f" ({100 * phase.masking_rate:g}%)"
-        return f"masked tokens{rate}, bidirectional attention"
+        return f"masked tokens{rate}, bidirectional attention{frozen}"
     return "unknown"
 
 

@@ -26,6 +26,7 @@ from detour.config.training import (
     Seeds,
     Training,
     WarmupConstant,
+    frozen_in_words,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "TokenizerTraining",
     "Training",
     "WarmupConstant",
+    "frozen_in_words",
 ]
 
 

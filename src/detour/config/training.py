@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -111,6 +112,16 @@ class Freeze(Written):
         if self.last < self.first:
             raise Inconsistent([(("last",), f"{self.last} is before `first`, {self.first}")])
         return self
+
+
+def frozen_in_words(freeze: Sequence[Freeze]) -> str | None:
+    """`layers 0-7 and embeddings`; None if nothing is frozen."""
+    if not freeze:
+        return None
+    layers = [str(held.first) if held.first == held.last else f"{held.first}-{held.last}" for held in freeze]
+    word = "layer" if layers == [str(freeze[0].first)] else "layers"
+    embeddings = " and embeddings" if any(held.embeddings for held in freeze) else ""
+    return f"{word} {', '.join(layers)}{embeddings}"
 
 
 class Baseline(Written):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detour.accounting.methods import number
+from detour.config.models import frozen_in_words
 from detour.flops import expected_context, training_flops_per_token
 from detour.ledger.events import ProgressMade
 from detour.ledger.record import Entry
@@ -94,7 +95,7 @@ class Reader:
             masking_rate=phase.masking_rate,
             schedule=phase.schedule.kind,
             peak_lr=stage.settings.optimizer.lr,
-            frozen=", ".join(f"layers {part.first}-{part.last}" for part in phase.freeze) or None,
+            frozen=frozen_in_words(phase.freeze),
             curves=curves,
             tokens_per_s=median_of(curves.get("tokens_per_s")),
             validation_loss=number(promotion.get("validation_loss")),
