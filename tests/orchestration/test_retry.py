@@ -206,6 +206,20 @@ def test_run_with_retry_makes_damaged_outputs_again(case: Case) -> None:
     assert case.stages["prepare"].id in order.prices
 
 
+@pytest.mark.parametrize("label", ["export", "summarize"])
+def test_a_damaged_result_of_a_done_chain_is_made_again(case: Case, label: str) -> None:
+    case.submit()
+    case.end_jobs()
+    outputs = {each: case.finish(each) for each in case.stages}
+    local = load_cluster("local")
+    assert local_order(case.workspace, case.planned, local, retry=True).is_done
+    (outputs[label] / "result").write_text("changed")
+    assert list(case.retry().damaged) == [label]
+    order = local_order(case.workspace, case.planned, local, retry=True)
+    assert order.damaged == (case.stages[label].id,)
+    assert not order.is_done
+
+
 def test_the_output_of_another_stage_is_made_again(case: Case) -> None:
     case.submit()
     case.end_jobs()

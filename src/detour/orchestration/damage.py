@@ -17,26 +17,29 @@ from detour.ledger.folders import refuse_links
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import EvaluateStage, PrepareStage, Stage
 
+DELIVERED = ("export", "evaluate", "summarize")
+"""Kinds of stages whose outputs people use."""
+
 
 def damaged_outputs(workspace: Workspace, stages: Collection[Stage]) -> dict[str, str]:
-    """Id -> what is wrong with its output, for done stages that are inputs of stages still to run.
+    """Id -> what is wrong with its output, for done stages that are used: by people, or by stages still to run.
 
     Inputs of a damaged stage count too, since it has to run again. All files are read: only a digest proves that they
     are intact.
     """
     by_id = {stage.id: stage for stage in stages}
-    to_run = [stage for stage in stages if not workspace.is_done(stage.id)]
-    sound: set[str] = set()
+    used = [stage.id for stage in stages if stage.kind in DELIVERED]
+    used += [input_id for stage in stages if not workspace.is_done(stage.id) for input_id in stage.inputs.values()]
+    seen: set[str] = set()
     damaged: dict[str, str] = {}
-    while to_run:
-        for input_id in to_run.pop().inputs.values():
-            if input_id in sound or input_id in damaged or not workspace.is_done(input_id):
-                continue
-            if problem := _problem(workspace.output(input_id), input_id):
-                damaged[input_id] = problem
-                to_run += [by_id[input_id]] if input_id in by_id else []
-            else:
-                sound.add(input_id)
+    while used:
+        stage_id = used.pop()
+        if stage_id in seen or not workspace.is_done(stage_id):
+            continue
+        seen.add(stage_id)
+        if problem := _problem(workspace.output(stage_id), stage_id):
+            damaged[stage_id] = problem
+            used += by_id[stage_id].inputs.values() if stage_id in by_id else []
     return damaged
 
 

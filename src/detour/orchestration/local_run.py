@@ -63,8 +63,10 @@ class LocalOrder:
     @property
     def is_done(self) -> bool:
         """Whether no stage is left to run and no plan to write."""
-        return all(self.workspace.is_done(stage.id) for stage in self.stages) and all(
-            holds_plan(self.workspace, plan) for plan in self.planned.plans
+        return (
+            not self.damaged
+            and all(self.workspace.is_done(stage.id) for stage in self.stages)
+            and all(holds_plan(self.workspace, plan) for plan in self.planned.plans)
         )
 
 
