@@ -118,6 +118,12 @@ def test_a_figure_that_contradicts_the_others_differs(tmp_path: Path, before: st
         ("6/6 tasks", "6 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "holds"),
         ("better by 2.0 points", "+2.0 against Plain baseline (ours): the averages differ by 2.00", "holds"),
         ("5 out of 6 tasks", "5 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "differs"),
+        ("5 tasks out of 6", "5 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "differs"),
+        ("each of the 6 tasks", "6 of 6 tasks against Plain baseline (ours): the table has 6 of 6", "holds"),
+        ("an improvement of 3.0 points", "+3.0: the averages differ by Plain baseline (ours) +2.00", "differs"),
+        ("3.0 points better", "+3.0: the averages differ by Plain baseline (ours) +2.00", "differs"),
+        ("p-value of 0.04", "p = 0.04: sign tests give", "differs"),
+        ("p > 0.05", "p > 0.05: sign tests give", "differs"),
     ],
 )
 def test_claims_are_recognized_in_other_words(tmp_path: Path, claim: str, sentence: str, verdict: str) -> None:
@@ -126,6 +132,68 @@ def test_claims_are_recognized_in_other_words(tmp_path: Path, claim: str, senten
     )
     found = verified(tmp_path, f"{CARD}\n{words}\n")
     assert [judgement for one, judgement in found.items() if one.startswith(sentence)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("claim", "sentence", "verdict"),
+    [
+        ("+14.8 points on Cases-30 over Older", "+14.8 on Cases-30 against Older: the scores differ by 14.80", "holds"),
+        ("+15.8 points on Cases-30 over Older", "+15.8: the scores differ by Older +14.80 on Cases-30", "differs"),
+        ("On Cases-30, 14.8 points better than Older", "+14.8 on Cases-30 against Older: the scores", "holds"),
+        (
+            "On Notes it is 10.0 points below Older",
+            "+10.0 on Notes against Older: the scores differ by -10.00",
+            "holds",
+        ),
+        (
+            "14.8 points below Older on Cases-30",
+            "+14.8: the scores differ by Older +14.80 on Cases-30; which",
+            "unknown",
+        ),
+    ],
+)
+def test_a_difference_is_judged_on_the_task_that_it_names(
+    tmp_path: Path, claim: str, sentence: str, verdict: str
+) -> None:
+    found = verified(tmp_path, f"{CARD}\n{claim}.\n")
+    assert [judgement for one, judgement in found.items() if one.startswith(sentence)] == [verdict]
+
+
+def test_a_claim_about_every_task_is_counted(tmp_path: Path) -> None:
+    ours, theirs = "| Made-up-base | 70 | 60 | 50 |", "| Older | 69 | 61 | 49 |"
+    table = f"| Model | A | B | C |\n|---|---|---|---|\n{ours}\n{theirs}\n"
+    five = table.replace("| A |", "| A | D | E |").replace("|---|---", "|---|---|---|---", 1)
+    five = five.replace("| 70 |", "| 70 | 70 | 70 |").replace("| 69 |", "| 69 | 69 | 69 |")
+    found = verified(tmp_path, f"{five}\nIt beats Older on every task.\n")
+    assert found["5 of 5 tasks against Older: the table has 4 of 5"] == "differs"
+
+
+def test_a_card_of_two_sizes_compares_its_metadata_with_the_table_of_its_own(tmp_path: Path) -> None:
+    def table(model: str, score: float) -> str:
+        return f"| Model | T1 | Avg |\n|---|---|---|\n| {model} | {score} | {score} |\n| B | 70.0 | 70.0 |\n"
+
+    index = (
+        "---\nmodel-index:\n- name: Base\n  results:\n  - dataset: {name: T1}\n"
+        "    metrics: [{type: f1, value: 74.8}, {type: accuracy, value: 80.1}]\n---\n"
+    )
+    found = verified(tmp_path, f"{index}{table('Base', 74.8)}\n{table('Large', 84.8)}")
+    assert {one: verdict for one, verdict in found.items() if one.startswith("metadata")} == {
+        "metadata: T1 accuracy is not the metric of the table": "unknown",
+        "metadata: 1 of 1 figures of the model-index are those of the table": "holds",
+    }
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        ("16 H100 GPU hours", "0.46 kg CO2eq for 16 GPU-h: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g"),
+        ("16 GPU·h", "0.46 kg CO2eq for 16 GPU-h: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g"),
+        ("5 537 GPU-h", "0.46 kg CO2eq for 5 537 GPU-h: 0.08308 g per GPU-h, which no profile's"),
+    ],
+)
+def test_hours_are_read_whole(tmp_path: Path, stated: str, sentence: str) -> None:
+    (found,) = verified(tmp_path, f"It took {stated} and 0.46 kg CO2eq.\n")
+    assert found.startswith(sentence)
 
 
 @pytest.mark.parametrize(("hours", "stated"), [("383", "10.94"), ("564", "16.1"), ("5,537", "158.1"), ("2", "0.06")])
@@ -176,6 +244,8 @@ def test_a_written_out_multiplication_is_recomputed(tmp_path: Path, stated: str,
         ("2.5 hours on 8 A100 GPUs (20 GPU hours)", "holds"),
         ("2.5 hours on 8 NVIDIA A100 (22 GPU-h)", "differs"),
         ("2 h on 8 A100, then 3 h (40 GPU-h)", "unknown"),
+        ("2.5 hours on 8 GPUs (22 A100 GPU hours)", "differs"),
+        ("4 hours on 4 H100 (16 H100-hours)", "holds"),
     ],
 )
 def test_gpus_times_hours_are_gpu_hours(tmp_path: Path, statement: str, verdict: str) -> None:

@@ -47,7 +47,7 @@ def test_a_table_of_models_by_tasks_is_read_and_its_averages_kept_apart(tmp_path
     assert table.tasks == ("cases", "drugs")
     assert table.cells["ours", "drugs"] == {None: 60.1}
     assert table.published == {"ours": 67.5, "theirs": 70.0}
-    assert table.notes == ("column Ctx left out: 8192 is not a score",)
+    assert table.notes == ("column Ctx left out: it describes the models",)
     assert [str(gap) for gap in table.gaps()] == ["theirs: drugs"]
 
 
@@ -145,3 +145,39 @@ def test_a_very_wide_table_is_read_at_once(tmp_path: Path) -> None:
     rule, row = "|---|---|" + " " * 5000 + "x", "| ours | 74.8 |"
     found = read_scores(written(tmp_path, "a.md", f"| Model | cases |\n{rule}\n\n{WIDE}\n{row}\n"))
     assert found.tasks == ("cases", "drugs")
+
+
+PUBLISHED = {
+    "decimal commas": "Modèle;cases;drugs;Moyenne\nours;74,8;60,1;67,5\ntheirs;70,0;50,0;60,0\n",
+    "tasks by models": "Task,ours,theirs\ncases,74.8,70.0\ndrugs,60.1,50.0\nAverage,67.5,60.0\n",
+    "footnotes": "Model,cases,drugs,Avg\nours,74.8<sub>0.3</sub>,60.1<sup>a</sup>,67.5\ntheirs,70.0,50.0†,60.0\n",
+    "spelt average": "Model,cases,drugs,Macro avg. (2 tasks)\nours,74.8,60.1,67.5\ntheirs,70.0,50.0,60.0\n",
+    "differences": "Model,cases,drugs,Avg,Gain\nours,74.8,60.1,67.5,+7.5\ntheirs,70.0,50.0,60.0,\n",
+    "an average of some": "Model,cases,drugs,Avg drugs,Avg\nours,74.8,60.1,60.1,67.5\ntheirs,70.0,50.0,50.0,60.0\n",
+    "descriptions": "Model,Layers,cases,drugs,Avg\nours,22,74.8,60.1,67.5\ntheirs,12,70.0,50.0,60.0\n",
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_only_columns_of_scores_are_tasks(tmp_path: Path, kind: str) -> None:
+    table = read_scores(written(tmp_path, "a.csv", PUBLISHED[kind]))
+    assert table.cells == {
+        ("ours", "cases"): {None: 74.8},
+        ("theirs", "cases"): {None: 70.0},
+        ("ours", "drugs"): {None: 60.1},
+        ("theirs", "drugs"): {None: 50.0},
+    }
+    assert table.published == {"ours": 67.5, "theirs": 60.0}
+
+
+def test_a_table_can_have_a_row_for_each_model_and_seed(tmp_path: Path) -> None:
+    text = "model,seed,cases,drugs,avg\nours,1,74.8,60.1,67.5\nours,2,75.0,61.0,68.0\n"
+    table = read_scores(written(tmp_path, "a.csv", text))
+    assert table.tasks == ("cases", "drugs")
+    assert table.cells["ours", "drugs"] == {1: 60.1, 2: 61.0}
+    assert table.published == {}
+
+
+def test_a_decimal_comma_is_read_in_single_scores(tmp_path: Path) -> None:
+    text = "model;task;seed;value\nours;cases;1;61,608\nours;cases;2;0,5\n"
+    assert read_scores(written(tmp_path, "a.csv", text)).cells["ours", "cases"] == {1: 61.608, 2: 0.5}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?!\d{3}$)\d+")
+from detour.statistics.scores import bare_number
+
 Verdict = Literal["holds", "differs", "computed", "unknown"]
 
 
@@ -21,11 +22,6 @@ def agrees(stated: str, value: float) -> bool:
     bare = bare_number(stated)
     half: float = 0.5 * 10.0 ** -len(bare.partition(".")[2])
     return abs(float(bare) - value) <= half + 1e-9
-
-
-def bare_number(stated: str) -> str:
-    """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
-    return stated.replace(",", "." if DECIMAL_COMMA.fullmatch(stated) else "")
 
 
 def bare_name(name: str) -> str:

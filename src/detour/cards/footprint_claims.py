@@ -7,17 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detour.cards.conventions import Convention, shipped_conventions
-from detour.cards.findings import Finding, agrees, bare_number
+from detour.cards.findings import Finding, agrees
 from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard, figure
+from detour.statistics.scores import bare_number
 from detour.text import exact
 
-NUMBER = r"(?<!\d)(?<!\d,)(\d[\d,]*(?:\.\d+)?)"
-GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:GPU|[AHV]\d{{3}})[- ]?(?:h\b|hours?\b)", re.IGNORECASE)
+SPACE = r"[ \u00a0\u2009\u202f]"
+NUMBER = rf"(?<![A-Za-z\d])(?<!\d[,.])(?<!\d{SPACE})(\d{{1,3}}(?:{SPACE}\d{{3}}(?!\d))+|\d[\d,]*(?:\.\d+)?)"
+"""Digits behind a letter belong to a name, such as H100; thousands are set apart by commas or spaces."""
+BOARD = r"(?:NVIDIA\s+|AMD\s+)?[A-Z]{1,3}\d{2,4}[A-Z]?"
+GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:{BOARD}|(?:{BOARD}[- ])?GPU)[- ·.]?(?:h\b|hours?\b)", re.IGNORECASE)
 CO2 = re.compile(
     rf"{NUMBER}\s*(mg|g|kg|t|tonnes?)\s*(?:of\s+)?CO\s?(?:2|₂|<sub>2</sub>)(?!\w*\s*(?:/|per\s)\s*kWh)", re.IGNORECASE
 )
-GPUS = re.compile(r"\b(\d+)\s*(?:[×x]\s*|times\s+|\s)(?:NVIDIA\s+|AMD\s+)?(?=[A-Z]+\d+)", re.IGNORECASE)
+GPUS = re.compile(
+    rf"\b(\d+)\s*(?:[×x]\s*|times\s+|\s)(?:{BOARD}\b|GPUs?\b)(?!(?: GPU)?[- ·.]?(?:h|hours?)\b)", re.IGNORECASE
+)
 HOURS = re.compile(rf"(?<![\w.,]){NUMBER}\s*(?:hours?|h)\b(?!\s*GPU)(\s*(?:of\s+)?wall)?", re.IGNORECASE)
 TIMES = r"\s*[x×*]\s*"
 ARITHMETIC = re.compile(

@@ -10,7 +10,7 @@ from detour.statistics.comparison import OverTasks, Pair
 from detour.statistics.verdicts import p_value
 
 P_CLAIM = re.compile(
-    r"\bp\s*(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤])\s*(?P<digits>\d*\.?\d+)"
+    r"\bp\s*(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤>≥:]|of\b|is\b)\s*(?P<digits>\d*\.?\d+)"
     r"(?:(?:e|\s*[×x]\s*10\s*\^?)\s*\{?(?P<power>[-−⁻]\s?[\d⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))?",
     re.IGNORECASE,
 )
@@ -81,11 +81,13 @@ def _fits(claim: re.Match[str], p: float) -> bool:
     stated = float(f"{digits}e{power}")
     if claim["sign"] in "<≤":
         return p <= stated
+    if claim["sign"] in ">≥":
+        return p >= stated
     return abs(stated - p) <= 0.5 * 10.0 ** (int(power) - len(digits.partition(".")[2])) + 1e-12
 
 
 def _written(claim: re.Match[str]) -> str:
-    sign = "<" if claim["sign"] in "<≤" else "="
+    sign = "<" if claim["sign"] in "<≤" else ">" if claim["sign"] in ">≥" else "="
     power = f"e{claim['power'].replace(' ', '')}" if claim["power"] else ""
     return f"p {sign} {claim['digits']}{power}"
 

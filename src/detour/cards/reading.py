@@ -13,6 +13,7 @@ import yaml
 
 from detour.errors import UserError
 from detour.statistics.markdown import Table, tables_in, unwrapped
+from detour.statistics.score_columns import is_of_models
 from detour.statistics.score_files import wide
 from detour.statistics.scores import ScoreTable
 
@@ -153,7 +154,7 @@ def figure(value: Any) -> float | None:
 def _results(path: Path, tables: tuple[Table, ...], first_line: int) -> Iterator[ScoreTable]:
     """Yield the tables of models by tasks, ignoring others."""
     for table in tables:
-        if table.header and table.header[0].strip("* ").casefold() == "model" and len(table.header) > 2:
+        if table.header and is_of_models(table.header) and len(table.header) > 2:
             try:
                 scores = wide(str(path), table.header, [(n + first_line - 1, cells) for n, cells in table.rows])
             except UserError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from detour.cards.findings import Finding, agrees, bare_number
+from detour.cards.findings import Finding, agrees
 from detour.cards.reading import FoundCard
 from detour.statistics.markdown import Table
+from detour.statistics.scores import bare_number
 
 AMOUNT = re.compile(r"^~?(\d[\d,]*(?:\.\d+)?)\s*([kMGBT]?)$")
 SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}

@@ -31,14 +31,12 @@ def verify_card(path: Path, workspace: Workspace, given: Convention | None = Non
     if record is not None:
         return list(_against_ledger(file, record, workspace))
     card = read_card(file)
-    found = []
-    if card.restored:
-        found.append(
-            Finding("unknown", "the metadata had lost their indentation; they are read as the hub lays them out")
-        )
-    found += [*score_findings(card), *total_findings(card), *footprint_findings(card, given)]
-    if not any(one.verdict in ("holds", "differs", "computed") for one in found):
+    found = [*score_findings(card), *total_findings(card), *footprint_findings(card, given)]
+    if not found:
         found.append(Finding("unknown", "it has no table of results and no GPU-hours that arithmetic could check"))
+    if card.restored:
+        restored = "the metadata had lost their indentation; they are read as the hub lays them out"
+        found.insert(0, Finding("unknown", restored))
     return found
 
 

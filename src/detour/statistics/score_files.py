@@ -12,15 +12,15 @@ from typing import Any
 from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.statistics.markdown import tables_in
-from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, in_points
+from detour.statistics.score_columns import bare_cell, column_kind, is_by_tasks, is_of_models, turned
+from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, bare_number, in_points
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".md", ".txt")
-AVERAGES = ("avg", "avg.", "average", "mean", "macro avg", "macro average")
 MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")
 HIGHEST = 100.0
 VALUE = ("value", "score")
-DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\(|_\{).*$")
-"""Spread after a mean, which cannot be used without the seeds."""
+DECORATION = re.compile(r"\s*(±|\+/-|\\pm|\(|_\{|<su[bp]>).*$")
+"""Spread or footnote after a mean; a spread cannot be used without the seeds."""
 MARKS = re.compile(r"</?[a-z]+>|\\[a-z]+\{|[*`$}†‡]|\s%$")
 """Markup of a figure: bold, underline, footnotes."""
 
@@ -47,37 +47,63 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
     names = [name.casefold() for name in header[1]]
     if (twice := first_repeated(filter(None, names))) is not None:
         raise UserError(f"{path}:{header[0]}: the column {twice!r} appears twice; keep one of them")
-    if "task" in names:
+    if "task" in names and ("model" in names or not is_by_tasks(header[1])):
         return _long(path, ((n, dict(zip(names, row, strict=False))) for n, row in rows), metric)
     return wide(str(path), header[1], rows)
 
 
 def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]) -> ScoreTable:
-    """Read a table of models by tasks, whose first column names the models; `rows` are (line number, cells)."""
-    read = [(number, _bare(row[0]), [_number(source, number, cell) for cell in row[1:]]) for number, row in rows if row]
-    columns = [_bare(name) for name in header[1:]]
+    """Read a table of models by tasks, or of tasks by models; `rows` are (line number, cells).
+
+    The first column names the models; a column `seed` makes it one row per model and seed.
+    """
+    if is_by_tasks(header):
+        header, rows = turned(header, rows)
+    read = [(number, bare_cell(row[0]), row[1:]) for number, row in rows if row]
+    columns = [bare_cell(name) for name in header[1:]]
     if not read or not columns:
         raise UserError(
             f"{source}: no table of scores; expected a column of models and a column per task, or the columns "
             "model, task, seed, metric, value"
         )
+    seeds = _seeds_of(source, columns, read)
     published: dict[str, float] = {}
     notes: list[str] = []
     scores: list[Score] = []
     for place, name in enumerate(columns):
-        column = [(model, cells[place] if place < len(cells) else None) for _, model, cells in read]
-        values = [value for _, value in column if isinstance(value, float)]
-        if name.casefold() in AVERAGES:
-            published = {model: value for model, value in column if isinstance(value, float)}
-        elif any(isinstance(value, str) for _, value in column) or not name:
+        cells = [cells[place] if place < len(cells) else "" for _, _, cells in read]
+        values = [_number(source, number, cell) for (number, _, _), cell in zip(read, cells, strict=True)]
+        numbers = [value for value in values if isinstance(value, float)]
+        kind = column_kind(name, cells)
+        if kind == "seed" or (kind == "average" and any(seed is not None for seed in seeds)):
+            continue
+        if kind == "average":
+            published = {
+                model: value for (_, model, _), value in zip(read, values, strict=True) if isinstance(value, float)
+            }
+        elif kind != "score":
+            notes.append(f"column {name} left out: {kind}")
+        elif any(isinstance(value, str) for value in values) or not name:
             notes.append(f"column {name or place + 2} has no numbers: left out")
-        elif values and max(values) > HIGHEST:
-            notes.append(f"column {name} left out: {max(values):g} is not a score")
+        elif numbers and max(numbers) > HIGHEST:
+            notes.append(f"column {name} left out: {max(numbers):g} is not a score")
         else:
-            scores += [Score(model, name, None, value) for model, value in column if not isinstance(value, str)]
+            scores += [
+                Score(model, name, seed, value)
+                for (_, model, _), seed, value in zip(read, seeds, values, strict=True)
+                if not isinstance(value, str)
+            ]
     if not scores:
         raise UserError(f"{source}: its table has no column of scores; expected numbers from 0 to 100")
     return ScoreTable.of(in_points(scores), None, _in_points(published, scores), notes)
+
+
+def _seeds_of(source: str, columns: Sequence[str], rows: Sequence[tuple[int, str, Sequence[str]]]) -> list[int | None]:
+    """Return the seed of each row, None in a table without a column of seeds."""
+    place = next((place for place, name in enumerate(columns) if column_kind(name, ()) == "seed"), None)
+    if place is None:
+        return [None] * len(rows)
+    return [_seed(f"{source}:{number}", cells[place] if place < len(cells) else None) for number, _, cells in rows]
 
 
 def _in_points(published: dict[str, float], scores: Sequence[Score]) -> dict[str, float]:
@@ -98,7 +124,7 @@ def _long(path: Path, rows: Iterable[tuple[int, Row]], metric: str | None) -> Sc
         named = str(row.get("metric") or "")
         metrics.setdefault(named, number)
         if metric is None or named in ("", metric):
-            found = _number(str(path), number, value)
+            found = _number(str(path), number, _decimal_point(value))
             if isinstance(found, str):
                 raise UserError(f"{where}: value {found!r} is not a number; expected a score such as 74.8, or nothing")
             scores.append(Score(str(row["model"]), str(row["task"]), _seed(where, row.get("seed")), found))
@@ -150,12 +176,15 @@ def _nested(path: Path, content: Mapping[str, Any]) -> Iterator[Row]:
 def _from_markdown(path: Path, text: str) -> ScoreTable:
     """Read the first table of the file whose first column is called Model and that holds scores."""
     for table in tables_in(text):
-        if len(table.header) > 1 and _bare(table.header[0]).casefold() == "model":
+        if len(table.header) > 1 and is_of_models(table.header):
             try:
                 return wide(str(path), table.header, table.rows)
             except UserError:
                 continue
-    raise UserError(f"{path}: no table of scores; its first column must be called Model, the others be named for tasks")
+    raise UserError(
+        f"{path}: no table of scores; its first column must be called Model and the others be named for tasks, or "
+        "Task and the others for models"
+    )
 
 
 def _number(source: str, line: int, cell: Any) -> float | str | None:
@@ -168,7 +197,7 @@ def _number(source: str, line: int, cell: Any) -> float | str | None:
     if text.casefold() in MISSING:
         return None
     try:
-        found = float(text)
+        found = float(bare_number(text))
     except ValueError:
         return text
     return _bounded(found, text)
@@ -189,6 +218,6 @@ def _seed(where: str, value: Any) -> int | None:
         raise UserError(f"{where}: seed {value!r} is not a whole number") from None
 
 
-def _bare(cell: str) -> str:
-    """Return the text without Markdown's bold, code and links."""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell).strip().strip("*`_ ").strip()
+def _decimal_point(value: Any) -> Any:
+    """Return a score with a decimal point: in a column of single scores a comma never separates thousands."""
+    return re.sub(r"^(\s*-?\d+),(\d+\s*%?\s*)$", r"\1.\2", value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -13,6 +14,8 @@ from detour.errors import UserError
 Seeds = Mapping[int | None, float | None]
 """Seed -> score, None if missing; the seed None stands for a single figure without seeds."""
 SINGLE = frozenset({None})
+DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?!\d{3}$)\d+")
+GROUP_SPACE = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))")
 
 
 class Score(NamedTuple):
@@ -168,3 +171,9 @@ def _decimals(figure: float) -> int:
 def is_rounded(figure: float, exact: float, decimals: int) -> bool:
     """Whether `figure` is `exact` rounded to `decimals`; a half may have been rounded up or down."""
     return abs(figure - exact) <= 0.5 * 10.0**-decimals + 1e-9
+
+
+def bare_number(stated: str) -> str:
+    """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
+    joined = GROUP_SPACE.sub("", stated)
+    return joined.replace(",", "." if DECIMAL_COMMA.fullmatch(joined) else "")
