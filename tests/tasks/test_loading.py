@@ -120,8 +120,23 @@ def test_published_splits_are_used_and_texts_shared_between_them_counted(tmp_pat
     assert "1 of 1 test documents have a text that training or validation has too" in documents.notes[0]
     with pytest.raises(UserError, match="leaves test without a document"):
         load(tmp_path, rows[:3], data=data, split=None)
-    with pytest.raises(UserError, match="line 1: column `split` holds 'dev'"):
-        load(tmp_path, [rows[0] | {"split": "dev"}], data=data, split=None)
+    with pytest.raises(UserError, match="line 1: column `split` holds 'unused'"):
+        load(tmp_path, [rows[0] | {"split": "unused"}], data=data, split=None)
+    spelt = {"train": "Train", "validation": "dev", "test": " testing"}
+    again = load(tmp_path, [row | {"split": spelt[row["split"]]} for row in rows], data=data, split=None)
+    assert [d.text for d in again.validation] == ["trois"]
+
+
+def test_repeated_texts_of_an_entity_task_are_counted_by_document_and_across_splits_only(tmp_path: Path) -> None:
+    def counts(*texts: tuple[str, str]) -> dict[str, int]:
+        rows = [{"text": text, "entities": [[0, 2, "A"]], "split": split} for text, split in texts]
+        data = {"path": "x", "reader": "spans", "split_column": "split"}
+        return load(tmp_path, rows, type="ner", data=data, split=None).counts
+
+    apart = counts(("un", "train"), ("un", "train"), ("deux", "validation"), ("deux", "validation"), ("trois", "test"))
+    assert (apart["shared_texts"], apart["test_seen"]) == (0, 0)
+    seen = counts(("un", "train"), ("deux", "validation"), ("un", "test"), ("un", "test"), ("trois", "test"))
+    assert (seen["shared_texts"], seen["test_seen"]) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class TaskDocuments:
     test: tuple[Document, ...]
     counts: dict[str, int]
     """train, validation, test; rows_merged; contradictory and without_frequent_label (left out); shared_texts (texts in
-    more than one of the splits that came with the data); test_seen (test texts that another split contains)."""
+    more than one split); test_seen (test documents whose text another split contains)."""
     dropped: Mapping[str, int]
     """Reason for which rows were left out -> number of rows."""
 
@@ -93,8 +93,7 @@ def _load(task: Task, paths: Sequence[Path]) -> TaskDocuments:
         "rows_merged": len(rows) - len(merged),
         "contradictory": len(merged) - len(consistent),
         "without_frequent_label": len(consistent) - len(usable),
-        "shared_texts": len(usable) - len({text_key(document.text) for document in usable}),
-        "test_seen": _seen(splits),
+        **_shared(splits),
     }
     train, validation, test = splits
     return TaskDocuments(train, validation, test, counts, dropped)
@@ -105,9 +104,14 @@ def _marks(document: Document) -> Iterable[str]:
     return [entity.label for entity in document.entities] or document.labels
 
 
-def _seen(splits: Sequence[Sequence[Document]]) -> int:
-    train, validation, test = ({text_key(document.text) for document in split} for split in splits)
-    return len(test & (train | validation))
+def _shared(splits: Sequence[Sequence[Document]]) -> dict[str, int]:
+    """Count texts in more than one split, and the test documents whose text is in another split as well."""
+    keys = [[text_key(document.text) for document in split] for split in splits]
+    train, validation, test = map(set, keys)
+    return {
+        "shared_texts": len((train & validation) | (train & test) | (validation & test)),
+        "test_seen": sum(key in train or key in validation for key in keys[2]),
+    }
 
 
 def check_classes(documents: Iterable[Document], *, least: int = 2) -> None:

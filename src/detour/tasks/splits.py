@@ -22,17 +22,10 @@ SPELLINGS: dict[str, SplitName] = {
 _WORDS = re.compile(r"[^\W\d_]+")
 
 
-def split_named(name: str) -> SplitName:
-    """Return the split of a name. Raises UserError if it is not one."""
-    if (split := SPELLINGS.get(name.strip().casefold())) is None:
-        raise UserError(f"{name!r} is not a split: expected one of {', '.join(SPELLINGS)}")
-    return split
-
-
 def split_in(column: str, value: object) -> SplitName:
     """Return the split in a row's column. Raises UserError if it is not one."""
-    if (split := next((name for name in SPLITS if name == value), None)) is None:
-        raise UserError(f"column `{column}` holds {value!r}: expected one of {', '.join(SPLITS)}")
+    if not isinstance(value, str) or (split := SPELLINGS.get(value.strip().casefold())) is None:
+        raise UserError(f"column `{column}` holds {value!r}: expected one of {', '.join(SPELLINGS)}")
     return split
 
 

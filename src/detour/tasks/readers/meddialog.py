@@ -18,7 +18,7 @@ from detour.tasks.document import Document
 from detour.tasks.label_values import label_list
 from detour.tasks.readers.lines import decoded
 from detour.tasks.readers.registry import Reader
-from detour.tasks.splits import split_named
+from detour.tasks.splits import split_in
 
 TEXT_COLUMNS = ("post-edited", "machine_translation", "text")
 """Columns of the text; the first that a file has is used."""
@@ -47,7 +47,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
             raise UserError(f"{path}: line {line}: there is no text for {row['id']!r}")
         try:
             labels = label_list(row["labels"])
-            split = split_named(row[column_of_split]) if column_of_split else None
+            split = split_in(column_of_split, row[column_of_split]) if column_of_split else None
         except UserError as error:
             raise UserError(f"{path}: line {line}: {error}") from None
         if not labels:
