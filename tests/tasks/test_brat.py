@@ -136,6 +136,16 @@ def test_a_terminology_selects_notes_of_any_type(tmp_path: Path) -> None:
         assert document.labels == labels
 
 
+def test_a_note_on_an_entity_that_is_not_there_is_counted(tmp_path: Path) -> None:
+    annotations = "T1\tm 0 6\tfièvre\n#1\tSNOMED T1\t58477004\n#2\tSNOMED T9\t1\n#3\tAnnotatorNotes R1\tof a relation\n"
+    dropped: Counter[str] = Counter()
+    (document,) = brat_codes.read(
+        write(tmp_path, "fièvre", annotations), task("multilabel", reader="brat-codes"), dropped
+    )
+    assert document.labels == {"58477004"}
+    assert dropped == {"a note on an entity that is not in its file": 1}
+
+
 def test_entities_can_be_reduced_to_the_outermost_or_the_longest_without_overlap() -> None:
     inner, outer = Entity("A", ((2, 4),)), Entity("B", ((0, 6),))
     crossing, apart = Entity("C", ((5, 9),)), Entity("D", ((10, 12),))

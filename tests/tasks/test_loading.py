@@ -139,6 +139,13 @@ def test_repeated_texts_of_an_entity_task_are_counted_by_document_and_across_spl
     assert (seen["shared_texts"], seen["test_seen"]) == (1, 2)
 
 
+def test_a_selection_that_matches_no_annotation_is_named(tmp_path: Path) -> None:
+    rows = [{"text": text, "entities": [[0, 2, "CHEM"]]} for text in ("un", "deux", "trois", "quatre")]
+    data = {"path": "x", "reader": "spans", "entity_labels": ["chem"]}
+    with pytest.raises(UserError, match=r"`entity_labels` \(chem\) select nothing: no annotation has such a name"):
+        load(tmp_path, rows, type="ner", data=data)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

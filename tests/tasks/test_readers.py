@@ -39,6 +39,19 @@ def test_tags_become_entities_of_sentences_or_whole_documents(tmp_path: Path) ->
     assert whole.entities == (Entity("DISO", ((3, 15),)), Entity("ANAT", ((19, 24),)))
 
 
+def test_a_code_that_other_programs_write_for_none_is_no_label_of_fracco(tmp_path: Path) -> None:
+    texts = [tmp_path / f"{name}.txt" for name in "ab"]
+    for path in texts:
+        path.write_text("Une tumeur.")
+    table = tmp_path / "all.csv"
+    table.write_text("doc,label,code\na.ann,expression,C50.9; nan\nb.ann,expression,NaN\n")
+    task = Task.model_validate(
+        {"name": "t", "type": "multilabel", "data": {"path": "x", "reader": "fracco"}, "max_length": 64, "steps": 1}
+    )
+    read_ones = reader_named("fracco").read([table, *texts], task, Counter())
+    assert [sorted(document.labels) for document in read_ones] == [["C50.9"], []]
+
+
 def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
     (document,) = read("bio", tmp_path / "a.tsv", "a\tB-X\nb\tI-X\nc\tE-X\nd\tS-X\ne\tB-X\n")
     assert [entity.fragments for entity in document.entities] == [((0, 5),), ((6, 7),), ((8, 9),)]

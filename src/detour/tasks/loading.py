@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from detour.config.models import Task
+from detour.config.models import Task, TaskData
 from detour.errors import UserError
 from detour.tasks.document import SPLITS, Document
 from detour.tasks.entities import EntityCounts, count_entities
@@ -80,6 +80,7 @@ def _load(task: Task, paths: Sequence[Path]) -> TaskDocuments:
     several, has_entities = task.type == "multilabel", task.type == "ner"
     dropped: Counter[str] = Counter()
     rows = list(reader_named(task.data.layout).read(paths, task, dropped))
+    _check_selection(task.data, rows)
     if task.data.split_files:
         rows = split_by_files(rows, paths)
     merged = rows if has_entities else merge_repeated(rows)
@@ -97,6 +98,14 @@ def _load(task: Task, paths: Sequence[Path]) -> TaskDocuments:
     }
     train, validation, test = splits
     return TaskDocuments(train, validation, test, counts, dropped)
+
+
+def _check_selection(data: TaskData, documents: Iterable[Document]) -> None:
+    """Raise ValueError if what the recipe selects is in no document."""
+    selected = [f"`entity_labels` ({', '.join(data.entity_labels)})"] if data.entity_labels else []
+    selected += [f"`terminology` ({data.terminology})"] if data.terminology else []
+    if selected and not any(document.names for document in documents):
+        raise ValueError(f"{' and '.join(selected)} select nothing: no annotation has such a name")
 
 
 def _marks(document: Document) -> Iterable[str]:

@@ -48,12 +48,21 @@ class Note(NamedTuple):
     text: str
 
 
-def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:  # noqa: ARG001
+def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[Document]:
     """Yield every document with its entities."""
     assert task.data is not None
     wanted, terminology = set(task.data.entity_labels), task.data.terminology
     for text_path, annotation_path in pairs(paths):
-        yield read_pair(text_path, annotation_path, wanted, terminology)
+        mentions, notes = parse(annotation_path)
+        if adrift := sum(len(notes[key]) for key in notes.keys() - mentions.keys() if key.startswith("T")):
+            dropped["a note on an entity that is not in its file"] += adrift
+        text = _fitting(decoded(text_path), list(mentions.values()), text_path, annotation_path)
+        entities = tuple(
+            Entity(mention.label, _whole(mention.fragments, text), _codes(notes[key], terminology))
+            for key, mention in mentions.items()
+            if not wanted or mention.label in wanted
+        )
+        yield Document(text, entities=entities, name=text_path.stem, path=text_path)
 
 
 def pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -72,17 +81,6 @@ def pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 def _with(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
-
-
-def read_pair(text_path: Path, annotation_path: Path, wanted: set[str], terminology: str | None) -> Document:
-    mentions, notes = parse(annotation_path)
-    text = _fitting(decoded(text_path), list(mentions.values()), text_path, annotation_path)
-    entities = tuple(
-        Entity(mention.label, _whole(mention.fragments, text), _codes(notes[key], terminology))
-        for key, mention in mentions.items()
-        if not wanted or mention.label in wanted
-    )
-    return Document(text, entities=entities, name=text_path.stem, path=text_path)
 
 
 def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:

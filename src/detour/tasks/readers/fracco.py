@@ -15,6 +15,7 @@ from pathlib import Path
 from detour.config.models import Task
 from detour.errors import UserError
 from detour.tasks.document import Document
+from detour.tasks.label_values import MISSING
 from detour.tasks.readers.lines import decoded
 from detour.tasks.readers.registry import Reader
 
@@ -33,7 +34,9 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
             if name not in texts:
                 raise UserError(f"{path}: line {line}: the text of {name!r}, {name}.txt, is not there")
             if not task.data.entity_labels or label in task.data.entity_labels:
-                codes[name] |= {part.strip() for part in code.split(";") if part.strip()}
+                codes[name] |= {
+                    part for part in map(str.strip, code.split(";")) if part and part.casefold() not in MISSING
+                }
     for name, path in sorted(texts.items()):
         text = decoded(path).removeprefix("\ufeff")
         if not text.strip():
@@ -43,7 +46,7 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
 
 
 def _annotations(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Yield line, document, label and code of each annotation; codes may be empty."""
+    """Yield line, document, label and code of each annotation; codes may be empty or `nan`."""
     reader = csv.reader(StringIO(decoded(path).removeprefix("\ufeff"), newline=""), strict=True)
     try:
         header = next(reader, [])
