@@ -396,6 +396,17 @@ def test_a_number_changed_by_hand_is_found_with_its_line(hub: tuple[Workspace, P
     assert any(one.verdict == "unknown" and "12 prizes" in one.sentence for one in found)
 
 
+def test_names_that_say_what_a_number_is_are_compared_too(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """Two tasks swapped in the header of a table or in the model-index change no number."""
+    workspace, folder = hub
+    card = (folder / "README.md").read_text()
+    (tmp_path / "card.json").write_bytes((folder / "card.json").read_bytes())
+    for before, after in (("| drugs | leaflets |", "| leaflets | drugs |"), ("name: drugs", "name: leaflets")):
+        assert before in card
+        (tmp_path / "README.md").write_text(card.replace(before, after))
+        assert "differs" in {one.verdict for one in verify_card(tmp_path, workspace)}
+
+
 def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made in a workspace other than"):
         verify_card(hub[1], Workspace(tmp_path))

@@ -14,6 +14,7 @@ NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 def own_findings(found: str, fresh: str) -> Iterator[Finding]:
     """Match lines by their words, then compare their numbers."""
     old, new = found.splitlines(), fresh.splitlines()
+    ours, theirs = _with_figures(old), _with_figures(new)
     matcher = SequenceMatcher(None, _masked(old), _masked(new), autojunk=False)
     same = 0
     for tag, start, end, fresh_start, fresh_end in matcher.get_opcodes():
@@ -27,14 +28,23 @@ def own_findings(found: str, fresh: str) -> Iterator[Finding]:
                     if a != b
                 )
             continue
-        for place, line in enumerate(old[start:end], start + 1):
-            if NUMBER.search(line):
-                yield Finding("unknown", f"{line.strip()[:80]!r} is not from the ledger", place)
-        for line in new[fresh_start:fresh_end]:
-            if NUMBER.search(line):
-                yield Finding("differs", f"the card lacks {line.strip()[:80]!r}, which the ledger gives")
+        for place in range(start, end):
+            if ours[place]:
+                yield Finding("unknown", f"{old[place].strip()[:80]!r} is not from the ledger", place + 1)
+        for place in range(fresh_start, fresh_end):
+            if theirs[place]:
+                yield Finding("differs", f"the card lacks {new[place].strip()[:80]!r}, which the ledger gives")
     yield Finding("holds", f"{same} numbers are those of the ledger")
 
 
 def _masked(lines: list[str]) -> list[str]:
     return [NUMBER.sub("#", line) for line in lines]
+
+
+def _with_figures(lines: list[str]) -> list[bool]:
+    """Mark the lines with numbers, and those that say of what: all of tables and of the model-index."""
+    marked, inside = [], False
+    for line in lines:
+        inside = line == "model-index:" or (inside and line[:1] in (" ", "-") and line != "---")
+        marked.append(inside or line.startswith("|") or NUMBER.search(line) is not None)
+    return marked
