@@ -32,8 +32,8 @@ def override_gate(workspace: Workspace, chain: str, gate: str, why: str, stage: 
     """
     if gate not in OVERRIDABLE:
         raise UserError(
-            f"gate {gate!r} cannot be overridden: what does not pass it is not the checkpoint that was planned; "
-            f"{', '.join(OVERRIDABLE)} can"
+            f"gate {gate!r} cannot be overridden: only gates of quality can ({', '.join(OVERRIDABLE)}); the others "
+            "refuse what is not the checkpoint that was planned"
         )
     if not why.strip():
         raise UserError("--why is empty: say why the checkpoint is good enough, for those who build on it")
