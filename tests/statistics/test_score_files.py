@@ -181,3 +181,19 @@ def test_a_table_can_have_a_row_for_each_model_and_seed(tmp_path: Path) -> None:
 def test_a_decimal_comma_is_read_in_single_scores(tmp_path: Path) -> None:
     text = "model;task;seed;value\nours;cases;1;61,608\nours;cases;2;0,5\n"
     assert read_scores(written(tmp_path, "a.csv", text)).cells["ours", "cases"] == {1: 61.608, 2: 0.5}
+
+
+def test_models_that_seem_to_be_on_another_scale_are_named(tmp_path: Path) -> None:
+    note = "all scores of A are at most 1, others are above: are they fractions? All are points"
+    assert read_scores(written(tmp_path, "a.csv", "model,x,y\nA,0.748,0.601\nB,70.1,55.2\n")).notes == (note,)
+    long = "model,task,value\nA,x,0.7\nB,x,70\n"
+    assert read_scores(written(tmp_path, "b.csv", long)).notes == (note,)
+    untrained = "model,task,value\nA,x,0\nB,x,70\n"
+    assert read_scores(written(tmp_path, "c.csv", untrained)).notes == ()
+
+
+def test_a_seed_can_be_written_as_a_decimal(tmp_path: Path) -> None:
+    text = "model,task,seed,value\nours,cases,42.0,0.5\nours,cases,43.0,0.6\n"
+    assert read_scores(written(tmp_path, "a.csv", text)).cells["ours", "cases"] == {42: 50.0, 43: 60.0}
+    with pytest.raises(UserError, match=r"a.csv:2: seed '42.5' is not a whole number"):
+        read_scores(written(tmp_path, "a.csv", text.replace("42.0", "42.5")))

@@ -13,7 +13,7 @@ from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.statistics.markdown import tables_in
 from detour.statistics.score_columns import bare_cell, column_kind, is_by_tasks, is_of_models, turned
-from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, bare_number, in_points
+from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, bare_number, in_points, mixed_scales
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".md", ".txt")
 MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")
@@ -95,7 +95,7 @@ def wide(source: str, header: Sequence[str], rows: Iterable[tuple[int, Sequence[
             ]
     if not scores:
         raise UserError(f"{source}: its table has no column of scores; expected numbers from 0 to 100")
-    return ScoreTable.of(in_points(scores), None, _in_points(published, scores), notes)
+    return ScoreTable.of(in_points(scores), None, _in_points(published, scores), [*notes, *mixed_scales(scores)])
 
 
 def _seeds_of(source: str, columns: Sequence[str], rows: Sequence[tuple[int, str, Sequence[str]]]) -> list[int | None]:
@@ -134,7 +134,7 @@ def _long(path: Path, rows: Iterable[tuple[int, Row]], metric: str | None) -> Sc
     if metric is None and len(metrics) > 1:
         raise UserError(f"{path}: several metrics ({', '.join(metrics)}); choose one with --metric")
     try:
-        return ScoreTable.of(in_points(scores), metric or next(iter(metrics)) or None)
+        return ScoreTable.of(in_points(scores), metric or next(iter(metrics)) or None, None, mixed_scales(scores))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -210,10 +210,12 @@ def _bounded(found: float, text: str) -> float | str | None:
 
 
 def _seed(where: str, value: Any) -> int | None:
-    if value is None or str(value).strip() == "":
+    """Return a whole number, which other programs may have written as 42.0; None if there is none."""
+    text = "" if value is None else str(value).strip()
+    if not text:
         return None
     try:
-        return int(str(value))
+        return int(re.sub(r"\.0+$", "", text))
     except ValueError:
         raise UserError(f"{where}: seed {value!r} is not a whole number") from None
 

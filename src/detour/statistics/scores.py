@@ -159,6 +159,18 @@ def in_points(scores: Sequence[Score]) -> list[Score]:
     return [score._replace(value=None if score.value is None else 100 * score.value) for score in scores]
 
 
+def mixed_scales(scores: Sequence[Score]) -> list[str]:
+    """Return a note if all scores of some models could be fractions while others are above 1, otherwise none."""
+    highest: dict[str, float] = {}
+    for score in scores:
+        if score.value is not None and isfinite(score.value):
+            highest[score.model] = max(score.value, highest.get(score.model, score.value))
+    fractions = [model for model, value in highest.items() if 0 < value <= 1]
+    if not fractions or len(fractions) == len(highest):
+        return []
+    return [f"all scores of {', '.join(fractions)} are at most 1, others are above: are they fractions? All are points"]
+
+
 def decimals_of(figure: float, beside: Iterable[float]) -> int:
     """Return the number of decimals of a figure as written, inferring trailing zeros from the figures `beside` it."""
     return max(_decimals(figure), min(filter(None, map(_decimals, beside)), default=0))
