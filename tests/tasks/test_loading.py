@@ -137,6 +137,8 @@ def test_repeated_texts_of_an_entity_task_are_counted_by_document_and_across_spl
     assert (apart["shared_texts"], apart["test_seen"]) == (0, 0)
     seen = counts(("un", "train"), ("deux", "validation"), ("un", "test"), ("un", "test"), ("trois", "test"))
     assert (seen["shared_texts"], seen["test_seen"]) == (1, 2)
+    blank = counts(("un", "train"), ("\n\n", "train"), ("deux", "validation"), (" \t", "test"), ("trois", "test"))
+    assert (blank["shared_texts"], blank["test_seen"]) == (0, 0)
 
 
 def test_a_selection_that_matches_no_annotation_is_named(tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def _marks(document: Document) -> Iterable[str]:
 
 
 def _shared(splits: Sequence[Sequence[Document]]) -> dict[str, int]:
-    """Count texts in more than one split, and the test documents whose text is in another split as well."""
-    keys = [[text_key(document.text) for document in split] for split in splits]
+    """Count texts in more than one split, and test documents whose text is in another split too; blank ones do not."""
+    keys = [[key for document in split if (key := text_key(document.text))] for split in splits]
     train, validation, test = map(set, keys)
     return {
         "shared_texts": len((train & validation) | (train & test) | (validation & test)),
