@@ -18,7 +18,12 @@ from detour.text import wrapped
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_names)
 @workspace_option
-@click.option("--from", "bundle", type=FilePath(path_type=Path), help="Diagnose from the evidence in this file.")
+@click.option(
+    "--from",
+    "bundle",
+    type=FilePath(path_type=Path),
+    help="Diagnose from the evidence in this file; - is standard input.",
+)
 @click.option("--bundle", "target", type=FilePath(path_type=Path), help="Write the evidence to this file.")
 @json_option
 def command(name: str | None, workspace: Workspace, bundle: Path | None, target: Path | None, as_json: bool) -> None:

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from detour.diagnosis.findings import Place
+from detour.diagnosis.pending import Link
 from detour.diagnosis.rules import Retry
 from detour.diagnosis.verdict import Candidate, one_line
 from detour.launch.text.overview import clock
 from detour.monitoring.reasons import wait_of
-from detour.orchestration.why import Pending, Why
+from detour.orchestration.why import Earlier, Pending, Why
 from detour.planning.files import StageOutline
 from detour.text import counted, format_duration, plain, wrapped
 
@@ -54,6 +55,7 @@ def why_json(found: Sequence[Why], *, is_bundle: bool) -> Any:
             "job": one.found.job,
             **one.verdict.to_json(),
             "pending": asdict(one.pending) if one.pending else None,
+            "earlier": _earlier_json(one.earlier) if one.earlier else None,
             "room": one.room,
             "held": asdict(one.held) if one.held else None,
         }
@@ -75,6 +77,9 @@ def _lines(one: Why, width: int) -> Iterator[str]:
     if one.pending is not None:
         for text in _pending(one.pending, is_held=first.cause == "held"):
             yield from wrapped(plain(text), "  ", width, 3)
+    if one.earlier is not None:
+        for text in _earlier(one.earlier):
+            yield from wrapped(plain(text), "  ", width, QUOTE_LINES)
     for other in one.verdict.others[:OTHERS_SHOWN]:
         yield from wrapped(plain(_other(other)), "  ", width, 2)
     for source, reason in one.verdict.unreadable.items():
@@ -99,9 +104,26 @@ def _pending(pending: Pending, *, is_held: bool) -> Iterator[str]:
         first = f"waited {format_duration(until_eligible)} until it was eligible"
         yield f"{first} and {format_duration(until_start)} since then{expected}"
     if len(pending.links) > 1:
-        yield "blocked by: " + " <- ".join(f"job {link.job} ({link.state}: {link.reason})" for link in pending.links)
+        yield "blocked by: " + " <- ".join(map(_link, pending.links))
     if pending.remedies is not None:
         yield from _remedies(pending.remedies)
+
+
+def _link(link: Link) -> str:
+    reason = "" if link.reason in ("", "None") else f": {link.reason}"
+    return f"job {link.job} ({link.state}{reason})"
+
+
+def _earlier(earlier: Earlier) -> Iterator[str]:
+    first = earlier.verdict.first
+    in_job = f" (job {earlier.job})" if earlier.job else ""
+    quote = f": {first.quote}" if first.quote else ""
+    yield f"before that, attempt {earlier.attempt}{in_job}: {first.title} [{first.cause}]{quote}"
+    yield f"{first.advice} ({RETRY[first.retry]})"
+
+
+def _earlier_json(earlier: Earlier) -> dict[str, Any]:
+    return {"attempt": earlier.attempt, "job": earlier.job, **earlier.verdict.to_json()}
 
 
 def _held(held: Held) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ def test_terminal_escapes_in_a_log_are_removed(tmp_path: Path) -> None:
     assert "\x1b" not in answer("--from", path)
     assert "owned" not in answer("--from", path)
     assert "\\u001b" not in answer("--from", path, "--json")
+
+
+def test_a_bundle_is_read_from_standard_input_and_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "ticket.json"
+    path.write_text('\ufeff{"log_tail": ["KeyError: 1"], "sacct": [], "events": []}', encoding="utf-8")
+    with path.open("rb") as file:
+        words = [sys.executable, "-c", "from detour.launch.cli import main; main()", "why", "--from", "-", "--json"]
+        found = subprocess.run(words, stdin=file, capture_output=True, check=True, text=True)
+    assert json.loads(found.stdout)["cause"] == "code_error"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"sacct": 3}'])

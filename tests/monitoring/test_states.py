@@ -31,6 +31,7 @@ SAVED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGUSR2
 SAVED_TEXT = AttemptEnded(
     outcome="interrupted", exit_code=85, reason="stopped (signal SIGUSR2); what was tokenised is kept"
 )
+FAILED = AttemptEnded(outcome="failed", exit_code=1, reason="KeyError: 'input_ids'")
 ASKED = AttemptEnded(outcome="interrupted", exit_code=85, reason="signal SIGTERM: saved at step 9")
 
 
@@ -74,6 +75,18 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
         ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime", before="REQUEUED")], "requeued", "begin time"),
         ([STARTED, ASKED], [seen("7", "PENDING", "BeginTime")], "requeued", "begin time"),
         ([STARTED], [seen("7", "PENDING", "BeginTime", before="NODE_FAIL")], "node failed", "begin time"),
+        (
+            [STARTED, FAILED],
+            [seen("7", "FAILED"), seen("8", "PENDING", "Priority")],
+            "pending",
+            "after a failed attempt (KeyError: 'input_ids'): others are ahead of it (Priority)",
+        ),
+        (
+            [STARTED],
+            [seen("7", "FAILED", signal=9), seen("8", "PENDING", "Resources")],
+            "pending",
+            "after a failed attempt (ended as FAILED, signal 9): next in turn",
+        ),
         ([StageDone()], [], "done", None),
     ],
 )

@@ -106,6 +106,23 @@ def test_a_pending_stage_is_explained_by_the_job_that_blocks_it(workspace: Works
     assert found.pending.waits.until_eligible_s is not None
 
 
+def test_a_pending_job_that_repeats_a_failed_attempt_says_why_that_failed(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "prepare"), Past(workspace)
+    past.attempt(stage, 1000.0, 60.0, outcome="failed", job="6")
+    past.add("submit.stage", 50.0, {}, stage)
+    past.write()
+    log = workspace.root / "submissions" / "u" / "6_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n")
+    failed = {"JobID": "6", "State": "FAILED", "ExitCode": "1:0", "Start": "100"}
+    (found,) = why(workspace, "prepare", Slurm(Site([LIMITED], [failed])))
+    assert (found.found.job, found.verdict.cause, found.verdict.unreadable) == ("7", "limit", {})
+    assert found.earlier is not None
+    assert (found.earlier.attempt, found.earlier.job, found.earlier.verdict.cause) == (1, "6", "cuda_oom")
+    text = " ".join(line.strip() for line in why_lines([found], 200))
+    assert "before that, attempt 1 (job 6): out of GPU memory [cuda_oom]: torch.OutOfMemoryError" in text
+
+
 @pytest.mark.parametrize("outcome", ["interrupted", "done"])
 def test_a_job_submitted_after_a_run_on_this_machine_is_explained_even_if_the_run_was_done_and_its_output_removed(
     workspace: Workspace, outcome: str

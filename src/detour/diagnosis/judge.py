@@ -195,9 +195,12 @@ def _candidate(cause: str, group: Sequence[Finding], explained_by: str | None, e
 
 
 def _evidence_order(cause: str, finding: Finding) -> tuple[bool, int, bool, float]:
-    by_slurm = finding.place.source in ("job", "step")
+    """A line of the log takes precedence over the event that repeats it."""
+    place = finding.place
+    by_slurm = place.source in ("job", "step")
     preferred = by_slurm if cause in BY_SLURM_FIRST else not by_slurm
-    return finding.doubt is not None, -finding.strength if preferred else 0, not preferred, finding.place.line or 0
+    line = float("inf") if place.line is None else place.line
+    return finding.doubt is not None, -finding.strength if preferred else 0, not preferred, line
 
 
 def _confidence(finding: Finding, explained_by: str | None) -> Confidence:

@@ -160,7 +160,8 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
         return Judged("pending", why, True, "`{cancel}`, then `{retry}`", waiting.id)
     last = known.last_attempt if known else None
     word = end_of(last, evidence, waiting) if last is not None else None
-    return Judged(word or "pending", why, job=waiting.id)
+    failure = _failure_of(last, evidence) if word is None and last is not None and last.job != waiting.id else None
+    return Judged(word or "pending", f"after a failed attempt ({failure}): {why}" if failure else why, job=waiting.id)
 
 
 def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
@@ -194,6 +195,14 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
     if waiting is not None and waiting.id == attempt.job:
         return "requeued"
     return "interrupted" if saved else None
+
+
+def _failure_of(attempt: AttemptState, evidence: Evidence) -> str | None:
+    """How an attempt failed that the next job repeats: in its own words, or in Slurm's if it was killed."""
+    seen = evidence.jobs.get(attempt.job or "")
+    if attempt.outcome == "failed":
+        return attempt.reason
+    return _end_in_words(seen) if attempt.ended is None and seen is not None and seen.standing == "failed" else None
 
 
 def _end_in_words(seen: SeenJob) -> str:

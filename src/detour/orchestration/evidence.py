@@ -22,7 +22,7 @@ from detour.ledger.events import (
 )
 from detour.ledger.reading import LedgerReader
 from detour.ledger.record import Entry
-from detour.ledger.stages import StageState
+from detour.ledger.stages import AttemptState, StageState
 from detour.ledger.workspace import Workspace
 from detour.orchestration.failures import failure_reason
 from detour.orchestration.log_files import log_files, log_lines
@@ -156,10 +156,20 @@ def stage_evidence(
     job = ran.job if ran and executor == ran.executor else executor
     sacct = None if rows is None else tuple(row for row in rows if job is not None and _is_about(row, job))
     row = queued[1] if queued else None
-    has_run = row is None or row.get("State") not in NOT_STARTED or ran is not None
+    has_run = row is None or row.get("State") not in NOT_STARTED or (ran is not None and executor == ran.executor)
     log = _log(workspace, stage, executor, unreadable) if has_run else ()
     evidence = Evidence(sacct, row, log, events.of_stage[stage], unreadable, job)
     return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
+
+
+def attempt_evidence(
+    workspace: Workspace, stage: str, ran: AttemptState, events: StageEvents, answers: Answers
+) -> Evidence:
+    """The evidence of an earlier attempt of a stage."""
+    job, unreadable = ran.job, {**events.unreadable, **answers.unreadable}
+    rows = None if answers.accounts is None or job is None else tuple(r for r in answers.accounts if _is_about(r, job))
+    log = _log(workspace, stage, ran.executor, unreadable)
+    return Evidence(rows, None, log, events.of_stage[stage], unreadable, job)
 
 
 def _is_about(row: Row, job: str) -> bool:

@@ -30,6 +30,7 @@ from detour.orchestration.evidence import (
     StageEvents,
     StageEvidence,
     ask_slurm,
+    attempt_evidence,
     slurm_jobs,
     stage_events,
     stage_evidence,
@@ -71,6 +72,15 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """An attempt without a result, which a pending job will repeat."""
+
+    attempt: int
+    job: str | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """The verdict on one stage."""
 
@@ -81,6 +91,8 @@ class Why:
     found: StageEvidence
     verdict: Verdict
     pending: Pending | None = None
+    earlier: Earlier | None = None
+    """The last attempt, if its job has ended and another is pending."""
     room: str | None = None
     """What a running stage waits for on a full disk, and what to do; None if its journal is not silent."""
     held: Held | None = None
@@ -90,10 +102,11 @@ class Why:
 
 
 def why_of_bundle(path: Path) -> Why:
-    """The verdict on a bundle. Raises UserError for a file that is not a bundle."""
+    """The verdict on a bundle; `-` is standard input. Raises UserError for a file that is not a bundle."""
     hint = "give a file that `detour why STAGE --bundle FILE` wrote"
+    source = Path("/dev/stdin") if str(path) == "-" else path
     try:
-        content = json.loads(read_at_most(path, LARGEST_BUNDLE_BYTES).decode(errors="replace"))
+        content = json.loads(read_at_most(source, LARGEST_BUNDLE_BYTES).decode("utf-8-sig", errors="replace"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; {hint}") from error
     except ValueError as error:
@@ -195,7 +208,16 @@ class _Facts:
         alive = found.job is None and known is not None and _is_alive(known, self.state)
         verdict = still_running(found.evidence) if alive else judge(found.evidence)
         pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
-        return Why(stage, chains, found, verdict, pending, awaited_room(self.workspace, known, time.time()))
+        earlier = self._earlier(known, found) if pending else None
+        return Why(stage, chains, found, verdict, pending, earlier, awaited_room(self.workspace, known, time.time()))
+
+    def _earlier(self, known: StageState | None, found: StageEvidence) -> Earlier | None:
+        last = known.last_attempt if known else None
+        if last is None or last.job in (None, found.job):
+            return None
+        answers = self.answers[self.clusters[found.stage]]
+        verdict = judge(attempt_evidence(self.workspace, found.stage, last, self.events, answers))
+        return None if verdict.cause == "normal" else Earlier(last.number, last.job, verdict)
 
 
 def _decisive_job(one: Why) -> tuple[str | None, ...]:
