@@ -104,6 +104,9 @@ def test_stages_that_resume_by_themselves_need_no_person(
     [
         ([], [seen("7", "FAILED", exit_code=1)], "failed", "ended as FAILED, exit code 1 before", "{why}"),
         ([], [seen("7", "OUT_OF_MEMORY")], "failed", "OUT_OF_MEMORY", "{retry}"),
+        ([STARTED], [seen("7", "OUT_OF_MEMORY")], "failed", "ended as OUT_OF_MEMORY", "{why}"),
+        ([STARTED], [seen("7", "FAILED", signal=11)], "failed", "ended as FAILED, signal 11", "{why}"),
+        ([STARTED], [seen("7", "FAILED", exit_code=85)], "interrupted", "exit code 85", "{retry}"),
         ([STARTED, SAVED], [seen("7", "TIMEOUT")], "saved at limit", "signal SIGUSR2", "{retry}"),
         ([STARTED, SAVED_TEXT], [], "saved at limit", "signal SIGUSR2", "{retry}"),
         ([STARTED], [seen("7", "TIMEOUT")], "timed out", "ended as TIMEOUT", "{retry}"),

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
+from detour.errors import Interrupted
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
 from detour.monitoring.queries import SeenJob
 from detour.text import counted
@@ -45,6 +46,12 @@ class Evidence(NamedTuple):
             for job in sorted(known.all_jobs)
             if (seen := self.jobs.get(job)) and (seen.standing not in _LIVE or seen.seen_s > ended_s.get(job, 0.0))
         ]
+
+    def was_killed_by_failure(self, attempt: AttemptState) -> bool:
+        """Whether the attempt has no recorded end because its job failed: a crash, or the end of the memory."""
+        seen = self.jobs.get(attempt.job or "")
+        is_failed = seen is not None and seen.standing == "failed" and seen.exit_code != Interrupted.exit_code
+        return attempt.ended is None and is_failed
 
     def standing(self, job: str | None) -> str:
         seen = self.jobs.get(job or "")
@@ -125,4 +132,6 @@ def _of_open_attempt(known: StageState, evidence: Evidence) -> StageStatus:
         return "running"
     if standing == "unknown":
         return "unknown"
-    return "submitted" if standing == "waiting" else "interrupted"
+    if standing == "waiting":
+        return "submitted"
+    return "failed" if evidence.was_killed_by_failure(attempt) else "interrupted"

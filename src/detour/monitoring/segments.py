@@ -134,7 +134,7 @@ def _attempt_row(
 def _word(attempt: AttemptState, is_last: bool, judged: Judged, evidence: Evidence) -> StateWord:
     if attempt.outcome == "done":
         return "done"
-    if attempt.outcome == "failed":
+    if attempt.outcome == "failed" or evidence.was_killed_by_failure(attempt):
         return "failed"
     if is_last and judged.state in ("running", "lost contact", "unknown") and attempt.ended is None:
         return judged.state

@@ -199,10 +199,9 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
 
 def _failure_of(attempt: AttemptState, evidence: Evidence) -> str | None:
     """How an attempt failed that the next job repeats: in its own words, or in Slurm's if it was killed."""
-    seen = evidence.jobs.get(attempt.job or "")
     if attempt.outcome == "failed":
         return attempt.reason
-    return _end_in_words(seen) if attempt.ended is None and seen is not None and seen.standing == "failed" else None
+    return _end_in_words(evidence.jobs[attempt.job or ""]) if evidence.was_killed_by_failure(attempt) else None
 
 
 def _end_in_words(seen: SeenJob) -> str:
