@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detour.launch.text.screen import say, show
 from detour.monitoring.status import Status
-from detour.monitoring.waiting import Verdict
+from detour.monitoring.waiting import Verdict, verdict
 from detour.text import counted, plain
 
 _WORDS: dict[Verdict, str] = {
@@ -12,6 +12,7 @@ _WORDS: dict[Verdict, str] = {
     "stopped": "stages are left, and none of them is running or pending",
     "going on": "the timeout is over, and stages are still running or pending",
 }
+_FAILED_FIRST = "a stage has failed, and others are still running or pending"
 
 
 def say_changes(before: Status | None, status: Status) -> None:
@@ -23,7 +24,8 @@ def say_changes(before: Status | None, status: Status) -> None:
 
 
 def say_outcome(said: Verdict, status: Status) -> None:
-    show(f"{counted(len(status.chains), 'chain')}: {_WORDS[said]}")
+    failed_first = said == "stopped" and verdict(status.chains) == "going on"
+    show(f"{counted(len(status.chains), 'chain')}: {_FAILED_FIRST if failed_first else _WORDS[said]}")
     for chain in status.chains:
         row = chain.worst
         if row is not None and row.needs_person and row.next_step:

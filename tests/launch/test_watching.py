@@ -111,7 +111,9 @@ def test_waiting_with_fail_fast_ends_at_the_first_failed_stage(tmp_path: Path, m
     start(workspace, PREPARE)
     mark_failed(workspace, TRAIN, "the loss is NaN")
     assert call(workspace, "wait", "--timeout", "0s").exit_code == 124
-    assert call(workspace, "wait", "--fail-fast").exit_code == 3
+    result = call(workspace, "wait", "--fail-fast")
+    assert result.exit_code == 3
+    assert "1 chain: a stage has failed, and others are still running or pending" in result.output
 
 
 def test_show_says_of_a_run_that_it_recorded_no_attempt(tmp_path: Path) -> None:
