@@ -54,6 +54,10 @@ def complete_names(context: click.Context, _parameter: click.Parameter, typed: s
     return list(_offered(typed, _names(_workspace(context), typed)))
 
 
+def complete_sweeps(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    return list(_offered(typed, _sweeps(_workspace(context))))
+
+
 def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Recipes and sweeps by name, otherwise files: bash does not offer files together with other words."""
     return list(_offered(typed, _recipes())) or [CompletionItem(typed, type="file")]
@@ -95,6 +99,12 @@ def _names(workspace: Workspace, typed: str) -> Iterator[tuple[str, str]]:
         yield from ((stage.id, _UNSAFE.sub("", stage.label)) for stage in stages[:MOST_STAGES])
     if (chain := known.chains.get(typed.partition("/")[0])) and "/" in typed:
         yield from ((f"{chain.chain}/{stage.label}", "stage") for stage in chain.stages[:MOST_STAGES])
+
+
+def _sweeps(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    from detour.planning.selection import known_chains
+
+    yield from ((name, "sweep") for name in known_chains(workspace).sweeps)
 
 
 def _recipes() -> Iterator[tuple[str, str]]:

@@ -76,11 +76,19 @@ def complete_names(context: click.Context, parameter: click.Parameter, typed: st
     return completing.complete_names(context, parameter, typed)
 
 
+def complete_sweeps(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    from detour.launch import completing
+
+    return completing.complete_sweeps(context, parameter, typed)
+
+
 def complete_recipes(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     from detour.launch import completing
 
     return completing.complete_recipes(context, parameter, typed)
 
+
+sweep_option = click.option("--sweep", shell_complete=complete_sweeps, help="Chains of this sweep.")
 
 _names: dict[str, Any] = {
     "nargs": -1,

@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 from detour.imports import uncollected
-from detour.launch.options import Figure, Seconds, json_option, optional_names_argument, workspace_option
+from detour.launch.options import Figure, Seconds, json_option, optional_names_argument, sweep_option, workspace_option
 from detour.launch.text.screen import show, show_json, warn
 from detour.launch.text.status import are_chains, none_wanted, show_status
 from detour.ledger.workspace import Workspace
@@ -21,6 +21,7 @@ from detour.monitoring.filters import Wanted, filtered
 from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.states import WORDS
 from detour.monitoring.status import Status
+from detour.planning.selection import require_sweep
 
 
 @click.command()
@@ -34,19 +35,14 @@ from detour.monitoring.status import Status
     type=click.Choice([*WORDS, "stuck"]),
     help="Chains with a stage in this state, such as failed; stuck is any state that needs a person.",
 )
-@click.option("--sweep", help="Chains of this sweep.")
+@sweep_option
 @click.option("--user", help="Chains that this user planned or submitted last.")
 @click.option("--age", "age_s", type=Seconds(), help="Chains active within this time, such as 48h.")
 @click.option("--all", "every", is_flag=True, help="List all chains, even if they do not fit the screen.")
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, one line each time.")
 @click.option("--once", is_flag=True, help="Show the status once, even with --watch.")
 @click.option(
-    "--every",
-    "every_s",
-    type=Figure(0.2, 86_400.0),
-    default=2.0,
-    show_default=True,
-    help="Seconds between refreshes.",
+    "--every", "every_s", type=Figure(0.2, 86_400.0), default=2.0, show_default=True, help="Seconds between looks."
 )
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 @json_option
@@ -69,6 +65,8 @@ def command(
     A single chain is shown with its stages; several are shown on one line each, worst first. Slurm is asked no more
     often than the cluster's poll interval allows.
     """
+    if sweep is not None:
+        require_sweep(workspace, sweep)
     watched = monitor(workspace, offline=offline, with_segments=as_json)
     wanted = Wanted(frozenset(states), sweep, user, age_s)
     if watch and not once:

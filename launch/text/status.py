@@ -49,6 +49,8 @@ def show_status(status: Status, *, one: bool = False, every: bool = False) -> No
 
 
 def none_wanted(chains: int) -> str:
+    if chains == 1:
+        return "The chain does not match the options; without them, it is listed."
     return f"None of {counted(chains, 'chain')} matches the options; without them, all are listed."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,12 @@ def in_bash(workspace: Workspace, line: str) -> list[str]:
 )
 def test_bash_completes_verbs_options_chains_and_stages(workspace: Workspace, line: str, offered: list[str]) -> None:
     assert in_bash(workspace, line) == offered
+
+
+def test_the_filter_by_sweep_completes_sweeps(workspace: Workspace) -> None:
+    plan = workspace.chain("base-30k") / "plan.json"
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "sweep": "lengths"}))
+    assert in_bash(workspace, "detour status --sweep ") == ["lengths"]
 
 
 def test_recipes_are_completed_by_name(workspace: Workspace) -> None:

@@ -70,7 +70,6 @@ def test_show_lists_segments_attempts_and_the_next_step(workspace: Workspace) ->
         (["--state", "running"], False),
         (["--state", "stuck"], True),
         (["--sweep", "group"], True),
-        (["--sweep", "other"], False),
         (["--user", "nobody"], False),
         (["--age", "1h"], True),
     ],
@@ -82,7 +81,12 @@ def test_status_can_be_filtered(workspace: Workspace, options: Sequence[str], fo
 
 def test_a_filter_without_matches_does_not_claim_an_empty_workspace(workspace: Workspace) -> None:
     said = call(workspace, "status", "--offline", "--user", "stranger").output
-    assert said.splitlines()[-1] == "None of 1 chain matches the options; without them, all are listed."
+    assert said.splitlines()[-1] == "The chain does not match the options; without them, it is listed."
+
+
+def test_a_sweep_that_does_not_exist_is_refused_with_the_nearest_name(workspace: Workspace) -> None:
+    result = call(workspace, "status", "--offline", "--sweep", "groop")
+    assert str(result.exception).endswith("did you mean `group`?")
 
 
 @pytest.mark.parametrize("timeout", [[], ["--timeout", "0s"]], ids=["without a timeout", "at the timeout"])

@@ -183,6 +183,13 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     return lambda name: matches(name) is not None
 
 
+def require_sweep(workspace: Workspace, name: str) -> None:
+    """Raise UserError, with the closest name if one is similar, unless some chain is of this sweep."""
+    sweeps = known_chains(workspace).sweeps
+    if name not in sweeps:
+        raise UserError(f"no sweep {name!r} in {workspace.root}{nearest(name, sweeps)}")
+
+
 def unknown(workspace: Workspace, known: Known, word: str) -> UserError:
     """Return the error for an unknown word, with the closest name if one is similar."""
     if not known.chains:
