@@ -24,7 +24,7 @@ from detour.scheduler.client_environment import site_variables
 from detour.scheduler.commands import Slurm
 from detour.scheduler.job_ids import is_job_id, parse_job_ids
 from detour.scheduler.records import JobRecord
-from detour.scheduler.snapshot import Snapshot, add_accounting, take_snapshot
+from detour.scheduler.snapshot import QUEUE_UNKNOWN, Snapshot, add_accounting, take_snapshot
 from detour.scheduler.states import JobState, Standing
 from detour.text import format_duration
 
@@ -84,11 +84,12 @@ def _ask(workspace: str, question: Question, slurm: Slurm, last: Reading | None)
 
 def _as_last_seen(snapshot: Snapshot, last: Reading | None) -> Reading:
     """What was last known, with its age, because the queue cannot be read."""
-    missing = list(snapshot.missing)
+    missing = snapshot.missing
     if last is None or last.queue_s is None:
         return Reading(snapshot.taken_s, {}, missing)
     if any(job.standing in _OPEN for job in last.jobs.values()):
-        missing.append(f"jobs are shown as the queue was {format_duration(snapshot.taken_s - last.queue_s)} ago")
+        shown = f"jobs are shown as the queue was {format_duration(snapshot.taken_s - last.queue_s)} ago"
+        missing = tuple(one.replace(QUEUE_UNKNOWN, shown) for one in missing)
     return Reading(snapshot.taken_s, last.jobs, missing, last.queue_s)
 
 

@@ -20,6 +20,7 @@ from detour.scheduler.states import JobState
 from detour.scheduler.tags import Tag
 
 NO_ACCOUNTING = "accounting storage is disabled"
+QUEUE_UNKNOWN = "queued and running jobs are unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _read(
     missing: list[str],
 ) -> tuple[JobRecord, ...] | None:
     consequence = {
-        "squeue": "queued and running jobs are unknown",
+        "squeue": QUEUE_UNKNOWN,
         "sacct": "only markers and journals show how jobs ended, and only our own records their GPU-hours",
     }[client]
     name = slurm.named(client)
