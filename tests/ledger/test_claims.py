@@ -220,6 +220,15 @@ def test_two_processes_never_hold_a_claim_at_once(workspace: Workspace) -> None:
     assert [path.name for path in workspace.claims.iterdir()] == []
 
 
+def test_the_age_of_a_claim_is_known_on_a_read_only_disk(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", size_mib=4) as disk:
+        made = Workspace(disk.folder / "w")
+        made.create()
+        claim_elsewhere(made, STALE_AFTER_S - 60)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+        assert holder(made, NAME) is not None
+
+
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace on a disk without room for a byte."""

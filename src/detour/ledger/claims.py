@@ -16,6 +16,7 @@ life, and is identified by its inode, which the owner keeps open so that no othe
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -253,7 +254,7 @@ def _age_s(path: Path) -> float:
         now_s = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
     except OSError as error:  # read-only access, or no room: use this machine's clock
-        if not isinstance(error, PermissionError) and error.errno not in OUT_OF_ROOM:
+        if not isinstance(error, PermissionError) and error.errno not in (errno.EROFS, *OUT_OF_ROOM):
             raise
         now_s = time.time()
     return now_s - path.stat().st_mtime
