@@ -158,3 +158,31 @@ def test_a_slice_counts_as_its_share_of_a_board(
     assert held.gpus == boards
     by_card = figures_of(attempt_of([(0, "attempt.started", {})]), held, SITE)[-1].it_energy_kwh
     assert (by_card and by_card.expected) == (None if boards is None else pytest.approx(0.7 * boards))
+
+
+def test_the_fates_of_concurrent_attempts_keep_their_proportions() -> None:
+    """Two seeds for an hour on one GPU, each ready after 20 minutes; the job began 2 minutes before and ended after."""
+    progress: dict[str, Any] = {"done": 1, "total": 2, "unit": "steps", "figures": {}}
+    job = {"source": "sacct", "start_s": EPOCH_S, "elapsed_s": 3720.0, "state": "COMPLETED", "gpus": 1}
+    seeds = ("evaluate-1", "evaluate-2")
+    events: list[tuple[str, str | None, float, str, dict[str, Any]]] = [
+        ("w", None, 3720.0, "job.accounted", {**job, "stages": list(seeds)})
+    ]
+    for seed in seeds:
+        events += [
+            (seed, seed, 60.0, "attempt.started", {"gpus": 1}),
+            (seed, seed, 1260.0, "progress", progress),
+            (seed, seed, 3660.0, "attempt.ended", {"outcome": "done", "exit_code": 0, "elapsed_s": 3600.0}),
+        ]
+    state = State()
+    for sequence, (writer, stage, at_s, kind, data) in enumerate(events):
+        place = {"stage": stage, "job": "7", "attempt": 1 if stage else None, "chain": None}
+        order = {"wall_s": EPOCH_S + at_s, "mono_s": at_s, "writer": writer, "sequence": sequence}
+        entry = entry_of({"schema": 1, "kind": kind, "data": data, **place, **order})
+        assert entry is not None
+        state.add([entry])
+    for seed in seeds:
+        (attempt,) = state.stages[seed].attempts
+        found = usage_of(seed, attempt, EPOCH_S + 1e6)
+        assert found is not None
+        assert fates_s(found) == pytest.approx((1200.0, 600.0, 0.0, 0.0, 60.0))

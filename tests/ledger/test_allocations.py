@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.ledger.allocations import Ran, parts
-from detour.ledger.events import AttemptStarted, Event, JobAccounted
+from detour.ledger.events import AttemptHeartbeat, AttemptStarted, Event, JobAccounted
 from detour.ledger.record import Entry
 from detour.ledger.state import State
 
@@ -79,6 +79,12 @@ def test_concurrent_attempts_divide_their_run_by_duration() -> None:
     assert held_by([run(0, 90)], (5, 85), (5, 45), (45, 85)) == [(0, 45), (45, 67.5), (67.5, 90)]
 
 
+def test_concurrent_attempts_hold_less_than_a_second_for_each_second_that_they_ran() -> None:
+    ran = [(5, 85), (5, 45), (45, 85), (90, 95)]
+    held, _ = parts([run(0, 95)], [Ran(START_S + start_s, START_S + end_s) for start_s, end_s in ran])
+    assert [one.pace for one in held if one] == [0.5, 0.5, 0.5, 1.0]
+
+
 def test_an_attempt_after_concurrent_ones_holds_only_the_time_from_its_start() -> None:
     assert held_by([run(0, 100)], (0, 40), (1, 39), (60, 100)) == [
         (0, pytest.approx(30.77, abs=0.01)),
@@ -133,6 +139,23 @@ def test_an_attempt_gets_its_part_whichever_record_comes_first() -> None:
         assert (attempt.held.start_s - START_S, attempt.held.end_s - START_S) == (0, 100)
         assert [one.held and one.held.run.state for one in stage.runs] == ["COMPLETED", "NODE_FAIL"]
         assert stage.status == "running", "a run without events decides nothing"
+
+
+@pytest.mark.parametrize("accounts_at", [0, 2, 4])
+def test_concurrent_attempts_killed_together_divide_their_run_by_their_last_signs_of_life(accounts_at: int) -> None:
+    batches = [
+        [Entry(0, stage, START_S + 5, 5.0, AttemptStarted(gpus=1), None, stage, "7", 1)] for stage in ("a", "b")
+    ] + [
+        [Entry(1, stage, START_S + 5 + lasted_s, 5.0 + lasted_s, AttemptHeartbeat(), None, stage, "7", 1)]
+        for stage, lasted_s in (("a", 80), ("b", 40))
+    ]
+    account = JobAccounted(source="sacct", start_s=START_S, elapsed_s=90.0, state="NODE_FAIL", stages=["a", "b"])
+    accounts: list[Entry[Event]] = [entry(0, account)]
+    state = State()
+    for batch in [*batches[:accounts_at], accounts, *batches[accounts_at:]]:
+        state.add(batch)
+    held = [state.stages[stage].attempts[0].held for stage in ("a", "b")]
+    assert [one and (one.start_s - START_S, one.end_s - START_S) for one in held] == [(0, 60), (60, 90)]
 
 
 def test_a_later_record_of_a_run_replaces_the_earlier_one() -> None:

@@ -74,13 +74,16 @@ def usage_of(stage: str, attempt: AttemptState, now_s: float) -> AttemptUsage | 
 
 
 def _moved_into(held: Held, usage: AttemptUsage) -> AttemptUsage:
-    """Move the instants of an attempt's work into what it held, which clocks that differ may put outside."""
+    """Move an attempt's work into what it held, which clocks that differ may put outside, at the pace at which it held
+    it."""
     first_s = usage.start_s if usage.worked_from_s is None else usage.worked_from_s
-    move_s = max(held.start_s, min(first_s, held.end_s - (usage.end_s - first_s))) - first_s
-    if not move_s:
+    begin_s = max(held.start_s, min(first_s, held.end_s - (usage.end_s - first_s) * held.pace))
+    if begin_s == first_s and held.pace == 1.0:
         return usage
     instants = {name: getattr(usage, name) for name in ("end_s", "worked_from_s", "ready_s", "saved_s")}
-    moved: dict[str, Any] = {name: at_s + move_s for name, at_s in instants.items() if at_s is not None}
+    moved: dict[str, Any] = {
+        name: begin_s + (at_s - first_s) * held.pace for name, at_s in instants.items() if at_s is not None
+    }
     return usage._replace(**moved)
 
 

@@ -4,9 +4,9 @@ A job may run several stages in turn, and be requeued. Its runs and its attempts
 that share a workspace may use the same id, and by time: an attempt owns the time from its start (the first one, from
 the run's start) to the start of the next. So the parts add up to each run
 exactly, and time before an attempt's first event or after its last shows as idle. Attempts that ran at the same time
-share what they held together in proportion to how long each ran, as if one had followed the other. It is unknown when a
-run was suspended, only for how long, so that time is spread evenly over the run: each second of it counts as the same
-part of a second on the nodes.
+share what they held together in proportion to how long each ran, as if one had followed the other at a faster pace. It
+is unknown when a run was suspended, only for how long, so that time is spread evenly over the run: each second of it
+counts as the same part of a second on the nodes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Held(NamedTuple):
     start_s: float
     end_s: float
     run: JobAccounted
+    pace: float = 1.0
+    """Seconds held for each second that the attempt ran; less than 1 beside concurrent attempts."""
 
     @property
     def active(self) -> float:
@@ -46,7 +48,7 @@ class Ran(NamedTuple):
 
     start_s: float
     end_s: float
-    """The attempt's start if no end was recorded."""
+    """The last sign of life if no end was recorded."""
     stage: str | None = None
 
 
@@ -72,13 +74,23 @@ def parts(
         for place, group in enumerate(groups):
             later = groups[place + 1 :]
             until_s = min(max(attempts[later[0][0]].start_s, begin_s), end_s) if later else end_s
-            borders_s = _divided(
-                begin_s, until_s, [attempts[number].end_s - attempts[number].start_s for number in group]
-            )
-            for number, (from_s, to_s) in zip(group, pairwise(borders_s), strict=True):
-                held[number] = Held(from_s, to_s, run)
+            lasted_s = [attempts[number].end_s - attempts[number].start_s for number in group]
+            pace = _pace([attempts[number] for number in group], fsum(lasted_s))
+            for number, (from_s, to_s) in zip(group, pairwise(_divided(begin_s, until_s, lasted_s)), strict=True):
+                held[number] = Held(from_s, to_s, run, pace)
             begin_s = until_s
     return held, alone
+
+
+def _pace(group: Sequence[Ran], lasted_s: float) -> float:
+    """The time in which any attempt of a group ran, as a share of all their times."""
+    if len(group) == 1 or not lasted_s:
+        return 1.0
+    any_s, reached_s = 0.0, -inf
+    for one in group:
+        any_s += max(0.0, one.end_s - max(one.start_s, reached_s))
+        reached_s = max(reached_s, one.end_s)
+    return any_s / lasted_s
 
 
 def _at_once(numbers: Sequence[int], attempts: Sequence[Ran]) -> list[list[int]]:

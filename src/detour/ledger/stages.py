@@ -155,7 +155,9 @@ class AttemptState:
     def ran(self) -> Ran:
         start_s = self.started_s or 0.0
         lasted_s = self.ended.event.elapsed_s if self.ended else None
-        return Ran(start_s, start_s + (lasted_s or 0.0), self.started.stage if self.started else None)
+        if lasted_s is None:
+            lasted_s = self.elapsed_s or 0.0
+        return Ran(start_s, start_s + lasted_s, self.started.stage if self.started else None)
 
     @property
     def last_seen_s(self) -> float | None:

@@ -126,7 +126,7 @@ class State:
                 if type(entry.event) is Foreign:
                     continue
                 kind = type(entry.event)
-                if entry.job is not None and (kind is JobAccounted or kind is AttemptStarted or kind is AttemptEnded):
+                if entry.job is not None and (kind is JobAccounted or entry.attempt is not None):
                     unsettled.add(entry.job)
                 if kind is JobAccounted:
                     touched |= self._stages_in(entry.job)
