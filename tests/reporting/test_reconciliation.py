@@ -34,7 +34,10 @@ def test_a_figure_is_read_as_people_and_sites_write_it(written: str, hours: floa
     assert figure.kind == kind
 
 
-@pytest.mark.parametrize("written", ["", "1234", "h", "12 of 100 GPU", "used 3 h of 10 h", "many hours", "3:30 h"])
+@pytest.mark.parametrize(
+    "written",
+    ["", "1234", "h", "12 of 100 GPU", "used 3 h of 10 h", "many hours", "3:30 h", "-3 GPU-h", "\u22123 h", "2-3 h"],
+)
 def test_a_text_without_exactly_one_figure_is_refused(written: str) -> None:
     with pytest.raises(UserError, match=r"--site-figure: .* give one, such as `1234\.5 GPU-h`"):
         parse_site_figure(written)
@@ -63,6 +66,8 @@ def test_time_that_the_site_counts_before_the_first_event_is_listed_by_attempt()
     """A sweep of short jobs: 90 starts took 1,123 GPU-s, and the site counts 0.36 h."""
     found = reconcile(SiteFigure(0.36, "gpu", "0.36 h"), [ran(1123 / 90 / 3600, gpus=1) for _ in range(90)])
     assert "(1.92 s each would explain all of it)" in found.parts[-1].reason
+    found = reconcile(SiteFigure(500.0, "gpu", "500 h"), [ran(1.0, gpus=1) for _ in range(9)])
+    assert "(54h33m each would explain all of it)" in found.parts[-1].reason
 
 
 def test_the_bill_is_compared_if_the_rule_is_known() -> None:

@@ -11,11 +11,11 @@ from detour.accounting.hours import HOUR_S
 from detour.errors import UserError
 from detour.ledger.events import HEARTBEAT_S
 from detour.reporting.costs import Counted
-from detour.text import counted
+from detour.text import counted, format_duration
 from detour.usage.site_export import number_of
 
 _FIGURE = re.compile(
-    r"(?<![\w.,])(?<!\d:)(?P<number>\d[\d\s.,'\u00a0\u202f]{0,40}?)\s*(?P<kind>gpu|cpu|core)?[-\s]*"
+    r"(?<![\w.,\-\u2212])(?<!\d:)(?P<number>\d[\d\s.,'\u00a0\u202f]{0,40}?)\s*(?P<kind>gpu|cpu|core)?[-\s]*"
     r"(?P<unit>hours?|heures?|hrs?|h|seconds?|sec|s)\b(?:\s+(?:of\s+|de\s+)?(?P<after>gpu|cpu|core)s?\b)?",
     re.IGNORECASE,
 )
@@ -61,7 +61,7 @@ def parse_site_figure(written: str) -> SiteFigure:
     if len(found) != 1:
         raise UserError(
             f"--site-figure: {'no figure' if not found else f'{len(found)} figures'} with a unit of hours in "
-            f"{written.strip()[:60]!r}; give one, such as `1234.5 GPU-h`"
+            f"{written.strip()[:60]!r}; give one, such as `1234.5 GPU-h`, or the path of a file"
         )
     number = number_of(found[0]["number"])
     seconds = found[0]["unit"].lower().startswith("s")
@@ -124,8 +124,9 @@ def _rest(left_hours: float, ran: Sequence[tuple[Counted, float]]) -> str:
         if all(one.usage.source != "journal" for one, _ in ran):
             return "not in our records: jobs that did not go through detour, or another period or account"
         each_s = left_hours * HOUR_S / units
+        took = f"{each_s:.3g} s" if each_s < 60 else format_duration(each_s)
         return (
             f"not in our records: time before the first and after the last entry of {counted(len(ran), 'attempt')} "
-            f"({each_s:.3g} s each would explain all of it), or jobs that did not go through detour"
+            f"({took} each would explain all of it), or jobs that did not go through detour"
         )
     return "rounding" if abs(left_hours) < 0.005 else "we count more than the site: another period or account perhaps"
