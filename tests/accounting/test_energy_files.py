@@ -69,6 +69,16 @@ def test_a_tracker_restarted_under_its_id_is_a_run_of_its_own(tmp_path: Path) ->
     assert file.energy_kwh == pytest.approx(2.5)
 
 
+def test_a_run_during_which_clocks_are_put_back_counts_once(tmp_path: Path) -> None:
+    """From 01:30 CEST to 02:40 CET, an hour later than the clock shows."""
+    file = read(
+        tmp_path,
+        "timestamp,run_id,duration,emissions,energy_consumed\n"
+        "2026-10-25T02:50:00,a,4800,0.1,1.0\n2026-10-25T02:10:00,a,6000,0.2,2.0\n2026-10-25T02:40:00,a,7800,0.3,3.0\n",
+    )
+    assert [(row.duration_s, row.energy_kwh) for row in file.rows] == [(7800.0, 3.0)]
+
+
 def test_tasks_of_one_run_are_each_counted(tmp_path: Path) -> None:
     file = read(
         tmp_path,
@@ -167,6 +177,14 @@ def test_a_heading_over_several_columns_names_all_of_them(tmp_path: Path) -> Non
         "Job ID,Host Energy(kWh),Host Emissions(gms),,\n,total,emaps_total,rte_total,owid_total\n101,0.5,20,15,30\n",
     )
     assert file.rows[0].co2_g == {"emaps": 20.0, "rte": 15.0, "owid": 30.0}
+
+
+def test_a_trailing_comma_hides_no_column(tmp_path: Path) -> None:
+    file = read(
+        tmp_path,
+        "Job ID,Host Energy(kWh),GPU Energy(kWh),\n,total,total,\n101,0.5,4.2,\n",
+    )
+    assert file.energy_kwh == pytest.approx(4.7)
 
 
 def test_the_answer_of_the_api_is_read_with_each_job_once(tmp_path: Path) -> None:

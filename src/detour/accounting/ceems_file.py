@@ -64,7 +64,7 @@ def table_units(rows: Sequence[tuple[int, Sequence[str]]]) -> list[Unit]:
         for field, key, cell in zip(fields, keys, cells, strict=False):
             if key:
                 unit.setdefault(field, {})[key] = cell
-            else:
+            elif not unit.get(field):  # a column without a heading may follow the last one
                 unit[field] = cell
         units.append((line, unit))
     return units

@@ -15,6 +15,8 @@ from detour.text import counted, format_duration, plain
 TOOL = "codecarbon"
 COLUMNS = ("duration", "emissions", "energy_consumed")
 """Columns that identify a file of codecarbon."""
+CLOCKS_DIFFER_S = 60.0
+"""Seconds by which the clocks of two nodes may differ."""
 
 Row = tuple[int, Mapping[str, str]]
 """A line number and its cells by column."""
@@ -45,13 +47,24 @@ def codecarbon_rows(rows: Sequence[Row], pue: float | None = None) -> tuple[list
 
 
 def _runs(rows: Sequence[ImportedEnergy]) -> list[ImportedEnergy]:
-    """Return the last row of each tracker; if the duration decreases, another one started under the same id."""
-    ordered = sorted(rows, key=lambda row: (row.ended_s or 0.0, row.duration_s or 0.0, row.energy_kwh or 0.0))
-    return [
-        row
-        for row, following in zip(ordered, [*ordered[1:], None], strict=True)
-        if following is None or (following.duration_s or 0.0) < (row.duration_s or 0.0)
-    ]
+    """Return the last row of each tracker.
+
+    If the duration decreases, another one started under the same id, unless it would have begun before the other ended:
+    then clocks were put back, as times are local and without an offset.
+    """
+    runs: list[ImportedEnergy] = []
+    for row in sorted(rows, key=lambda row: (row.ended_s or 0.0, row.duration_s or 0.0, row.energy_kwh or 0.0)):
+        is_shorter = bool(runs) and (row.duration_s or 0.0) < (runs[-1].duration_s or 0.0)
+        if not runs or (is_shorter and _began_after(row, runs[-1])):
+            runs.append(row)
+        elif not is_shorter:
+            runs[-1] = row
+    return runs
+
+
+def _began_after(row: ImportedEnergy, other: ImportedEnergy) -> bool:
+    began_s = (row.ended_s or 0.0) - (row.duration_s or 0.0)
+    return began_s > (other.ended_s or 0.0) - CLOCKS_DIFFER_S
 
 
 def _key(line: int, cells: Mapping[str, str]) -> str:

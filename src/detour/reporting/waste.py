@@ -13,8 +13,8 @@ from detour.ledger.stages import is_out_of_time
 from detour.reporting.costs import Counted
 
 CAUSES = {
-    "done": "start-up of attempts that finished",
-    "running": "start-up of attempts that are still running",
+    "done": "start-up and idle time of attempts that finished",
+    "running": "start-up and idle time of attempts that are still running",
     "time limit": "attempts stopped before the time limit",
     "signal": "attempts stopped by a signal: preempted, requeued or cancelled",
     "interrupted": "attempts interrupted for another reason",
