@@ -175,6 +175,22 @@ def test_a_month_in_local_time_holds_its_own_hours_and_states_its_zone(workspace
     assert ("Period", "2026-07-01 to 2026-07-31 (Europe/Paris)") in facts(in_july)
 
 
+def test_markdown_begins_with_owner_period_and_main_figures_as_the_page_does(workspace: Workspace) -> None:
+    project = Project(name="Detours", grant="A01", people=("A. Researcher",), released=(RELEASED,))
+    period = period_of("2026", None, None, NOW_S)
+    top = markdown(build_report(workspace, Question(period=period, project=project), site_of, NOW_S)).split("\n## ")[0]
+    assert top.startswith(
+        "# Detours\n\ndetour report · 2026-07-01 06:00 UTC\n\n- Grant: A01\n- People: A. Researcher\n"
+    )
+    for line in (
+        "- Period: 2026-01-01 to 2026-12-31",
+        "- GPU-hours: 18.50 (19.75 billed)",
+        "- energy: 19.7 kWh (12.8 to 26.6 kWh, estimated)",
+    ):
+        assert line in top.splitlines()
+    assert f"**{RELEASED}**: an encoder of 2M parameters" in top
+
+
 def test_a_report_is_named_after_its_sweep(workspace: Workspace, report: Report) -> None:
     alone = build_report(workspace, Question([SWEEP]), site_of, NOW_S)
     assert (alone.title, alone.sweep, len(alone.chains)) == (SWEEP, SWEEP, 2)

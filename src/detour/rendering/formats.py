@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from detour.rendering.contents import sections, tables
 from detour.rendering.statements import statements
+from detour.rendering.summaries import chain_summaries, facts, origin, tiles
 from detour.rendering.tables import Cell, Table
 from detour.reporting.report import Report
 from detour.text import counted, plain
@@ -18,8 +19,7 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown, without plots; text from others is escaped."""
-    lines = [f"# {_text(report.title)}", "", *(f"- {_text(warning)}" for warning in report.warnings)]
-    lines += [""] if report.warnings else []
+    lines = [f"# {_text(report.title)}", "", *_head(report)]
     for section in sections(report):
         lines += [f"## {section.title}", ""]
         lines += [line for text in section.texts for line in (_text(text), "")]
@@ -29,6 +29,18 @@ def markdown(report: Report) -> str:
     for statement in statements(report):
         lines += [f"### {statement.title}", "", f"```{statement.language}", statement.text.rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _head(report: Report) -> Iterator[str]:
+    """The top of the page, each part followed by a blank line."""
+    yield from (_text(origin(report)), "")
+    yield from (f"- {_text(name)}: {_text(value)}" for name, value in facts(report))
+    yield from (f"- {_text(f'{one.label}: {one.figure} ({one.small})')}" for one in tiles(report))
+    yield ""
+    for one in chain_summaries(report):
+        yield from (f"**{_text(one.name)}**: {_text(one.sentence)} **{_text(one.result)}.**", "")
+    if report.warnings:
+        yield from ("Warnings:", "", *(f"- {_text(warning)}" for warning in report.warnings), "")
 
 
 def csv_table(table: Table) -> str:

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from detour.monitoring.status import Status
-from detour.rendering import cost_tables, result_tables, status_tables, words
+from detour.rendering import cost_tables, result_tables, status_tables
 from detour.rendering.charts.costs import bars, burn_chart, energy_chart, fates_chart
 from detour.rendering.charts.scores import grid_chart, points_chart, score_chart
 from detour.rendering.charts.svg import CANVASES, Canvas, series
@@ -25,7 +25,7 @@ from detour.rendering.charts.training import training_chart
 from detour.rendering.contents import Section, sections
 from detour.rendering.cost_tables import scoped
 from detour.rendering.statements import statements
-from detour.rendering.summaries import chain_summaries, facts, tiles
+from detour.rendering.summaries import chain_summaries, facts, origin, tiles
 from detour.rendering.tables import Table
 from detour.reporting.data import AttemptRow, TaskScores
 from detour.reporting.report import BurnDown, Report
@@ -82,13 +82,12 @@ def whole(text: str) -> str:
 
 def page(report: Report, status: Status | None = None) -> dict[str, Any]:
     """Return all variables of the template."""
-    zone = report.period.time_zone
     listed = sections(report) if status is None else _live_sections(report, status)
     colours = {chain.name: series(index) for index, chain in enumerate(report.chains)} if len(report.chains) > 1 else {}
     plots = _plots(report)
     return {
         "report": report,
-        "kicker": f"detour {'report' if status is None else 'now'} · {words.instant(report.generated_s, zone)}",
+        "kicker": origin(report),
         "chain_summaries": chain_summaries(report),
         "facts": facts(report),
         "tiles": tiles(report),

@@ -39,6 +39,10 @@ def summary_lines(report: Report) -> list[str]:
     return [plain(f"{one.name}: {one.sentence} {words.capital(one.result)}.") for one in chain_summaries(report)]
 
 
+def origin(report: Report) -> str:
+    return f"detour report · {words.instant(report.generated_s, report.period.time_zone)}"
+
+
 def facts(report: Report) -> list[tuple[str, str]]:
     owner = report.owner
     listed = [
