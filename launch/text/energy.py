@@ -52,7 +52,7 @@ def _methods(site: SiteEnergy) -> Iterator[str]:
         line = f" {mark}{figure.method.value:<16}{energy:<27}{_spread(figure.co2_g, MASS_UNITS):<25}{covered:>8}"
         yield line.rstrip()
         yield from wrapped(_details(figure), " " * 4, WIDTH)
-    constants = site.figures[0].site
+    constants = (site.quoted or next((one for one in site.figures if one.it_energy_kwh), site.figures[0])).site
     factor = constants.grid_g_per_kwh or "unknown"
     yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=WIDTH)
     if site.quoted is not None:

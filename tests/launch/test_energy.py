@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from detour.launch.text.energy import WIDTH
 from detour.ledger.events import EnergyRead, GpuCounted, JobAccounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from tests.monitoring.workspaces import CHAIN, end, make_workspace, start
+from tests.monitoring.workspaces import CHAIN, SITE, end, make_workspace, start
 
 GPU: GpuCounted = {
     "counter_j": 9e9,
@@ -110,6 +112,28 @@ def test_a_profile_that_is_no_longer_known_has_the_constants_of_the_plan_made_wi
     lines = call("-w", workspace.root).splitlines()
     assert "base on here: " in "".join(lines)
     assert [line for line in lines if line.startswith("  PUE ")][1] == "  PUE unknown; gCO2eq/kWh unknown"
+
+
+@pytest.fixture
+def hourly(tmp_path: Path) -> Workspace:
+    """A job of two GPUs on a site with the factor 50, and an hourly file that begins an hour ago and has 60."""
+    factors = tmp_path / "factors.csv"
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    hours = (begin + timedelta(minutes=30 * half) for half in range(6))
+    factors.write_text("hour,g_per_kwh\n" + "".join(f"{hour.isoformat()},60\n" for hour in hours))
+    workspace = make_workspace(tmp_path, site={**SITE, "hourly": {"path": str(factors), "source": "operator"}})
+    end(start(workspace, CHAIN[1], cluster="here"))
+    return workspace
+
+
+def test_the_constants_shown_are_those_of_the_quoted_figure(hourly: Workspace) -> None:
+    (constants,) = [line for line in call("-w", hourly.root).splitlines() if line.startswith("  PUE ")]
+    assert constants.endswith("gCO2eq/kWh 60 (operator)")
+
+
+def test_a_file_of_hourly_factors_that_cannot_be_read_is_reported(hourly: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "factors.csv").write_text("hour,g_per_kwh\nsoon,50\n")
+    assert re.search(r"warning: .*factors\.csv:2: .* until then here has the grid factors of", call("-w", hourly.root))
 
 
 def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) -> None:

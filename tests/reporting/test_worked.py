@@ -25,9 +25,10 @@ from detour.rendering.summaries import facts
 from detour.reporting.build import Question, build_report
 from detour.reporting.period import Period, period_of
 from detour.reporting.report import Report
+from detour.site import Month, Sourced
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparing import compare
-from tests.reporting.worked import EVENING_S, HOUR_S, NOW_S, RELEASED, SWEEP, TRIED, make_worked, site_of
+from tests.reporting.worked import CLUSTER, EVENING_S, HOUR_S, NOW_S, RELEASED, SITE, SWEEP, TRIED, make_worked, site_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "reports.md"
 PROJECT = Project(name="Detours", released=(RELEASED,))
@@ -189,6 +190,22 @@ def test_markdown_begins_with_owner_period_and_main_figures_as_the_page_does(wor
     ):
         assert line in top.splitlines()
     assert f"**{RELEASED}**: an encoder of 2M parameters" in top
+
+
+def test_the_constants_are_those_of_methods_with_a_figure(workspace: Workspace) -> None:
+    """June had 40 g/kWh and July 20: by M2 11.92024 of 19.70976 kWh, by the card 11.3333 of 18.5 h in June."""
+    months = tuple(
+        Month(month, None, Sourced(grams, "RTE", kind="direct", zone="FR"))
+        for month, grams in (("2026-06", 40.0), ("2026-07", 20.0))
+    )
+    report = build_report(workspace, Question(), lambda _: SITE._replace(months=months), NOW_S)
+    table = next(one for one in tables(report) if one.name == "constants")
+    mean = ("weighted mean of: RTE", None, "direct", "FR")
+    assert list(map(tuple, table.data())) == [
+        (CLUSTER, "PUE", 1.2, "by hand", None, None, None),
+        (CLUSTER, "grid factor, gCO2eq/kWh", pytest.approx(32.0957, abs=1e-4), *mean),
+        (CLUSTER, "grid factor, gCO2eq/kWh", pytest.approx(32.2523, abs=1e-4), *mean),
+    ]
 
 
 def test_a_report_is_named_after_its_sweep(workspace: Workspace, report: Report) -> None:

@@ -82,7 +82,8 @@ def _read(path: Path, _stamp: tuple[int, ...]) -> HourlyFactors:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: cannot be read as a file of hourly factors ({error}); check the path")
+    why = (isinstance(error, OSError) and error.strerror) or error
+    return UserError(f"{path}: cannot be read as a file of hourly factors ({why}); check the path")
 
 
 def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[float, float]]:

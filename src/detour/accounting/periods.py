@@ -27,6 +27,18 @@ def over(site: Site, drawn: Iterable[tuple[float, float, float]]) -> Site:
     return blended(parts) if parts else site._replace(months=(), hourly=None)
 
 
+def unread_hours(sites: Iterable[Site]) -> list[str]:
+    """Return why files of hourly factors cannot be read, as sentences for people."""
+    found = []
+    for site in dict.fromkeys(sites):
+        try:
+            if site.hourly is not None:
+                read_hourly(Path(site.hourly.path))
+        except UserError as error:
+            found.append(f"{error}; until then {site.name} has the grid factors of its months or of its year")
+    return found
+
+
 def _parts(
     site: Site, hours: HourlyFactors | None, start_s: float, end_s: float, amount: float
 ) -> Iterator[tuple[Site, float]]:
@@ -64,5 +76,5 @@ def _hours(site: Site) -> HourlyFactors | None:
         return None
     try:
         return read_hourly(Path(site.hourly.path))
-    except UserError:  # the factor used instead states its source; `detour plan --when` reports the error
+    except UserError:  # `unread_hours` says so, and the factor used instead states its source
         return None

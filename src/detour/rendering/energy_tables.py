@@ -9,6 +9,7 @@ from detour.rendering import words
 from detour.rendering.cost_tables import MOST_CHAINS, scoped
 from detour.rendering.tables import Column, Table, co2, energy, number
 from detour.reporting.report import Report
+from detour.site import Sourced
 from detour.text import format_duration
 
 
@@ -22,7 +23,9 @@ class Constant(NamedTuple):
     name: str
     value: float | None
     source: str
-    year: int | None
+    year: int | None = None
+    kind: str | None = None
+    zone: str | None = None
 
 
 def energies(report: Report) -> Table:
@@ -59,13 +62,21 @@ def energies(report: Report) -> Table:
     return Table("energy", "", columns, rows, note, shown=MOST_CHAINS)
 
 
+def _constant(site: str, name: str, constant: Sourced | None) -> Constant:
+    if constant is None:
+        return Constant(site, name, None, "not in the profile")
+    source = f"weighted mean of: {constant.source}" if constant.is_mean else constant.source
+    return Constant(site, name, constant.value, source, constant.year, constant.kind, constant.zone)
+
+
 def constants(report: Report) -> Table:
-    """Return the constants that convert energy to facility energy and CO2."""
+    """Return the constants that convert energy to facility energy and CO2; of each site, those of methods with a
+    figure."""
+    used = {row.site.name for row in report.total.energy if row.it_energy_kwh is not None}
     found = dict.fromkeys(
-        Constant(row.site.name, name, constant.value, constant.source, constant.year)
-        if constant
-        else Constant(row.site.name, name, None, "not in the profile", None)
+        _constant(row.site.name, name, constant)
         for row in report.total.energy
+        if row.it_energy_kwh is not None or row.site.name not in used
         for name, constant in (("PUE", row.site.pue), ("grid factor, gCO2eq/kWh", row.site.grid_g_per_kwh))
     )
     columns = (
@@ -74,6 +85,8 @@ def constants(report: Report) -> Table:
         number("value", "value", words.exact),
         Column("source", "source"),
         Column("year", "year"),
+        Column("kind", "kind"),
+        Column("zone", "zone"),
     )
     return Table("constants", "Constants", columns, list(found))
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from detour.accounting.attempts import usage_of
 from detour.accounting.energy import EnergyFigure, quotable_method
+from detour.accounting.periods import unread_hours
 from detour.accounting.site import recorded_profiles
 from detour.budgets.caps import Budget
 from detour.config.project import Project
@@ -135,6 +136,7 @@ def build_report(
             *_simulations(hardware),
             *_cuts(chains, stages),
             *_setbacks(everything, stages, events),
+            *unread_hours(map(site_of, dict.fromkeys(one.cluster for one in everything))),
             *view.warnings,
         ],
     )
