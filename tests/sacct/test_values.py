@@ -68,6 +68,12 @@ def test_an_impossible_limit_or_counter_is_unknown_and_other_figures_are_refused
             parse(text)
 
 
+@pytest.mark.parametrize("text", ["0.125", "1.5", "-0.5"])
+def test_a_part_of_a_gpu_core_or_node_is_refused_and_not_rounded(text: str) -> None:
+    with pytest.raises(ValueError, match="a number from 0 on, without a fraction"):
+        parse_count(text)
+
+
 def test_a_negative_duration_is_refused() -> None:
     with pytest.raises(ValueError, match="a duration from 0 to 31 years"):
         parse_duration_s("-1-00:00:00")

@@ -163,16 +163,16 @@ def parse_limit_s(text: str) -> float | None:
 
 
 def parse_count(text: str) -> int | None:
-    """Parse a count; data sets write -1 for unknown."""
+    """Parse a count; data sets write -1 for unknown. Parts of a GPU, a core or a node are refused, not rounded."""
     if unknown(text):
         return None
     try:
-        count = int(text) if text.isdecimal() else int(float(text))
+        count = int(text) if text.isdecimal() else float(text)
     except (ValueError, OverflowError):
         raise ValueError("a number") from None
-    if not -1 <= count < _MOST:
-        raise ValueError("a number, from 0 on")
-    return None if count == -1 else count
+    if not -1 <= count < _MOST or count != int(count):
+        raise ValueError("a number from 0 on, without a fraction")
+    return None if count == -1 else int(count)
 
 
 def parse_energy_j(text: str) -> float | None:
