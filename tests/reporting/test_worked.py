@@ -234,6 +234,34 @@ def test_without_a_project_the_models_in_production_are_released(tmp_path: Path)
     assert build_report(workspace, Question(), site_of, NOW_S).released == [TRIED]
 
 
+def hours_by_purpose(report: Report) -> dict[str, float | None]:
+    return {row.purpose: row.gpu_hours.value for row in report.purposes}
+
+
+def test_stages_that_a_released_model_of_another_chain_descends_from_are_final(workspace: Workspace) -> None:
+    alone = build_report(workspace, Question([TRIED], project=PROJECT), site_of, NOW_S)
+    assert alone.released == []
+    assert hours_by_purpose(alone) == pytest.approx({"final": 14.0, "development": 2.5, "open": 0.0, "failed": 0.0})
+    assert "No released model is in this report." in markdown(alone)
+
+
+def test_the_model_in_production_is_the_released_one_in_a_report_of_another_chain(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    make_worked(workspace)
+    (export,) = (stage for stage in read_plan_outline(workspace, RELEASED).stages if stage.kind == "export")
+    (workspace.root / "models" / f"{RELEASED}@production").symlink_to(workspace.output(export.id))
+    alone = build_report(workspace, Question([TRIED]), site_of, NOW_S)
+    assert alone.released == []
+    assert hours_by_purpose(alone) == pytest.approx({"final": 14.0, "development": 2.5, "open": 0.0, "failed": 0.0})
+
+
+def test_a_released_chain_that_does_not_exist_is_reported(workspace: Workspace) -> None:
+    project = Project(name="Detours", released=(RELEASED, "decay-60K"))
+    report = build_report(workspace, Question(project=project), site_of, NOW_S)
+    assert report.released == [RELEASED]
+    assert "the project counts decay-60K as released, but no chain has this name" in report.warnings
+
+
 def test_purposes_sum_to_all_attempts(report: Report) -> None:
     assert sum(row.attempts for row in report.purposes) == report.total.attempts == 10
     assert sum(row.gpu_hours.value or 0.0 for row in report.purposes) == pytest.approx(18.5)

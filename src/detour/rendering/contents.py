@@ -92,7 +92,7 @@ def _sections(report: Report) -> Iterator[Section]:
 
 def _released(report: Report) -> tuple[str, ...]:
     names = listed(report.released, MOST_NAMES)
-    return (f"Counted as released: {names}." if names else "No model counts as released yet.",)
+    return (f"Counted as released: {names}." if names else "No released model is in this report.",)
 
 
 def _methods(report: Report) -> str:

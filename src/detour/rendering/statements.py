@@ -208,7 +208,7 @@ def _by_purpose(report: Report) -> Iterator[str]:
         models = "The released model" if len(report.released) == 1 else "Together, the released models"
         yield f"{models} took {_hours_of(rows['final'], report)}, work repeated after interruptions included."
     elif not report.released:
-        yield "No model is released yet."
+        yield "No released model is in this report."
     more: dict[Purpose, str] = {
         "development": "Preliminary and development runs, from which no released model descends, took",
         "open": "Runs that are still under way have taken",

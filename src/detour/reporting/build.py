@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,13 +31,14 @@ from detour.reporting.gather import Gathered, Gatherer, SiteOf, all_attempts
 from detour.reporting.grid import grid_of
 from detour.reporting.incidents import INCIDENTS, incidents
 from detour.reporting.output_cache import OutputCache
-from detour.reporting.outputs import exports_in_production, versions_of
+from detour.reporting.outputs import versions_of
 from detour.reporting.overheads import asides
 from detour.reporting.period import Period
 from detour.reporting.profiles import hardware_of
-from detour.reporting.purpose import PurposeRow, lineage, purpose_rows
+from detour.reporting.purpose import PurposeRow, purpose_rows
 from detour.reporting.quality import quality_rows
 from detour.reporting.reconciliation import parse_site_figure, reconcile
+from detour.reporting.released import released_of
 from detour.reporting.report import Equivalent, Hardware, Owner, Report
 from detour.reporting.scope import Scope, scope_of
 from detour.reporting.waits import WaitRow, eligible_s, wait_rows
@@ -98,7 +99,7 @@ def build_report(
     everything = all_attempts(gathered.values())
     total = cost_of(everything)
     method = quotable_method(chain.cost.energy for chain in chains)
-    released = _released(workspace, chains, question.project)
+    released = released_of(workspace, chains, gathered, question.project)
     stages = {stage_id: one.stage for stage_id, one in gathered.items()}
     hardware = hardware_of(everything, profile_of)
     quoted = total.energy_by(method)
@@ -123,8 +124,8 @@ def build_report(
         grid=grid_of(plans) if len(plans) > 1 else None,
         waits=_waits(view, gathered, question.period, now_s),
         accuracy=_accuracy(workspace, view, gathered, question.period),
-        purposes=_purposes(gathered, chains, released),
-        released=released,
+        purposes=_purposes(gathered, chains, released.final),
+        released=released.chains,
         reconciliation=None if site_figure is None else reconcile(site_figure, everything),
         quality=quality_rows(everything, total, len(view.warnings)),
         asides=asides(everything, quoted.method if quoted else None),
@@ -135,6 +136,7 @@ def build_report(
             *unread_sentence(gatherer.unread),
             *_simulations(hardware),
             *_cuts(chains, stages),
+            *released.warnings,
             *_setbacks(everything, stages, events),
             *unread_hours(map(site_of, dict.fromkeys(one.cluster for one in everything))),
             *view.warnings,
@@ -167,27 +169,9 @@ def _by_kind(entries: Iterable[Entry[Any]]) -> Events:
     return found
 
 
-def _released(workspace: Workspace, chains: Sequence[data.Chain], project: Project | None) -> list[str]:
-    """Return the released chains: those of the project, otherwise those in production, otherwise all exported ones."""
-    exported = [chain for chain in chains if chain.model is not None]
-    if project is not None and project.released:
-        return [chain.name for chain in exported if chain.name in project.released]
-    in_production = exports_in_production(workspace)
-    named = [chain.name for chain in exported if in_production.intersection(chain.stages)]
-    return named or [chain.name for chain in exported]
-
-
 def _purposes(
-    gathered: Mapping[str, Gathered], chains: Sequence[data.Chain], released: Sequence[str]
+    gathered: Mapping[str, Gathered], chains: Sequence[data.Chain], final: Collection[str]
 ) -> list[PurposeRow]:
-    exports = [
-        stage_id
-        for chain in chains
-        if chain.name in released
-        for stage_id in chain.stages
-        if gathered[stage_id].stage.kind == "export"
-    ]
-    final = lineage(exports, {stage_id: one.planned.inputs for stage_id, one in gathered.items()})
     undecided = {
         stage_id for chain in chains if chain.model is None and chain.status in OPEN for stage_id in chain.stages
     }
