@@ -232,7 +232,7 @@ class FakeSlurm:
                 if job is not None and job.is_live:
                     job.held, job.released, job.reason = False, True, ""
             return CommandResult(0 if all(job and job.is_live for job in jobs) else 1, "", "Invalid job id\n")
-        if arguments[0] == "hold":
+        if arguments[0] == "uhold":
             for word in arguments[1].split(","):
                 self.jobs[int(word)].held = True
             return CommandResult(0)

@@ -220,7 +220,8 @@ class Slurm:
         return self._in_parts(ids, lambda some: self.ask("scontrol", "release", ",".join(some)))
 
     def hold(self, ids: Sequence[str]) -> CommandResult:
-        return self._in_parts(ids, lambda some: self.ask("scontrol", "hold", ",".join(some)))
+        """As the user, also if root or an operator asks: `scontrol hold` would then hold as an administrator."""
+        return self._in_parts(ids, lambda some: self.ask("scontrol", "uhold", ",".join(some)))
 
     def change_dependency(self, job_id: str, dependency: str) -> CommandResult:
         """Only pending jobs can be changed; an empty `dependency` removes it."""
