@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -55,14 +55,16 @@ class Desk:
         path.write_text(submission_script(request, tag, dependency, style, Path("/logs"), gate))
         return path
 
-    def submitter(self, limit: int | None = None, kept_free: int = 0) -> Submitter:
+    def submitter(
+        self, limits: Mapping[str | None, int] | None = None, kept_free: Collection[str | None] = ()
+    ) -> Submitter:
         return Submitter(
             self.slurm,
             self.ledger,
             "w",
             self.users,
             self._write,
-            limit,
+            limits or {},
             kept_free,
             self.done.__contains__,
             wait=lambda seconds: None,  # noqa: ARG005

@@ -46,6 +46,7 @@ class FakeJob:
     dependency: str
     stages: tuple[str, ...]
     user: str = "me"
+    qos: str = ""
     state: str = "PENDING"
     gate: Path | None = None
     """What its script waits for before it does anything."""
@@ -150,6 +151,7 @@ class FakeSlurm:
         options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script, re.MULTILINE))
         stages = tuple(dict.fromkeys(re.findall(r"[a-z]+-\d+[a-z]*", script.partition("# command")[2])))
         job = self.add(options["job-name"], "hold" in options, options.get("dependency", "").strip("'"), stages)
+        job.qos = options.get("qos", "")
         job.visible, job.script = fault != "late", str(path)
         gate = re.search(r"^\[ -e (\S+) \] \|\|", script, re.MULTILINE)
         job.gate = Path(gate[1]) if gate else None
@@ -180,6 +182,7 @@ class FakeSlurm:
                 "name": "rewritten" if self.rewrites else job.name,
                 "comment": "rewritten" if self.rewrites else job.name,
                 "user": job.user,
+                "qos": job.qos,
                 "script": job.script or "(null)",
             }
             for job in self.jobs.values()

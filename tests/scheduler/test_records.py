@@ -26,9 +26,10 @@ def queue_line(
     reason: str = "JobHeldUser",
     priority: str = "0",
     dependency: str = "(null)",
+    qos: str = "(null)",
     script: str = "(null)",
 ) -> str:
-    fields = [job, state, "1795378999", "N/A", "N/A", "cpu_p1", "", reason, priority, dependency, "root"]
+    fields = [job, state, "1795378999", "N/A", "N/A", "cpu_p1", "", reason, priority, dependency, "root", qos]
     return SEPARATOR.join([*fields, name, comment, script]) + "\n"
 
 
@@ -48,6 +49,11 @@ def test_a_pending_job_is_read_from_the_queue() -> None:
     assert record.is_held
     assert record.submitted_s == 1795378999
     assert record.started_s is None
+
+
+@pytest.mark.parametrize(("shown", "qos"), [("dev", "dev"), ("(null)", ""), ("N/A", "")])
+def test_the_qos_of_a_job_in_the_queue_is_known(shown: str, qos: str) -> None:
+    assert read_queue(QUEUE_HEADER + queue_line(qos=shown))[0][0].qos == qos
 
 
 def test_an_ended_job_is_read_from_the_accounts() -> None:

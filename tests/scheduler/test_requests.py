@@ -45,7 +45,7 @@ def test_requests_are_sorted_after_those_they_wait_for(requests: list[JobRequest
 @given(chains(), st.integers(0, 40))
 def test_a_wave_fits_the_limit_and_has_no_broken_dependency(requests: list[JobRequest], room: int) -> None:
     ordered = in_order(requests)
-    wave, later = first_wave(ordered, room)
+    wave, later = first_wave(ordered, {None: room})
     assert sum(request.jobs for request in wave) <= room
     assert {request.unit for request in wave} | {request.unit for request in later} == {r.unit for r in requests}
     sent, known = {request.unit for request in wave}, {request.unit for request in requests}
@@ -57,13 +57,13 @@ def test_a_wave_fits_the_limit_and_has_no_broken_dependency(requests: list[JobRe
 def test_successive_waves_send_every_slot_once(requests: list[JobRequest]) -> None:
     rest, sent = in_order(requests), list[object]()
     while rest:
-        wave, rest = first_wave(rest, 5)
+        wave, rest = first_wave(rest, {None: 5})
         sent += [slot for request in wave for slot in request.slots]
     assert sorted(map(str, sent)) == sorted(str(slot) for request in requests for slot in request.slots)
 
 
-def test_without_a_limit_everything_is_one_wave() -> None:
-    assert first_wave([job("a"), job("b", "a")], None) == ([job("a"), job("b", "a")], [])
+def test_without_a_limit_of_its_qos_everything_is_one_wave() -> None:
+    assert first_wave([job("a"), job("b", "a")], {"dev": 0}) == ([job("a"), job("b", "a")], [])
 
 
 def test_cycles_and_duplicates_are_refused() -> None:

@@ -51,11 +51,26 @@ def test_jobs_beyond_the_limit_are_postponed_and_no_unit_is_split(desk: Desk) ->
     assert [request.unit for request in submission.deferred] == ["promote-2"]
 
 
-@pytest.mark.parametrize(("limit", "kept_free", "sent"), [(5, 1, 4), (4, 1, 4), (3, 1, 1), (3, 0, 3), (1, 1, 1)])
-def test_if_not_everything_fits_part_of_the_limit_is_left_to_others(
-    desk: Desk, limit: int, kept_free: int, sent: int
+@pytest.mark.parametrize(
+    ("limit", "kept_free", "sent"),
+    [(5, [None], 4), (4, [None], 4), (3, [None], 1), (3, [], 3), (3, ["cpu"], 3), (1, [None], 1)],
+)
+def test_if_not_everything_fits_a_place_is_left_to_the_job_that_sends_the_rest(
+    desk: Desk, limit: int, kept_free: list[str | None], sent: int
 ) -> None:
-    assert len(desk.submitter(limit, kept_free).submit(REQUESTS).jobs) == sent
+    assert len(desk.submitter({None: limit}, kept_free).submit(REQUESTS).jobs) == sent
+
+
+def test_jobs_in_another_qos_take_no_room(desk: Desk) -> None:
+    """A site limits the jobs of each QOS on its own: two that are there already and three new ones, of at most four."""
+    calm, dev = Resources(qos="t3"), Resources(qos="dev")
+    there = [JobRequest(((f"export-{number}",),), calm, 60) for number in range(4)]
+    desk.submitter().submit([*there, *(JobRequest(((f"export-{number}",),), dev, 60) for number in (4, 5))])
+    more = [JobRequest(((f"export-{number}",),), resources, 60) for number, resources in enumerate([dev] * 3, 6)]
+    more.append(JobRequest((("export-9",),), calm, 60))
+    submission = desk.submitter({"dev": 4}).submit(more)
+    assert {slot.unit for slot in submission.jobs} == {"export-6", "export-7", "export-9"}
+    assert [request.unit for request in submission.deferred] == ["export-8"]
 
 
 def test_if_nothing_can_be_sent_it_is_an_error(desk: Desk) -> None:
@@ -143,7 +158,7 @@ ALONE = [JobRequest(tuple((f"evaluate-{number}",) for number in range(20)), Reso
 
 
 def test_a_job_without_dependents_is_sent_in_one_call(desk: Desk) -> None:
-    submission = desk.submitter(limit=30).submit(ALONE)
+    submission = desk.submitter({None: 30}).submit(ALONE)
     assert list(submission.jobs.values()) == ["1"]
     assert desk.slurm.calls == {"sbatch": 1}
     assert desk.job(ALONE[0].unit).is_free

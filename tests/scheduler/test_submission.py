@@ -146,7 +146,7 @@ def test_if_the_site_accepts_no_more_jobs_those_that_may_have_run_are_released(d
     desk.submitter().submit(REQUESTS)
     desk.fake.forget_releases(4)
     desk.fake.limit = 4
-    again = desk.submitter(limit=4).submit(REQUESTS)
+    again = desk.submitter({None: 4}).submit(REQUESTS)
     assert list(again.jobs.values()) == ["1", "2", "3", "4"]
     assert not any(job.held for job in desk.fake.live())
 
@@ -186,9 +186,9 @@ def test_a_finished_job_that_came_back_held_is_cancelled_and_nothing_waits_for_i
 
 
 def test_jobs_that_do_not_fit_next_to_those_in_flight_are_postponed(desk: Desk) -> None:
-    desk.submitter(limit=3).submit(REQUESTS[:2])
+    desk.submitter({None: 3}).submit(REQUESTS[:2])
     more = [*REQUESTS[:2], JobRequest((("export-3",),), Resources(), 60)]
-    submission = desk.submitter(limit=3).submit(more)
+    submission = desk.submitter({None: 3}).submit(more)
     assert [request.unit for request in submission.deferred] == ["export-3"]
     assert submission.in_flight == ("prepare-0", "pretrain-1")
 

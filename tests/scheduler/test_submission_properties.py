@@ -113,7 +113,7 @@ class Submissions(RuleBasedStateMachine):
             WORKSPACE,
             sorted(USERS, key=lambda other: other != user),
             self._write,
-            limit,
+            {} if limit is None else {None: limit},
             is_done=self.done.__contains__,
             new_id=self._new_id,
             wait=self._wait,

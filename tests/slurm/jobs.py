@@ -108,8 +108,8 @@ class FakeWorkspace:
         path.write_text(submission_script(request, tag, dependency, style, self.root / "logs", gate))
         return path
 
-    def submitter(self, slurm: Slurm, ledger: SubmissionLedger, limit: int | None = None) -> Submitter:
-        return Submitter(slurm, ledger, self.name, [self.user], self.write_script, limit, is_done=self.is_done)
+    def submitter(self, slurm: Slurm, ledger: SubmissionLedger) -> Submitter:
+        return Submitter(slurm, ledger, self.name, [self.user], self.write_script, is_done=self.is_done)
 
 
 def small_chain(resources: Resources = CPU, name: str = "0") -> list[JobRequest]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,8 +97,8 @@ def submitter(
     journal: Journal,
     slurm: Slurm,
     style: ScriptStyle,
-    limit: int | None = None,
-    kept_free: int = 0,
+    limits: Mapping[str | None, int] | None = None,
+    kept_free: Collection[str | None] = (),
 ) -> Submitter:
     ledger = WorkspaceLedger(workspace, journal)
     return Submitter(
@@ -107,7 +107,7 @@ def submitter(
         workspace=workspace_id(workspace.root),
         users=ledger.users(),
         write_script=script_writer(workspace, style),
-        limit=limit,
+        limits=limits or {},
         kept_free=kept_free,
         is_done=workspace.is_done,
     )
@@ -152,13 +152,9 @@ def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
     return write
 
 
-def submit_limit(cluster: Cluster, qos_names: Collection[str | None]) -> int | None:
-    """The tightest submit limit of these QOS; None if the profile gives none.
-
-    It is compared with all of a user's jobs, in any QOS: if too few are sent at once, the next wave sends the rest.
-    """
-    limits = [qos.submitted_jobs for qos in cluster.qos if qos.name in qos_names and qos.submitted_jobs]
-    return min(limits, default=None)
+def submit_limits(cluster: Cluster) -> dict[str | None, int]:
+    """QOS -> the number of a user's jobs that it takes at once, where the profile gives one."""
+    return {qos.name: qos.submitted_jobs for qos in cluster.qos if qos.submitted_jobs}
 
 
 def control(workspace: Workspace, journal: Journal, slurm: Slurm) -> Control:

@@ -26,11 +26,11 @@ from detour.orchestration.order import Order
 from detour.orchestration.slurm import (
     script_style,
     submission_folder,
-    submit_limit,
+    submit_limits,
     submitter,
     submitting,
 )
-from detour.orchestration.waves import last_jobs, send_continuation
+from detour.orchestration.waves import continuation_resources, last_jobs, send_continuation
 from detour.planning.files import holds_plan
 from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
@@ -96,11 +96,11 @@ def send(
         style = script_style(workspace, order.cluster, code.folder)
         for request in order.requests:
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
-        limit = submit_limit(order.cluster, {request.resources.qos for request in order.requests})
-        kept_free = int(order.cluster.compute_nodes_submit)  # for the job that sends the next wave
+        limits = submit_limits(order.cluster)
+        kept_free = [continuation_resources(order.cluster).qos] if order.cluster.compute_nodes_submit else []
 
         def make() -> Submitter:
-            return submitter(workspace, journal, slurm, style, limit, kept_free)
+            return submitter(workspace, journal, slurm, style, limits, kept_free)
 
         with reserving(workspace, journal, load_budgets(), order.demand, over_budget) as reservation:
             brought_in = new_chains(workspace, order.plans)

@@ -107,7 +107,12 @@ def send_continuation(
     make_folder(workspace.root, submission_folder(workspace, unit))
     write_atomic(submission_folder(workspace, unit) / ORDER, json.dumps(continuation.to_json(), indent=1))
     request = JobRequest(
-        ((unit,),), _resources(continuation.cluster), WALL_S, "next wave", after_jobs=tuple(ends), module=MODULE
+        ((unit,),),
+        continuation_resources(continuation.cluster),
+        WALL_S,
+        "next wave",
+        after_jobs=tuple(ends),
+        module=MODULE,
     )
     return submitter(workspace, journal, slurm, style).submit([request]).jobs[Slot(unit)]
 
@@ -140,7 +145,7 @@ def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str
     return f"{prefix}{1 + max((int(number) for number in used if number.isdecimal()), default=0)}"
 
 
-def _resources(cluster: Cluster) -> Resources:
+def continuation_resources(cluster: Cluster) -> Resources:
     """The smallest allocation in the CPU partition."""
     qos = cluster.default_qos("cpu")
     return Resources(

@@ -43,6 +43,7 @@ QUEUE_FIELDS = {
     "priority": "%Q",
     "dependency": "%E",
     "user": "%u",
+    "qos": "%q",
     "name": "%j",
     "comment": "%k",
     "script": "%o",

@@ -27,6 +27,8 @@ BY_SLURM = frozenset(
 """Reasons of jobs that Slurm took back and holds, for example after a failed prolog."""
 TAKEN_BACK = frozenset({JobState.REQUEUE_HOLD, JobState.SPECIAL_EXIT, JobState.RESV_DEL_HOLD})
 """States of such jobs, which remain after their release; while held, the reason may be anything."""
+NO_QOS = frozenset({"(null)", "N/A"})
+"""What squeue prints for a job without a QOS."""
 _SCRIPT = re.compile(r"([A-Za-z0-9]+)\.sh$")
 _STATE_OF_TERM = re.compile(r"\([^()]*\)")
 
@@ -59,6 +61,8 @@ class JobRecord:
     priority: int | None = None
     dependency: str = ""
     """What it still waits for, such as `afterok:7,afterok:8_3`."""
+    qos: str = ""
+    """Empty if Slurm names none."""
     script: str = ""
     """The submission in the name of its batch script, which no site rewrites, unlike name and comment."""
     exit_code: int | None = None
@@ -135,6 +139,7 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         reason=field["reason"],
         priority=int(field["priority"]) if field["priority"].isdecimal() else None,
         dependency=_dependency(field["dependency"]),
+        qos="" if field["qos"] in NO_QOS else field["qos"],
         script=found[1] if (found := _SCRIPT.search(field["script"])) else "",
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -115,24 +116,35 @@ def in_order(requests: Iterable[JobRequest]) -> list[JobRequest]:
         raise ValueError(f"jobs that wait for each other: {' -> '.join(error.args[1])}") from error
 
 
-def first_wave(requests: Sequence[JobRequest], room: int | None) -> tuple[list[JobRequest], list[JobRequest]]:
-    """What fits under a limit of `room` more jobs, and the rest, which is sent later.
+def jobs_by_qos(requests: Iterable[JobRequest]) -> Counter[str | None]:
+    """Number of jobs of these requests in each QOS."""
+    counts = Counter[str | None]()
+    for request in requests:
+        counts[request.resources.qos] += request.jobs
+    return counts
+
+
+def first_wave(
+    requests: Sequence[JobRequest], room: Mapping[str | None, int]
+) -> tuple[list[JobRequest], list[JobRequest]]:
+    """What fits, and the rest, which is sent later. `room` has the number of further jobs of each QOS with a limit.
 
     Units are taken whole and in order, never before one they wait for, so no wave refers to a job that is not there. If
     nothing fits, the first job with several segments is sent with as many segments as there is room for; nothing may
     follow it then.
     """
-    if room is None:
-        return list(requests), []
     wave: list[JobRequest] = []
     later: list[JobRequest] = []
     postponed: set[str] = set()
+    taken = Counter[str | None]()
     for request in requests:
-        if postponed.intersection(request.after) or request.jobs > room - sum(other.jobs for other in wave):
+        qos = request.resources.qos
+        fits = qos not in room or request.jobs <= room[qos] - taken[qos]
+        if postponed.intersection(request.after) or not fits:
             later.append(request)
             postponed.update(request.stages)
         else:
             wave.append(request)
-    if not wave and later and later[0].segments > 1 and not later[0].is_array and room > 0:
-        return [replace(later[0], segments=min(room, later[0].segments))], later[1:]
-    return wave, later
+            taken[qos] += request.jobs
+    left = 0 if wave or not later or later[0].is_array else min(room[later[0].resources.qos], later[0].segments)
+    return ([replace(later[0], segments=left)], later[1:]) if left > 0 else (wave, later)

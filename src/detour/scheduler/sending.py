@@ -58,8 +58,8 @@ class Sender:
     snapshot: Callable[[], Snapshot]
     """Reads the queue for a job if sbatch did not say whether it is there."""
     remark: Callable[[str], None]
-    room: int | None = None
-    """What is left of the site's limit; None if no limit is known."""
+    room: dict[str | None, int] | None = None
+    """What is left of each QOS's limit, where known; None before the first look."""
     full: str = ""
     """Why no more jobs can be sent now; empty if they can."""
     _sends: Counter[Slot] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Sender:
         """Send what is missing, in order, up to the first job that fails; returns the units touched."""
         missing = {slot for _, slot in decision.send}
         units = list({request.unit: request for request, _ in decision.send}.values())
-        fitting, later = first_wave(units, self.room)
+        fitting, later = first_wave(units, self.room or {})
         if later:
             self.full = "the site takes no more jobs now"
         touched: set[str] = set()
@@ -112,8 +112,8 @@ class Sender:
             self.remark(f"{said} for {slot}; it is in the queue as job {job_id}")
         self.knowledge.record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         look.filled.add(self.knowledge.sent[tag])
-        if self.room is not None:
-            self.room -= len(request.tasks)
+        if self.room and request.resources.qos in self.room:
+            self.room[request.resources.qos] -= len(request.tasks)
         return True
 
     def _is_spent(self, job_id: str, look: Look) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from detour.scheduler.matching import counted_for, places
 from detour.scheduler.reconciliation import LATER, SPENT, Decision, decide
 from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
-from detour.scheduler.requests import JobRequest, in_order
+from detour.scheduler.requests import JobRequest, in_order, jobs_by_qos
 from detour.scheduler.sending import Look, ScriptWriter, Sender
 from detour.scheduler.sent_jobs import Sent, SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
@@ -69,10 +69,10 @@ class Submitter:
     users: Sequence[str]
     """Users who may have jobs of this workspace: the one who submits, then all others who submit for it."""
     write_script: ScriptWriter
-    limit: int | None = None
-    """Number of jobs per user that the site takes at once, counting array tasks individually; None if unknown."""
-    kept_free: int = 0
-    """How much of the limit is left to the user's other jobs if not everything fits."""
+    limits: Mapping[str | None, int] = field(default_factory=dict)
+    """Number of jobs per user that each QOS takes at once, counting array tasks individually, where known."""
+    kept_free: Collection[str | None] = ()
+    """QOS in which one place is left for the job that sends the rest, if not everything fits."""
     is_done: Callable[[str], bool] = lambda stage: False  # noqa: ARG005
     """Reads the stage's own marker, after the queue was read."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
@@ -214,7 +214,7 @@ class Submitter:
         self._refresh()
         snapshot = self._snapshot()
         if self._sender.room is None:
-            self._sender.room = self._room_in(snapshot, sum(request.jobs for request in requests))
+            self._sender.room = self._room_in(snapshot, jobs_by_qos(requests))
         by_id = self._sent_here()
         wanted = {stage for request in requests for stage in request.stages}
         known = {
@@ -282,12 +282,16 @@ class Submitter:
         if text not in self._remarks:
             self._remarks.append(text)
 
-    def _room_in(self, snapshot: Snapshot, wanted: int) -> int | None:
-        if self.limit is None:
-            return None
+    def _room_in(self, snapshot: Snapshot, wanted: Mapping[str | None, int]) -> dict[str | None, int]:
+        """What is left of each limit. A job whose QOS is unknown counts in all."""
         mine = [record for record in snapshot.queue or () if record.user in ("", self.users[0])]
-        room = max(0, self.limit - sum(len(record.ids) for record in mine))
-        return room if wanted <= room else max(min(room, 1), room - self.kept_free)
+        room = {
+            qos: max(0, limit - sum(len(record.ids) for record in mine if record.qos in ("", qos)))
+            for qos, limit in self.limits.items()
+        }
+        if any(wanted.get(qos, 0) > left for qos, left in room.items()):
+            room |= {qos: max(min(room[qos], 1), room[qos] - 1) for qos in self.kept_free if qos in room}
+        return room
 
     def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
         """Send what is missing; if Slurm refuses it, withdraw what was sent."""
