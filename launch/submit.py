@@ -25,12 +25,13 @@ from detour.launch.text.caps import outlook_lines
 from detour.launch.text.failures import failure_lines
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import ask_to_finish, columns, say, say_waiting, show, show_json, warn
-from detour.launch.text.submission import dry_run_json, nothing_to_submit, script_lines, show_submitted
+from detour.launch.text.submission import dry_run_json, dry_run_lines, nothing_to_submit, show_submitted
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
+from detour.orchestration.dry_run import dry_run as look_ahead
 from detour.orchestration.order import Order, order_for
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.submit import scripts, send
+from detour.orchestration.submit import send
 
 
 @click.command()
@@ -41,7 +42,7 @@ from detour.orchestration.submit import scripts, send
 @job_options(gpus="a node's", others="the profile's")
 @click.option("--retry", is_flag=True, help="Also submit stages that failed permanently.")
 @over_budget_option
-@click.option("--dry-run", is_flag=True, help="Print every batch script and the price; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the batch scripts and the price; send nothing.")
 @json_option
 def command(
     recipe: Path,
@@ -89,10 +90,10 @@ def submit(
 
 
 def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
-    made = scripts(workspace, order)
-    warn(order.warnings)
+    ahead = look_ahead(workspace, order)
+    warn([*order.warnings, *ahead.remarks])
     if as_json:
-        show_json(dry_run_json(order, made))
+        show_json(dry_run_json(order, ahead))
         return
     price = render_price(order.price, columns()) if order.price.stages else nothing_to_submit(order, workspace)
-    show(*script_lines(made), price, *outlook_lines(outlook(LedgerView(workspace), order.demand)))
+    show(*dry_run_lines(ahead, order.cluster), price, *outlook_lines(outlook(LedgerView(workspace), order.demand)))

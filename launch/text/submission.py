@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from detour.config.cluster import Cluster
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import columns, show, show_json, warn
 from detour.ledger.workspace import Workspace
+from detour.orchestration.dry_run import DryRun
 from detour.orchestration.order import Order
 from detour.orchestration.submit import Submitted
 from detour.scheduler.requests import JobRequest
@@ -33,11 +35,8 @@ def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterat
     """The jobs, then what is left out or deferred, the price, and how to follow it."""
     order, submission = sent.order, sent.submission
     yield from _jobs(order, submission, width)
-    if submission.in_flight:
-        yield f"{counted(len(submission.in_flight), 'stage')} already in flight, shared with this submission."
-    if submission.deferred:
-        sender = f"job {sent.next_wave} submits them later" if sent.next_wave else "submit again to send them later"
-        yield f"{counted(len(submission.deferred), 'job')} deferred by the submit limit: {sender}."
+    sender = f"job {sent.next_wave} submits them later" if sent.next_wave else "submit again to send them later"
+    yield from _not_sent(submission.in_flight, submission.deferred, sender)
     if order.price.stages:
         yield render_price(order.price, width)
     tracked = order.chains[0] if len(order.chains) == 1 else order.continuation.sweep
@@ -52,11 +51,10 @@ def _jobs(order: Order, submission: Submission, width: int) -> Iterator[str]:
     for slot, job_id in submission.jobs.items():
         by_unit.setdefault(slot.unit, []).append(job_id)
     alike: dict[tuple[str, int, str], list[str]] = {}
-    for request in order.requests:
-        if request.unit in by_unit:
-            facts = f", time limit {_limit(request, submission)}{_for_chains(order, request, needed_by)}"
-            tasks = len(request.tasks) if request.is_array else 0
-            alike.setdefault((request.label, tasks, facts), []).extend(by_unit[request.unit])
+    for request in submission.requests:
+        facts = f", time limit {_limit(request, submission)}{_for_chains(order, request, needed_by)}"
+        tasks = len(request.tasks) if request.is_array else 0
+        alike.setdefault((request.title, tasks, facts), []).extend(by_unit[request.unit])
     for (label, tasks, facts), jobs in alike.items():
         size = f" ({tasks} tasks{' each' if len(jobs) > 1 else ''})" if tasks else ""
         yield from wrapped(f"{label:<32} job {', '.join(jobs)}{size}{facts}", "", width)
@@ -110,27 +108,40 @@ def submitted_json(sent: Submitted) -> dict[str, Any]:
         "chains": list(sent.order.chains),
         "jobs": {str(slot): job_id for slot, job_id in submission.jobs.items()},
         "in_flight": list(submission.in_flight),
-        "deferred": [request.label for request in submission.deferred],
+        "deferred": [request.title for request in submission.deferred],
         "next_wave": sent.next_wave,
         "remarks": [*sent.order.warnings, *submission_warnings(sent)],
         "calls": dict(sent.calls or {}),
     }
 
 
-def script_lines(scripts: Sequence[tuple[JobRequest, str]]) -> Iterator[str]:
-    """Every batch script under its label."""
-    for request, script in scripts:
+def _not_sent(in_flight: Sequence[str], deferred: Sequence[JobRequest], sender: str) -> Iterator[str]:
+    if in_flight:
+        yield f"{counted(len(in_flight), 'stage')} already in flight, shared with this submission."
+    if deferred:
+        jobs = sum(request.jobs for request in deferred)
+        yield f"{counted(jobs, 'job')} deferred by the submit limit: {sender}."
+
+
+def dry_run_lines(ahead: DryRun, cluster: Cluster) -> Iterator[str]:
+    """Every batch script under its label, and what would not be sent."""
+    for request, script in ahead.scripts:
         segments = f", {request.segments} segments" if request.segments > 1 else ""
-        yield f"### {request.label}{segments}"
+        yield f"### {request.title}{segments}"
         yield script
+    sender = "a small job submits them later" if cluster.compute_nodes_submit else "submit again to send them later"
+    yield from _not_sent(ahead.in_flight, ahead.deferred, sender)
 
 
-def dry_run_json(order: Order, scripts: Sequence[tuple[JobRequest, str]]) -> dict[str, Any]:
+def dry_run_json(order: Order, ahead: DryRun) -> dict[str, Any]:
     return {
         "name": order.name,
         "chains": list(order.chains),
         "scripts": [
-            {"label": request.label, "segments": request.segments, "stages": list(request.stages), "script": script}
-            for request, script in scripts
+            {"label": request.title, "segments": request.segments, "stages": list(request.stages), "script": script}
+            for request, script in ahead.scripts
         ],
+        "in_flight": list(ahead.in_flight),
+        "deferred": [request.title for request in ahead.deferred],
+        "remarks": [*order.warnings, *ahead.remarks],
     }

@@ -65,14 +65,14 @@ def sent_all(requests: Sequence[JobRequest]) -> Places:
 def dependencies(requests: Sequence[JobRequest]) -> dict[str, list[str]]:
     filled = sent_all(requests)
     return {
-        f"{request.label}": [str(dependency_of(request, n, filled) or "") for n in range(1, request.segments + 1)]
+        f"{request.title}": [str(dependency_of(request, n, filled) or "") for n in range(1, request.segments + 1)]
         for request in requests
     }
 
 
 def test_a_chain_has_a_job_for_each_stage_and_one_array_of_evaluations() -> None:
     requests = requests_of(stages_of([load_recipe(RECIPES / "moderncamembert-bio-base.yaml")]))
-    assert [request.label for request in requests] == [
+    assert [request.title for request in requests] == [
         *["prepare", "pretrain clm", "promote clm", "pretrain mlm", "promote mlm", "export"],
         *["evaluate x72", "summarize"],
     ]
@@ -83,7 +83,7 @@ def test_a_chain_has_a_job_for_each_stage_and_one_array_of_evaluations() -> None
 
 def test_chains_of_one_shape_are_sent_as_corresponding_arrays() -> None:
     requests = requests_of(tiny(12))
-    assert [(request.label, len(request.tasks), request.segments) for request in requests] == [
+    assert [(request.title, len(request.tasks), request.segments) for request in requests] == [
         ("prepare", 1, 1),
         ("pretrain clm x12", 12, 2),
         ("promote clm x12", 12, 1),
@@ -117,7 +117,7 @@ def test_done_stages_are_left_out_and_the_rest_still_corresponds() -> None:
     requests = requests_of(stages, done=sorted(done))
     shown = dependencies(requests)
     assert shown["export x5"] == [""]
-    assert sorted((request.label, len(request.tasks)) for request in requests) == [
+    assert sorted((request.title, len(request.tasks)) for request in requests) == [
         ("evaluate chapter x10", 5),
         ("evaluate chapter x2", 1),
         ("export x5", 5),
@@ -131,8 +131,8 @@ def test_done_stages_are_left_out_and_the_rest_still_corresponds() -> None:
 
 def test_a_task_that_drops_out_later_is_waited_for_by_id_and_never_by_a_wrong_number() -> None:
     requests = requests_of(tiny(4))
-    export = next(request for request in requests if request.label == "export x4")
-    promoted = next(request for request in requests if request.label == "promote mlm x4")
+    export = next(request for request in requests if request.title == "export x4")
+    promoted = next(request for request in requests if request.title == "promote mlm x4")
     less = promoted.only([0, 1, 3])
     filled = sent_all([less, export])
     assert str(dependency_of(export, 1, filled)) == "afterok:101"
@@ -146,7 +146,7 @@ def test_long_and_short_trainings_share_no_array() -> None:
     stages = stages_of(
         [make_recipe({"name": f"c{tokens}", "phases.mlm.tokens": tokens}) for tokens in (2048, 10**8, 2 * 10**12)]
     )
-    labels = [request.label for request in requests_of(stages) if request.label.startswith("pretrain mlm")]
+    labels = [request.title for request in requests_of(stages) if request.title.startswith("pretrain mlm")]
     assert labels == ["pretrain mlm x2", "pretrain mlm"]
 
 
@@ -158,7 +158,7 @@ def test_arrays_stay_within_the_limits_of_the_site(limit: int, length: int) -> N
     assert max(len(request.tasks) for request in requests) == length
     assert all(request.jobs <= max(limit, 2) for request in requests)
     if length == 5:
-        exports = [request for request in requests if request.label.startswith("export")]
+        exports = [request for request in requests if request.title.startswith("export")]
         assert [len(request.tasks) for request in exports] == [5, 5, 2]
         shown = sent_all(requests)
         assert all(str(dependency_of(export, 1, shown)).startswith("aftercorr:") for export in exports)
@@ -169,7 +169,7 @@ def test_a_requested_time_limit_counts_instead_of_the_estimate_within_the_sites(
     asked_s: int | None, limit_s: int
 ) -> None:
     requests = requests_of(tiny(1), options=JobOptions(wall_s=asked_s))
-    limits_s = {request.label: request.wall_s for request in requests}
+    limits_s = {request.title: request.wall_s for request in requests}
     assert limits_s["pretrain clm"] == limit_s
     assert limits_s["export"] == 600, "it concerns trainings only"
 
@@ -180,7 +180,7 @@ def test_an_estimate_of_more_segments_than_a_training_can_have_is_refused_unless
         UserError, match=r"pretrain mlm: an estimate of up to \d+d\d\dh takes [\d,]+ segments of 20h00m"
     ):
         requests_of(stages)
-    some = {request.label: request.segments for request in requests_of(stages, options=JobOptions(segments=9))}
+    some = {request.title: request.segments for request in requests_of(stages, options=JobOptions(segments=9))}
     assert some["pretrain mlm"] == 9
 
 
@@ -195,7 +195,7 @@ def test_a_training_on_two_nodes_requests_all_of_its_gpus(site: str, option: str
     cluster = profile.model_copy(update={"gpu": profile.gpu and profile.gpu.model_copy(update={"per_node": 4})})
     stages = tiny(1, {"batch.sequences": 8})
     requests = job_requests(stages, prices_of(stages, cluster, NoHistory(), 8), cluster, JobOptions(gpus=8), ())
-    asked = {request.label: request.resources for request in requests}
+    asked = {request.title: request.resources for request in requests}
     assert (asked["pretrain clm"].nodes, asked["pretrain clm"].tasks_per_node) == (2, 4)
     assert asked["pretrain clm"].gpu_option == option
     assert asked["promote clm"].gpu_option == option.replace("8", "1").replace("4", "1")
@@ -203,7 +203,7 @@ def test_a_training_on_two_nodes_requests_all_of_its_gpus(site: str, option: str
 
 def test_a_limit_on_concurrent_tasks_applies_to_evaluations() -> None:
     by_label = {
-        request.label: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))
+        request.title: request.parallelism for request in requests_of(tiny(3), options=JobOptions(parallelism=2))
     }
     assert by_label["evaluate chapter x6"] == 2
     assert by_label["pretrain clm x3"] is None

@@ -85,7 +85,7 @@ def case(tmp_path: Path, text: Path, fake: FakeSlurm) -> Case:
 
 def resources(retry: Retry) -> Mapping[str, Any]:
     assert retry.order is not None
-    return {request.label: request.resources for request in retry.order.requests}
+    return {request.title: request.resources for request in retry.order.requests}
 
 
 def test_the_options_of_the_submission_apply_unless_given_again(case: Case) -> None:

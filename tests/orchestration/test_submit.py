@@ -17,6 +17,7 @@ from detour.housekeeping.finding import Kind
 from detour.housekeeping.removing import remove
 from detour.launch.text.submission import submitted_lines
 from detour.ledger.claims import claim
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
@@ -173,6 +174,19 @@ def test_a_later_submission_states_the_time_limit_of_pending_jobs(workspace: Wor
     (line,) = [line for line in submitted_lines(again, workspace, 100) if line.startswith("pretrain clm")]
     assert line.endswith("time limit 5m00s as submitted before, not 8m00s")
     assert len(fake.live()) == len(fake.jobs)
+
+
+def test_a_seed_added_to_a_chain_in_flight_is_listed_and_recorded(workspace: Workspace, fake: FakeSlurm) -> None:
+    """The seeds before it share an array, in which it has no place."""
+    submit(workspace)
+    planned = detour.plan(Path(RECIPE), *OVERRIDES, "benchmark.seeds=[1,2,3]")
+    order = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions())
+    again = send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+    added = str(max(job.id for job in fake.live()) - 1)
+    (line,) = [line for line in submitted_lines(again, workspace, 100) if line.startswith("evaluate")]
+    assert line == f"evaluate icd10-chapters          job {added}, time limit 10m00s"
+    (third,) = [stage.id for stage in planned.plans[0].stages if stage.label == "evaluate icd10-chapters seed 3"]
+    assert set(LedgerView(workspace).state.stages[third].submitted_s) == {added}
 
 
 def test_a_time_limit_shorter_than_the_grace_period_is_refused_with_the_arithmetic(workspace: Workspace) -> None:

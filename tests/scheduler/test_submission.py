@@ -193,6 +193,18 @@ def test_jobs_that_do_not_fit_next_to_those_in_flight_are_postponed(desk: Desk) 
     assert submission.in_flight == ("prepare-0", "pretrain-1")
 
 
+def test_seeds_in_flight_are_left_out_of_a_job_that_has_others_too(desk: Desk) -> None:
+    """It would wait for them with a GPU, and give up before its own."""
+    seeds = [f"evaluate-{number}" for number in range(6)]
+    desk.submitter().submit([JobRequest((tuple(seeds[:2]), tuple(seeds[2:3])), Resources(), 60)])
+    desk.done.add("evaluate-4")
+    submission = desk.submitter().submit([JobRequest((tuple(seeds[:2]), tuple(seeds[2:])), Resources(), 60)])
+    (added,) = submission.requests
+    assert added.tasks == (("evaluate-3", "evaluate-4", "evaluate-5"),), "a job goes past a stage that is done"
+    assert submission.jobs == {Slot(added.unit): "2"}
+    assert submission.in_flight == ("evaluate-0", "evaluate-1", "evaluate-2")
+
+
 def test_evaluations_of_a_failed_task_wait_only_for_that_task(desk: Desk) -> None:
     tasks = tuple((f"evaluate-{number}",) for number in range(3))
     array = JobRequest(tasks, Resources(), 60)

@@ -65,6 +65,11 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnap
     return snapshot
 
 
+def planned_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
+    """The folder of the snapshot that a submission would take now."""
+    return workspace.root / "code" / _digest(code_files(root)[0])
+
+
 def python_path(code: Path) -> str:
     """The value of PYTHONPATH with which a job runs the snapshot."""
     return str(code / "src")

@@ -201,7 +201,7 @@ def _label(tasks: Sequence[Sequence[Stage]]) -> str:
     if len(stages) == 1:
         return stages[0].label
     names = dict.fromkeys(stage.name for stage in stages)
-    return f"{next(iter(names)) if len(names) == 1 else stages[0].kind} x{len(stages)}"
+    return next(iter(names)) if len(names) == 1 else stages[0].kind
 
 
 def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:

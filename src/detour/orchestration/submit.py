@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from detour.budgets.arithmetic import Line
 from detour.budgets.caps import load_budgets
@@ -15,7 +14,6 @@ from detour.budgets.reserve import reserving
 from detour.errors import SchedulerUnavailable, UserError, Withdrawn
 from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
-from detour.ledger.identity import workspace_id
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
@@ -30,15 +28,12 @@ from detour.orchestration.slurm import (
     submitter,
     submitting,
 )
-from detour.orchestration.waves import continuation_resources, last_jobs, send_continuation
+from detour.orchestration.waves import last_jobs, qos_kept_free, send_continuation
 from detour.planning.files import holds_plan
 from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
-from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.submission import Submission, Submitter
-from detour.scheduler.submission_script import submission_script
-from detour.scheduler.tags import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +91,7 @@ def send(
         style = script_style(workspace, order.cluster, code.folder)
         for request in order.requests:
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
-        limits = submit_limits(order.cluster)
-        kept_free = [continuation_resources(order.cluster).qos] if order.cluster.compute_nodes_submit else []
+        limits, kept_free = submit_limits(order.cluster), qos_kept_free(order.cluster)
 
         def make() -> Submitter:
             return submitter(workspace, journal, slurm, style, limits, kept_free)
@@ -115,7 +109,7 @@ def send(
         next_wave, problem = None, None
         if submission.deferred and order.cluster.compute_nodes_submit:
             continuation = replace(order.continuation, why_over=over_budget)
-            ends = last_jobs(order.requests, submission.jobs)
+            ends = last_jobs(submission.requests, submission.jobs)
             try:
                 next_wave = send_continuation(workspace, journal, slurm, style, continuation, ends)
             except (SchedulerUnavailable, SubmissionRefused) as error:
@@ -155,20 +149,6 @@ def _store_plans(workspace: Workspace, order: Order) -> None:
         )
 
 
-def scripts(workspace: Workspace, order: Order) -> list[tuple[JobRequest, str]]:
-    """The batch scripts that the order would send, with stages in place of the ids of the jobs they wait for."""
-    order.require_work()
-    style = script_style(workspace, order.cluster, None)
-    made = []
-    for request in order.requests:
-        tag = Tag(workspace_id(workspace.root), request.unit, 1, "dry-run")
-        stages = " ".join(f"<{stage}>" for stage in request.after)
-        dependency = After("afterok", stages) if stages else None
-        folder: Path = submission_folder(workspace, request.unit)
-        made.append((request, submission_script(request, tag, dependency, style, folder)))
-    return made
-
-
 def _submit(
     make: Callable[[], Submitter], requests: Sequence[JobRequest], finish_interrupted: Callable[[], bool]
 ) -> Submission:
@@ -188,9 +168,9 @@ def _record(journal: Journal, order: Order, submission: Submission) -> None:
     cluster = order.cluster.slurm_cluster or ""
     for slot, job_id in submission.jobs.items():
         jobs.setdefault(slot.unit, []).append(job_id)
-    for request in order.requests:
+    for request in submission.requests:
         for index, task in enumerate(request.tasks):
-            for job_id in jobs.get(request.unit, ()):
+            for job_id in jobs[request.unit]:
                 job = f"{job_id}_{index}" if request.is_array else job_id
                 for stage in task:
                     journal.append(StageSubmitted(slurm_cluster=cluster), stage=stage, job=job)

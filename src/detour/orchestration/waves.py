@@ -108,7 +108,7 @@ def send_continuation(
     write_atomic(submission_folder(workspace, unit) / ORDER, json.dumps(continuation.to_json(), indent=1))
     request = JobRequest(
         ((unit,),),
-        continuation_resources(continuation.cluster),
+        _resources(continuation.cluster),
         WALL_S,
         "next wave",
         after_jobs=tuple(ends),
@@ -145,7 +145,12 @@ def _unit(workspace: Workspace, slurm: Slurm, continuation: Continuation) -> str
     return f"{prefix}{1 + max((int(number) for number in used if number.isdecimal()), default=0)}"
 
 
-def continuation_resources(cluster: Cluster) -> Resources:
+def qos_kept_free(cluster: Cluster) -> list[str | None]:
+    """The QOS in which a wave leaves one place: that of the job that sends the next, if jobs may send any."""
+    return [_resources(cluster).qos] if cluster.compute_nodes_submit else []
+
+
+def _resources(cluster: Cluster) -> Resources:
     """The smallest allocation in the CPU partition."""
     qos = cluster.default_qos("cpu")
     return Resources(

@@ -88,7 +88,7 @@ def decide(
     """
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
-    ordered = in_order(left for request in requests if (left := _less(request, is_done)) is not None)
+    ordered = in_order(left for request in requests if (left := _without_tasks(request, is_done)) is not None)
     seen = by_tag(snapshot.tagged(workspace))
     known = with_orphans(known, seen, ordered)
     adopt, drop, spare = compare(known, seen)
@@ -98,7 +98,7 @@ def decide(
     filled, doubles = fill(current, seen, units, forgotten)
     committed = [sent for sent in filled if sent.committed]
     under_way = {stage for sent in committed if sent.tag not in forgotten for stage in sent.stages}
-    wanted = [left for request in ordered if (left := _less(request, under_way.__contains__)) is not None]
+    wanted = [left for request in ordered if (left := request.without(under_way)) is not None]
     held = [sent for sent in committed if sent.job_id and is_held(seen[sent.tag])]
     ours = [sent for sent in held if sent.owner is None]
     ran = _that_ran(filled, held, is_done)
@@ -131,6 +131,18 @@ def decide(
     )
 
 
+def lone_request(requests: Sequence[JobRequest], sent: Iterable[Sent]) -> JobRequest | None:
+    """The only request, if it is one new job or array that waits for nothing.
+
+    None also if sbatch has printed wrong ids before: its answer alone then proves nothing.
+    """
+    if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
+        return None
+    stages = set(requests[0].stages)
+    is_known = any(job.is_corrected or not stages.isdisjoint(job.stages) for job in sent)
+    return None if is_known else requests[0]
+
+
 def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependency | None:
     """What this segment waits for: queued jobs of earlier stages, named jobs, and its own earlier segments."""
     upstream = [Upstream([job_id], "afterany") for job_id in request.after_jobs]
@@ -154,12 +166,12 @@ def _corresponds(request: JobRequest, sent: Sent) -> bool:
     return all(mine and mine.issubset(task) for mine, task in zip(waits, sent.tasks, strict=True))
 
 
-def _less(request: JobRequest, is_settled: Callable[[str], bool]) -> JobRequest | None:
-    """The request without the tasks whose stages are all settled; None if nothing is left."""
-    left = [index for index, task in enumerate(request.tasks) if not all(map(is_settled, task))]
-    if len(left) == len(request.tasks):
-        return request
-    return request.only(left) if left else None
+def _without_tasks(request: JobRequest, is_done: Callable[[str], bool]) -> JobRequest | None:
+    """The request without the tasks whose stages are all done; None if nothing is left.
+
+    A job goes past a stage that is done: a task keeps it, so that its unit stays the same.
+    """
+    return request.without({stage for task in request.tasks if all(map(is_done, task)) for stage in task})
 
 
 def _that_ran(filled: Places, held: Iterable[Sent], is_done: Callable[[str], bool]) -> list[Sent]:

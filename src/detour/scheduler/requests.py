@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -40,7 +40,7 @@ class JobRequest:
     resources: Resources
     wall_s: int
     label: str = ""
-    """For people only."""
+    """For people only; without the number of stages, which `title` adds."""
     segments: int = 1
     after: tuple[str, ...] = ()
     """Ids of stages that must have succeeded; those without a job any more count as done."""
@@ -65,6 +65,11 @@ class JobRequest:
         return tuple(stage for task in self.tasks for stage in task)
 
     @property
+    def title(self) -> str:
+        """`evaluate icd10-chapters x3`."""
+        return f"{self.label} x{len(self.stages)}" if len(self.stages) > 1 else self.label
+
+    @property
     def is_array(self) -> bool:
         return len(self.tasks) > 1
 
@@ -74,6 +79,14 @@ class JobRequest:
         after = tuple(dict.fromkeys(stage for stages in each for stage in stages)) if each else self.after
         tasks = tuple(self.tasks[index] for index in indexes)
         return replace(self, tasks=tasks, after=after, after_each=each, unit="")
+
+    def without(self, stages: Collection[str]) -> JobRequest | None:
+        """The same request, as its own unit, without these stages; None if nothing is left."""
+        tasks = [tuple(stage for stage in task if stage not in stages) for task in self.tasks]
+        if tasks == list(self.tasks):
+            return self
+        left = [index for index, task in enumerate(tasks) if task]
+        return replace(self.only(left), tasks=tuple(filter(None, tasks)), unit="") if left else None
 
     @property
     def jobs(self) -> int:
@@ -122,6 +135,22 @@ def jobs_by_qos(requests: Iterable[JobRequest]) -> Counter[str | None]:
     for request in requests:
         counts[request.resources.qos] += request.jobs
     return counts
+
+
+def room_left(
+    limits: Mapping[str | None, int],
+    kept_free: Collection[str | None],
+    there: Mapping[str | None, int],
+    wanted: Mapping[str | None, int],
+) -> dict[str | None, int]:
+    """What is left of each QOS's limit next to the jobs that are `there`.
+
+    If not everything that is wanted fits, one place of the QOS in `kept_free` is left to the job that sends the rest.
+    """
+    room = {qos: max(0, limit - there.get(qos, 0)) for qos, limit in limits.items()}
+    if any(wanted.get(qos, 0) > left for qos, left in room.items()):
+        room |= {qos: max(min(room[qos], 1), room[qos] - 1) for qos in kept_free if qos in room}
+    return room
 
 
 def first_wave(

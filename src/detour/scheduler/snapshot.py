@@ -49,6 +49,11 @@ class Snapshot:
         """All jobs in the queue that were sent for this workspace, by any user."""
         return (record for record in self.queue or () if record.tag and record.tag.workspace == workspace)
 
+    def jobs_by_qos(self, user: str, names: Collection[str | None]) -> dict[str | None, int]:
+        """Number of this user's jobs in the queue in each of these QOS. One whose QOS is unknown counts in all."""
+        mine = [record for record in self.queue or () if record.user in ("", user)]
+        return {qos: sum(len(record.ids) for record in mine if record.qos in ("", qos)) for qos in names}
+
     def state(self, tag: Tag, index: int | None = None) -> JobState:
         """State of a job or of one array task; UNKNOWN if neither reading gives it."""
         for record in self.live(tag):

@@ -27,10 +27,10 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.crash import by_job_id, is_spent
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.matching import counted_for, places
-from detour.scheduler.reconciliation import LATER, SPENT, Decision, decide
+from detour.scheduler.reconciliation import LATER, SPENT, Decision, decide, lone_request
 from detour.scheduler.releasing import Releaser
 from detour.scheduler.relinking import Relinker
-from detour.scheduler.requests import JobRequest, in_order, jobs_by_qos
+from detour.scheduler.requests import JobRequest, in_order, jobs_by_qos, room_left
 from detour.scheduler.sending import Look, ScriptWriter, Sender
 from detour.scheduler.sent_jobs import Sent, SubmissionLedger
 from detour.scheduler.snapshot import Snapshot, identified, take_snapshot
@@ -52,6 +52,8 @@ class Submission:
     """Requests beyond the submit limit, for the next wave."""
     remarks: tuple[str, ...]
     """What did not go as planned, for people."""
+    requests: tuple[JobRequest, ...] = ()
+    """Those that `jobs` fill, by job id; if some tasks of an array were in flight, the others have their own unit."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
     """The time limit that each job was sent with, now or earlier; None if not recorded."""
     left: str = ""
@@ -152,11 +154,13 @@ class Submitter:
     def _result(
         self, requests: Sequence[JobRequest], in_flight: tuple[str, ...], deferred: Sequence[JobRequest], left: str
     ) -> Submission:
-        units = {request.unit for request in requests}
-        there = [sent for sent in self._seen.filled if sent.tag.unit in units]
+        by_unit = {request.unit: request for request in requests}
+        there = [sent for sent in self._seen.filled if sent.tag.unit in by_unit]
         jobs = {sent.slot: sent.job_id for sent in there if sent.job_id}
         limits_s = {sent.slot: sent.wall_s for sent in there if sent.job_id}
-        return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), limits_s, left)
+        units = dict.fromkeys(slot.unit for slot in sorted(jobs, key=lambda slot: int(jobs[slot])))
+        filled = tuple(by_unit[unit] for unit in units)
+        return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), filled, limits_s, left)
 
     def withdraw(self, units: Iterable[str]) -> list[str]:
         """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
@@ -176,11 +180,8 @@ class Submitter:
         procedure then finds out, and sends again what is not there. If the first job turns up later, its gate never
         opens.
         """
-        if len(requests) != 1 or requests[0].segments > 1 or requests[0].after:
-            return None
-        (request,) = requests
-        stages = set(request.stages)
-        if any(sent.is_corrected or not stages.isdisjoint(sent.stages) for sent in self._known.sent.values()):
+        request = lone_request(requests, self._known.sent.values())
+        if request is None:
             return None
         tag, answer = self._sender.send_gated(request, self._seen)
         if answer.job_id is None:
@@ -193,7 +194,7 @@ class Submitter:
             self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
             return None
         self._releaser.commit([self._known.sent[tag]])
-        return Submission({tag.slot: answer.job_id}, (), (), (), {tag.slot: request.wall_s})
+        return Submission({tag.slot: answer.job_id}, (), (), (), (request,), {tag.slot: request.wall_s})
 
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
@@ -214,7 +215,8 @@ class Submitter:
         self._refresh()
         snapshot = self._snapshot()
         if self._sender.room is None:
-            self._sender.room = self._room_in(snapshot, jobs_by_qos(requests))
+            there = snapshot.jobs_by_qos(self.users[0], self.limits)
+            self._sender.room = room_left(self.limits, self.kept_free, there, jobs_by_qos(requests))
         by_id = self._sent_here()
         wanted = {stage for request in requests for stage in request.stages}
         known = {
@@ -281,17 +283,6 @@ class Submitter:
     def _remark(self, text: str) -> None:
         if text not in self._remarks:
             self._remarks.append(text)
-
-    def _room_in(self, snapshot: Snapshot, wanted: Mapping[str | None, int]) -> dict[str | None, int]:
-        """What is left of each limit. A job whose QOS is unknown counts in all."""
-        mine = [record for record in snapshot.queue or () if record.user in ("", self.users[0])]
-        room = {
-            qos: max(0, limit - sum(len(record.ids) for record in mine if record.qos in ("", qos)))
-            for qos, limit in self.limits.items()
-        }
-        if any(wanted.get(qos, 0) > left for qos, left in room.items()):
-            room |= {qos: max(min(room[qos], 1), room[qos] - 1) for qos in self.kept_free if qos in room}
-        return room
 
     def _send_or_withdraw(self, decision: Decision, wave: Sequence[JobRequest]) -> set[str]:
         """Send what is missing; if Slurm refuses it, withdraw what was sent."""

@@ -40,7 +40,7 @@ def test_each_job_of_a_sweep_names_its_chains(planned: Planned, tmp_path: Path) 
     order = order_of(workspace, planned)
     jobs = {Slot(request.unit, 1): str(number) for number, request in enumerate(order.requests, start=1)}
     limits_s = {Slot(request.unit, 1): request.wall_s for request in order.requests}
-    sent = Submitted(order, Submission(jobs, (), (), (), limits_s))
+    sent = Submitted(order, Submission(jobs, (), (), (), order.requests, limits_s))
     lines = list(submitted_lines(sent, workspace, 80))[:-1]
     assert max(map(len, "\n".join(lines).splitlines())) <= 80
     text = " ".join(" ".join(lines).split())
@@ -55,7 +55,7 @@ def test_the_jobs_of_a_single_chain_do_not_repeat_its_name(tmp_path: Path) -> No
     workspace = Workspace(tmp_path)
     order = order_of(workspace, detour.plan("quickstart"))
     jobs = {Slot(request.unit, 1): "7" for request in order.requests}
-    first, *_ = submitted_lines(Submitted(order, Submission(jobs, (), (), ())), workspace, 100)
+    first, *_ = submitted_lines(Submitted(order, Submission(jobs, (), (), (), order.requests)), workspace, 100)
     assert first.startswith("prepare")
     assert "quickstart" not in first
 
