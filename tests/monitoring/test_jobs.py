@@ -133,8 +133,10 @@ def test_without_accounts_an_ended_job_is_unknown(workspace: Workspace) -> None:
 def test_a_held_job_that_has_left_the_queue_is_no_longer_shown_as_held(workspace: Workspace) -> None:
     site = Site(workspace)
     others = [{"job": job, "state": "PENDING"} for job in ("8", "9", "10_[0-5]")]
-    site.queue = [{"job": "7", "state": "PENDING", "reason": "JobHeldUser", "priority": "0"}, *others]
-    assert Viewer(workspace, site).rows()[PREPARE.id].state == "held"
+    held = {"job": "7", "state": "PENDING", "reason": "JobHeldUser", "priority": "0", "started": "1800000000"}
+    site.queue = [held, *others]
+    row = Viewer(workspace, site).rows()[PREPARE.id]
+    assert (row.state, row.starts_s) == ("held", None), "Slurm shows a requeued job's begin time also while it is held"
     site.queue, site.down = [*others], {"sacct"}
     question = Question(["7", "8", "9", "10_3"], ["me"], 0.0, every_s=0.0)
     read_jobs(workspace, question, Slurm(site))

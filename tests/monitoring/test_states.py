@@ -63,6 +63,7 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
         ([], [seen("7", "PENDING", "QOSMaxGRESPerUser")], "pending", "under a limit of its QOS (QOSMaxGRESPerUser)"),
         ([], [seen("7", "RUNNING")], "running", "not yet given a sign of life"),
         ([STARTED], [seen("7", "RUNNING")], "running", None),
+        ([STARTED], [seen("7", "SUSPENDED")], "running", "suspended, goes on once it is resumed (SUSPENDED)"),
         (
             [STARTED, SAVED],
             [seen("7", "TIMEOUT"), seen("8", "PENDING", "Resources")],
@@ -130,6 +131,7 @@ def test_stages_that_do_not_continue_by_themselves_say_what_to_do(
 
 def test_a_job_running_in_slurm_but_silent_for_three_heartbeats_is_lost_contact() -> None:
     assert judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S).state == "running"
+    assert judged([STARTED], seen("7", "SUSPENDED"), silent_s=5000).state == "running"
     lost = judged([STARTED], seen("7", "RUNNING"), silent_s=SILENT_S + 1)
     assert (lost.state, lost.needs, lost.why) == ("lost contact", True, "runs, without a sign of life for 31s")
 

@@ -238,6 +238,14 @@ def test_a_stage_that_runs_on_this_machine_is_running(workspace: Workspace) -> N
     assert found.verdict.cause == "unknown"
 
 
+def test_a_suspended_job_is_not_called_running(workspace: Workspace) -> None:
+    stage, past = stage_named(workspace, "pretrain"), Past(workspace)
+    past.attempt(stage, 50.0, None, job="7")
+    past.write()
+    (found,) = why(workspace, stage, Slurm(Site([{"job": "7", "state": "SUSPENDED"}])))
+    assert found.verdict.first.advice == "Nothing failed. It is suspended, and goes on once it is resumed."
+
+
 @pytest.mark.parametrize(
     ("reason", "by", "how"),
     [

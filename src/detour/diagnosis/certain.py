@@ -14,7 +14,8 @@ from detour.ledger.events import AttemptEnded, AttemptStarted, CheckpointSaved, 
 
 HELD_BY_SLURM = ("REQUEUE_HOLD", "RH", "SPECIAL_EXIT", "SE", "RESV_DEL_HOLD", "RD")
 PENDING = ("PENDING", "PD", "REQUEUED", "RQ", "REQUEUE_FED", *HELD_BY_SLURM)
-RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", "SUSPENDED", "S", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT")
+SUSPENDED = ("SUSPENDED", "S", "STOPPED")
+RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", *SUSPENDED, "RESIZING", "SIGNALING", "STAGE_OUT")
 TAKEN_BACK = ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
 QUEUE_FIELDS = {"Reason": ("NODELIST(REASON)",), "Dependency": (), "State": ("ST", "JobState")}
 """Fields that are judged -> their other names."""
@@ -38,7 +39,8 @@ def _in_queue(evidence: Evidence) -> Verdict | None:
         return None
     state = row.get("State", *QUEUE_FIELDS["State"]).upper()
     if state in RUNNING:
-        return _normal(_place(command, row, "State"), "It is running.", "no")
+        doing = "It is suspended, and goes on once it is resumed." if state in SUSPENDED else "It is running."
+        return _normal(_place(command, row, "State"), doing, "no")
     if state and state not in PENDING:
         return None
     if (again := _requeued(evidence)) is not None:

@@ -120,7 +120,7 @@ def _seen(job: str, record: JobRecord, before: str, at_s: float) -> SeenJob:
         record.state.value,
         record.state.standing.value,
         f"held by Slurm ({record.by_slurm})" if record.by_slurm else record.reason,
-        starts_s=record.started_s if waits else None,
+        starts_s=record.started_s if waits and not record.is_held else None,
         is_held=record.is_held,
         started_s=None if waits else record.started_s,
         ended_s=None if record.state.is_live else record.ended_s,

@@ -24,7 +24,7 @@ class SeenJob(NamedTuple):
     reason: str = ""
     """Slurm's reason why it is pending."""
     starts_s: float | None = None
-    """When Slurm expects to start it, in seconds since the epoch, as all times here."""
+    """When Slurm expects to start it, unless it is held, in seconds since the epoch, as all times here."""
     is_held: bool = False
     """Whether it waits for a release, held by a person or by Slurm."""
     started_s: float | None = None

@@ -14,6 +14,7 @@ from detour.monitoring.full_disk import NEXT_STEP, SILENT_S, waits_in_words
 from detour.monitoring.liveness import Evidence, process_is_alive
 from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import BY_ADMINISTRATOR, reason_in_words
+from detour.scheduler.states import SUSPENDED
 from detour.text import format_duration
 
 StateWord = Literal[
@@ -115,6 +116,9 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
     age_s = _silence_s(known, evidence)
     if known is not None and age_s is not None and known.id in evidence.waiting_for_room:
         return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
+    suspended = next((job for job in evidence.reports(known) if job.state in SUSPENDED), None)
+    if suspended is not None:
+        return Judged("running", f"suspended, goes on once it is resumed ({suspended.state})", job=suspended.id)
     if age_s is not None and age_s > SILENT_S and _is_said_to_run(known, evidence):
         return _lost(f"runs, without a sign of life for {format_duration(age_s)}", last.job if last else None)
     if last is not None and last.ended is None:

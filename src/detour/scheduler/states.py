@@ -63,6 +63,8 @@ class JobState(StrEnum):
         return self.standing in (Standing.WAITING, Standing.RUNNING)
 
 
+SUSPENDED = frozenset({JobState.SUSPENDED, JobState.STOPPED})
+"""States of a job whose processes are stopped on its node, for example in favour of one with a higher priority."""
 _STANDING = {
     **dict.fromkeys(JobState, Standing.RUNNING),
     JobState.PENDING: Standing.WAITING,
