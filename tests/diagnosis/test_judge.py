@@ -28,6 +28,14 @@ def test_a_save_that_fails_after_the_warning_comes_before_the_time_limit() -> No
     assert judge(Evidence((row,), log=(warning, limit, failed))).cause == "time_limit"
 
 
+def test_a_job_that_was_requeued_and_then_cancelled_was_cancelled() -> None:
+    requeue = "slurmstepd-gpu1: error: *** JOB 7 ON gpu1 CANCELLED AT 2026-11-27T15:13:03 DUE TO JOB REQUEUE ***"
+    cancel = "slurmstepd-gpu1: error: *** JOB 7 ON gpu1 CANCELLED AT 2026-11-27T15:13:17 ***"
+    rows = tuple(Row({"JobID": "7", "State": state}) for state in ("REQUEUED", "CANCELLED by 0"))
+    assert judge(Evidence(rows, log=(requeue, cancel))).cause == "cancelled"
+    assert judge(Evidence(rows[:1], log=(requeue,))).cause == "preempted"
+
+
 def test_a_time_limit_without_readable_events_says_neither_that_work_is_lost_nor_that_it_is_kept() -> None:
     row = Row({"JobID": "7", "State": "TIMEOUT"})
     unreadable = judge(Evidence((row,), log=(), events=None)).first

@@ -63,7 +63,7 @@ def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Findin
     """Doubt findings of earlier runs: a requeued job appends to the same log, so they are before its preemption."""
     state = next((row.get("State").split(" ")[0] for row in reversed(evidence.job_rows)), "")
     again = len(evidence.job_rows) > 1 or any((event.attempt or 1) > 1 for event in evidence.events or ())
-    if not again or state not in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT"):
+    if not again or state not in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED"):
         return list(findings)
     last = max((one.place.line or 0 for one in findings if one.cause in DECISIVE), default=0)
     return [
