@@ -157,7 +157,7 @@ def _differences(group: Sequence[Branch]) -> dict[str, list[str]]:
     """Dotted path -> the value in each branch, for settings in which branches that read alike differ."""
     flat = [_flat({stage.kind: stage.settings.to_json() for stage in branch.stages}) for branch in group]
     paths = dict.fromkeys(path for settings in flat for path in settings)
-    values = {path: [settings.get(path, "none") for settings in flat] for path in paths}
+    values = {path: [settings.get(path, "not set") for settings in flat] for path in paths}
     different = {path.partition(".")[2]: column for path, column in values.items() if len(set(column)) > 1}
     return {path: column for path, column in different.items() if "fingerprint" not in path}
 

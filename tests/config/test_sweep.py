@@ -188,6 +188,72 @@ def test_an_override_of_a_key_that_an_axis_sets_is_refused(axis: str, key: str, 
     )
 
 
+@pytest.mark.parametrize(
+    "override", ["phases.mlm={tokens: 40k}", "phases=[{name: mlm, tokens: 40k}]", "phases={mlm: {tokens: 40k}}"]
+)
+def test_a_mapping_that_overrides_a_key_of_an_axis_is_refused(override: str, write: Write) -> None:
+    path = write(f"{HEAD}axes: {{d: {{key: phases.mlm.tokens, values: [30k]}}}}\n")
+    with pytest.raises(RecipeError, match=r"^<command line>: phases\.mlm\.tokens: the axis `d` of"):
+        load_chains(path, [override])
+    with pytest.raises(RecipeError, match=r"^<command line>: seeds\.training: the axis `seed` of"):
+        load_chains(write(f"{HEAD}seeds: [1, 2]\n"), ["seeds={training: 3, shuffle: 4}"])
+
+
+def test_a_mapping_may_override_what_is_beside_the_key_of_an_axis(write: Write) -> None:
+    recipes = load_chains(write(f"{HEAD}seeds: [1, 2]\n"), ["seeds={shuffle: 4}"])
+    assert [(recipe.seeds.training, recipe.seeds.shuffle) for recipe in recipes] == [(1, 4), (2, 4)]
+
+
+def test_a_case_that_replaces_the_value_of_an_axis_above_it_is_refused(write: Write) -> None:
+    tokens = "d: {key: phases.mlm.tokens, values: [30k, 60k]}"
+    short = "e: {cases: {short: {phases.mlm: {tokens: 20k}}, full: {}}}"
+    with pytest.raises(RecipeError) as caught:
+        load_chains(write(f"{HEAD}axes:\n  {tokens}\n  {short}\n"))
+    assert str(caught.value) == (
+        "configs/sweeps/sweep.yaml:5:23: phases.mlm.tokens: replaces the value for which the axis `d` names the chain: "
+        "write `e` above `d`, or exclude the combination"
+    )
+    swapped = load_chains(write(f"{HEAD}axes:\n  {short}\n  {tokens}\n"))
+    assert [(recipe.name, recipe.phases[1].tokens) for recipe in swapped[:2]] == [
+        ("s-short-30k", 30_000),
+        ("s-short-60k", 60_000),
+    ]
+    excluded = load_chains(write(f"{HEAD}axes:\n  {tokens}\n  {short}\nexclude: [{{e: short}}]\n"))
+    assert [(recipe.name, recipe.phases[1].tokens) for recipe in excluded] == [
+        ("s-30k-full", 30_000),
+        ("s-60k-full", 60_000),
+    ]
+
+
+def test_a_case_may_change_something_inside_the_value_of_an_axis_above_it(write: Write) -> None:
+    path = write(
+        f"{HEAD}axes:\n  b: {{key: benchmark, values: [bench, other]}}\n"
+        "  q: {cases: {one: {benchmark.seeds: [1]}}}\n"
+    )
+    assert [recipe.benchmark and (recipe.benchmark.name, recipe.benchmark.seeds) for recipe in load_chains(path)] == [
+        ("bench", (1,)),
+        ("other", (1,)),
+    ]
+
+
+def test_a_phase_renamed_by_an_axis_above_is_said(write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  {ARMS}\n  d: {{key: phases.clm.tokens, values: [30k]}}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_chains(path)
+    assert str(caught.value) == (
+        "configs/sweeps/sweep.yaml:5:40: phases.clm.tokens: `phases` has no item `clm`: another axis renames or "
+        "removes it, and axes apply in the order written: write this one above it"
+    )
+
+
+def test_seeds_can_advance_together_with_an_axis(write: Write) -> None:
+    path = write(f"{HEAD}axes: {{lr: {{key: optimizer.lr, values: [1e-3, 2e-3]}}}}\nzip: [[lr, seed]]\nseeds: [5, 6]\n")
+    assert [(recipe.name, recipe.optimizer.lr, recipe.seeds.training) for recipe in load_chains(path)] == [
+        ("s-0.001-5", 0.001, 5),
+        ("s-0.002-6", 0.002, 6),
+    ]
+
+
 def test_an_override_beside_or_of_a_phase_that_a_case_removes_is_kept(write: Write) -> None:
     path = write(f"{HEAD}axes:\n  d: {{cases: {{x: {{phases.mlm: null}}, y: {{phases.mlm.masking_rate: 0.2}}}}}}\n")
     assert [len(recipe.phases) for recipe in load_chains(path, ["phases.mlm.tokens=40k"])] == [1, 2]

@@ -53,6 +53,9 @@ def _expand(sweep: Sweep, builder: _Builder, recipes: dict[str, Recipe]) -> None
         for labels, recipe_name, tree in _walk(sweep, builder):
             if any(all(labels[axis] in wanted for axis, wanted in rule.items()) for rule in excluded):
                 continue
+            for pair in sweep.overwritten:
+                if pair.labels.items() <= labels.items():
+                    problems[pair.problem] = None
             name = sweep.chain_name(labels, recipe_name)
             if name in own:
                 message = f"two chains are called {name}: the template must distinguish all axes"
@@ -134,24 +137,40 @@ def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], 
             if point.recipe is not None:
                 here = builder.base(sweep, point.recipe.value, point.recipe.position)
                 changed = here.tree
+            assert here is not None
             assert changed is not None
-            yield from below(depth + 1, {**labels, **point.labels}, here, _changed(changed, point, sweep))
+            yield from below(depth + 1, {**labels, **point.labels}, here, _changed(changed, point, sweep, here.tree))
 
     return below(0, {}, base, base.tree if base else None)
 
 
-def _changed(tree: Node, point: Point, sweep: Sweep) -> Node:
-    """Return the tree with a point's changes merged in. Raises RecipeError if a path does not exist."""
+def _changed(tree: Node, point: Point, sweep: Sweep, base: Node) -> Node:
+    """Return the tree with a point's changes merged in. Raises RecipeError if a path does not exist, with a hint if it
+    did in the recipe `base`.
+    """
     problems: list[Problem] = []
     rewrite = False
     for key, value in point.changes:
-        tree = set_value(tree, key, value, problems, merge)
+        missing: list[Problem] = []
+        tree = set_value(tree, key, value, missing, merge)
+        problems += map(_renamed, missing) if missing and _exists(base, key, value) else missing
         rewrite = rewrite or key.partition(".")[0] in REWRITTEN
     if rewrite:
         tree = finished_tree(tree, sweep.path, problems)
     if problems:
         raise RecipeError(problems)
     return tree
+
+
+def _exists(base: Node, key: str, value: Node) -> bool:
+    missing: list[Problem] = []
+    set_value(base, key, value, missing)
+    return not missing
+
+
+def _renamed(problem: Problem) -> Problem:
+    hint = "another axis renames or removes it, and axes apply in the order written: write this one above it"
+    return replace(problem, message=f"{problem.message.partition(';')[0]}: {hint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, product
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -26,10 +27,10 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from detour.config.fields import Name, Seed, Written, repeated
-from detour.config.layers import keep, read_layers
+from detour.config.layers import by_name, keep, read_layers
 from detour.config.problems import COMMAND_LINE, Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
-from detour.config.yaml_source import Node, describe
+from detour.config.yaml_source import Node, describe, parse_value, to_plain
 from detour.paths import written_path
 from detour.text import suggestion
 
@@ -83,10 +84,13 @@ class SweepFile(Written):
     def _axes_are_there(self) -> SweepFile:
         problems = repeated("seeds", self.seeds)
         problems += _keys_of_two_axes(self)
+        known = {name: len(axis.values or axis.cases or ()) for name, axis in self.axes.items()}
+        if self.seeds:
+            known[SEED_AXIS] = len(self.seeds)
         grouped: list[str] = []
         for index, group in enumerate(self.zip):
-            problems += _unknown_axes(self.axes, group, ("zip", index))
-            lengths = {name: _length(self.axes[name]) for name in group if name in self.axes}
+            problems += _unknown_axes(known, group, ("zip", index))
+            lengths = {name: known[name] for name in group if name in known}
             if len(set(lengths.values())) > 1:
                 lengths_by_axis = ", ".join(f"{name} has {length}" for name, length in lengths.items())
                 problems.append((("zip", index), f"axes that advance together need as many values: {lengths_by_axis}"))
@@ -94,7 +98,6 @@ class SweepFile(Written):
                 if name in grouped:
                     problems.append((("zip", index), f"`{name}` appears twice: an axis belongs to one group"))
                 grouped.append(name)
-        known = [*self.axes, SEED_AXIS] if self.seeds else [*self.axes]
         for index, excluded in enumerate(self.exclude):
             problems += _unknown_axes(known, excluded, ("exclude", index))
         if SEED_AXIS in self.axes and self.seeds:
@@ -119,15 +122,11 @@ def _keys_of_two_axes(file: SweepFile) -> list[tuple[KeyPath, str]]:
     ]
 
 
-def _length(axis: Axis) -> int:
-    return len(axis.values or axis.cases or ())
-
-
-def _unknown_axes(known: Mapping[str, Axis] | Sequence[str], names: Any, at: KeyPath) -> list[tuple[KeyPath, str]]:
+def _unknown_axes(known: Mapping[str, int], names: Iterable[str], at: KeyPath) -> list[tuple[KeyPath, str]]:
     return [(at, f"no axis `{name}`{suggestion(name, list(known))}") for name in names if name not in known]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Point:
     """One step along an axis (or a group of axes that advance together)."""
 
@@ -135,6 +134,19 @@ class Point:
     changes: tuple[tuple[str, Node], ...]
     recipe: Node | None = None
     """Another recipe file, as written."""
+
+    @cached_property
+    def leaves(self) -> Mapping[str, Any]:
+        """The dotted keys that its changes set, with their values. A null removes, and sets nothing."""
+        return {inner: plain for key, value in self.changes for inner, plain in _leaves(key, value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Overwritten:
+    """Labels of two axes, the later of which changes the value that a chain is named for by the other."""
+
+    labels: Mapping[str, str]
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,8 @@ class Sweep:
     tree: Node
     axes: tuple[tuple[Point, ...], ...]
     """One sequence of points per axis or group, those that choose the recipe first."""
+    overwritten: tuple[Overwritten, ...]
+    """Refused, unless every chain with these labels is excluded."""
     overrides: tuple[str, ...]
     """`key=value` overrides from the command line, applied to every recipe."""
     sweeps: tuple[Sweep, ...]
@@ -197,7 +211,9 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
     _refuse_hidden_overrides(overrides, axes, path)
     points = _groups(file, axes)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))
-    return Sweep(path, file, tree, tuple(points), overrides, tuple(others))
+    order = [name for group in points for name in group[0].labels]
+    overwritten = tuple(_overwritten(file, {name: axes[name] for name in order}))
+    return Sweep(path, file, tree, tuple(points), overwritten, overrides, tuple(others))
 
 
 def _check(file: SweepFile, tree: Node) -> None:
@@ -244,30 +260,66 @@ def _below(node: Node, key: str) -> Mapping[str, Node]:
 
 
 def _refuse_hidden_overrides(overrides: Sequence[str], axes: Mapping[str, Sequence[Point]], path: Path) -> None:
-    """Refuse to override a key that an axis sets, as the axis would win. A null in a case sets nothing."""
-    set_by = {
-        key: axis
-        for axis, points in axes.items()
-        for point in points
-        for change in point.changes
-        for key in _keys_set(*change)
-    }
+    """Refuse to override a key that an axis sets, as the axis would win."""
+    set_by = {key: axis for axis, points in axes.items() for point in points for key in point.leaves}
     problems = []
-    for key in (override.partition("=")[0].strip() for override in overrides):
-        above = accumulate(key.split("."), "{}.{}".format)
-        if axis := next((set_by[part] for part in above if part in set_by), None):
+    for key in (key for override in overrides for key in _keys_overridden(override)):
+        if axis := next((set_by[part] for part in _from_the_top(key) if part in set_by), None):
             message = f"the axis `{axis}` of {shown(path)} sets it: change it there, or leave the override out"
             problems.append(Problem(COMMAND_LINE, key, message))
     if problems:
         raise RecipeError(problems)
 
 
-def _keys_set(key: str, value: Node) -> Iterator[str]:
-    if isinstance(value.value, dict):
-        for name, child in value.value.items():
-            yield from _keys_set(f"{key}.{name}", child)
-    elif value.value is not None:
-        yield key
+def _keys_overridden(override: str) -> list[str]:
+    key, _, written = override.partition("=")
+    key = key.strip()
+    try:
+        return [inner for inner, _ in _leaves(key, parse_value(written, COMMAND_LINE))] or [key]
+    except ValueError:  # said where it is applied
+        return [key]
+
+
+def _overwritten(file: SweepFile, axes: Mapping[str, Sequence[Point]]) -> Iterator[Overwritten]:
+    """Find values that a later axis changes; `axes` are in the order in which they are applied."""
+    order = list(axes)
+    keys = {name: {key for point in points for key in point.leaves} for name, points in axes.items()}
+    for index, name in enumerate(order):
+        if name in file.axes and file.axes[name].cases is not None:
+            continue
+        for later in order[index + 1 :]:
+            if any(part in keys[later] for key in keys[name] for part in _from_the_top(key)):
+                for point, other in product(axes[name], axes[later]):
+                    yield from _replacement(name, point, later, other)
+
+
+def _replacement(name: str, point: Point, later: str, other: Point) -> Iterator[Overwritten]:
+    for key, value in point.leaves.items():
+        part = next((part for part in _from_the_top(key) if part in other.leaves), None)
+        if part is not None and (part, other.leaves[part]) != (key, value):
+            labels = {name: point.labels[name], later: other.labels[later]}
+            message = (
+                f"replaces the value for which the axis `{name}` names the chain: "
+                f"write `{later}` above `{name}`, or exclude the combination"
+            )
+            position = next(node.position for changed, node in other.changes if part.startswith(changed))
+            yield Overwritten(labels, Problem(position, part, message))
+
+
+def _from_the_top(key: str) -> Iterator[str]:
+    """`a`, `a.b`, `a.b.c` of `a.b.c`."""
+    return accumulate(key.split("."), "{}.{}".format)
+
+
+def _leaves(key: str, node: Node) -> Iterator[tuple[str, Any]]:
+    named = (
+        node.value if isinstance(node.value, dict) else by_name(node.value) if isinstance(node.value, list) else None
+    )
+    if named:
+        for name, child in named.items():
+            yield from _leaves(f"{key}.{name}", child)
+    elif node.value is not None:
+        yield key, to_plain(node)
 
 
 def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
