@@ -7,17 +7,18 @@ from collections.abc import Iterable, Iterator
 from detour.budgets.arithmetic import UNITS, Line
 from detour.budgets.refusal import by_default
 from detour.budgets.reserve import Outlook
-from detour.text import amount, counted
+from detour.text import counted
 
 
 def outlook_lines(outlook: Outlook) -> Iterator[str]:
     """`budget abc: 70 GPU-h asked + 30 spent + 0 reserved of 99: over the hard cap`, one line per cap."""
     for cap in outlook.lines:
-        unit, limit = UNITS[cap.measure], cap.soft if cap.hard is None else cap.hard
-        sums = f"{amount(cap.asked)} {unit} asked + {amount(cap.spent)} spent + {amount(cap.reserved)} reserved"
+        limit = cap.soft if cap.hard is None else cap.hard
+        asked, spent, reserved, most = _figures(cap, cap.asked, cap.spent, cap.reserved, limit or 0.0)
+        sums = f"{asked} {UNITS[cap.measure]} asked + {spent} spent + {reserved} reserved"
         verdict = "over the hard cap" if cap.is_refused else "over the soft cap" if cap.is_warned else "fits"
         unknown = f", {counted(cap.unknown, 'stage')} unknown" if cap.unknown else ""
-        yield f"budget {cap.budget}: {sums}{unknown} of {amount(limit or 0.0)}: {verdict}"
+        yield f"budget {cap.budget}: {sums}{unknown} of {most}: {verdict}"
     yield from by_default(outlook.lines, outlook.demand)
 
 
@@ -30,6 +31,12 @@ def cap_warnings(caps: Iterable[Line]) -> Iterator[str]:
         if limit is None:
             yield f"budget {cap.budget}: {unknown}"
         elif cap.is_refused and cap.unknown:
-            yield f"budget {cap.budget}: {unknown}; the {name} cap is {limit:,.1f}"
+            yield f"budget {cap.budget}: {unknown}; the {name} cap is {_figures(cap, limit)[0]}"
         else:
-            yield f"budget {cap.budget}: {cap.after:,.1f} {unit} exceed the {name} cap of {limit:,.1f}"
+            after, most = _figures(cap, cap.rounded().after, limit)
+            yield f"budget {cap.budget}: {after} {unit} exceed the {name} cap of {most}"
+
+
+def _figures(cap: Line, *values: float) -> list[str]:
+    """As in a refusal, but without zeros at the end."""
+    return [f"{value:,.{cap.places}f}".rstrip("0").rstrip(".") for value in values]

@@ -110,6 +110,27 @@ def test_of_twenty_concurrent_submissions_exactly_those_that_fit_are_accepted(wo
     assert reserved_hours(workspace) == 70.0
 
 
+def test_a_submission_that_commits_and_ends_while_another_one_adds_up_counts(workspace: Workspace) -> None:
+    reserved, read = FORK.Event(), FORK.Event()
+
+    def submit() -> None:
+        with Journal.open(workspace, "command") as journal:
+            share = reserve(workspace, journal, [], demand_of(10.0, "a"))
+            reserved.set()
+            read.wait()
+            share.commit()
+
+    child = FORK.Process(target=submit)
+    child.start()
+    reserved.wait()
+    view = LedgerView(workspace)
+    read.set()
+    child.join()
+    present = Book(view).balance(make_budget(1e9))
+    assert present is not None
+    assert present.reserved_sum("gpu_hours") == 10.0
+
+
 def test_a_submission_killed_after_its_reservation_holds_nothing(workspace: Workspace, journal: Journal) -> None:
     def die() -> None:
         with Journal.open(workspace, "dying") as dying:
@@ -199,6 +220,23 @@ def _reserve_and_die(workspace: Workspace) -> None:
     with Journal.open(workspace, "dying") as dying:
         reserve(workspace, dying, [], demand_of(6.0, "a", "b"))
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "asked", "hard", "rows"),
+    [
+        (17 / 6, 17 / 6, 3.0, "spent 0.00 reserved 2.83 asked 2.83 sum 5.66 cap 3.00 2.66 too much"),
+        (0.0, 0.0046, 0.001, "spent 0.0000 reserved 0.0000 asked 0.0046 sum 0.0046 cap 0.0010 0.0036 too much"),
+        (9999.0, 1.004, 10_000.0, "reserved 9,999.0000 asked 1.0040 sum 10,000.0040 cap 10,000.0000 0.0040 too much"),
+    ],
+)
+def test_a_reader_can_redo_the_arithmetic_of_a_refusal(
+    workspace: Workspace, journal: Journal, reserved: float, asked: float, hard: float, rows: str
+) -> None:
+    reserve(workspace, journal, [], demand_of(reserved, "before")).commit()
+    with pytest.raises(BudgetRefused) as refused:
+        reserve(workspace, journal, [make_budget(hard)], demand_of(asked, "more"))
+    assert rows in " ".join(str(refused.value).split())
 
 
 def test_a_refusal_shows_the_arithmetic_and_what_would_fit(workspace: Workspace, journal: Journal) -> None:

@@ -242,7 +242,7 @@ def test_applicable_budgets_state_whether_the_plan_would_fit(
     shown = [line for line in text.splitlines() if line.startswith("budget ")]
     assert "default limits" not in text, "prepare is of unknown duration, and takes no GPU"
     asked = "22.8 GPU-h asked + 0 spent + 0 reserved"
-    assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10.0: over the hard cap"]
+    assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10: over the hard cap"]
 
 
 def test_without_gpus_hours_and_unknowns_are_reported(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from math import fsum, inf
+from math import floor, fsum, inf, log10
 from typing import NamedTuple
 
 from detour.budgets.burn import share_between
@@ -18,6 +18,7 @@ from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, i
 from detour.times import local, midnight_s
 
 ROUNDING = 1e-9
+PLACES, MOST_PLACES = 2, 9
 UNITS: Mapping[Measure, str] = {
     "gpu_hours": "GPU-h",
     "billed_hours": "billed h",
@@ -85,6 +86,19 @@ class Line(NamedTuple):
     @property
     def is_warned(self) -> bool:
         return self.soft is not None and self.after > self.soft * (1 + ROUNDING)
+
+    @property
+    def places(self) -> int:
+        """Decimals that show two digits of what is asked, of each cap, and of what exceeds it."""
+        limits = [limit for limit in (self.soft, self.hard) if limit is not None]
+        amounts = [self.asked, *limits, *(self.after - limit for limit in limits)]
+        least = min((one for one in amounts if one > ROUNDING), default=1.0)
+        return min(max(PLACES, 1 - floor(log10(least))), MOST_PLACES)
+
+    def rounded(self) -> Line:
+        """The same with amounts as they are shown, so that a reader can add them up."""
+        spent, reserved, asked = (round(one, self.places) for one in (self.spent, self.reserved, self.asked))
+        return self._replace(spent=spent, reserved=reserved, asked=asked)
 
 
 def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] | None:

@@ -45,6 +45,9 @@ class Book:
 
     def __init__(self, view: LedgerView, now_s: float | None = None) -> None:
         self.workspace, self.view = view.workspace, view
+        self._dead = self._dead_submitters()
+        if self._dead:  # they may have committed between the last look at the ledger and their end
+            view.refresh()
         self.now_s = time.time() if now_s is None else now_s
         self.reservations = reservations(self.view.commands(BudgetEvent))
         tried = (stage.id for stage in self.view.state.stages.values() if stage.failed)
@@ -78,6 +81,15 @@ class Book:
             demand.facts, left, {stage.id: demand.amounts[stage.id] for stage in left}, demand.unpriced - joined
         )
 
+    def _dead_submitters(self) -> frozenset[str]:
+        """Writers of uncommitted reservations whose process has ended, on this machine."""
+        writers = {made.writer for made in reservations(self.view.commands(BudgetEvent)) if not made.committed}
+        return frozenset(writer for writer in writers if self._process_is_alive(writer) is False)
+
+    def _process_is_alive(self, writer: str) -> bool | None:
+        known = self.view.state.writers.get(writer)
+        return known.process.is_alive() if known and known.process else None
+
     def _evidence(self) -> Evidence:
         waiting = {
             stage for made in self.reservations if not made.committed for stage in made.amounts.keys() - made.released
@@ -87,9 +99,9 @@ class Book:
 
         def is_alive(writer: str) -> bool | None:
             known = writers.get(writer)
-            if known is not None and known.closed:
+            if writer in self._dead or (known is not None and known.closed):
                 return False
-            return known.process.is_alive() if known and known.process else None
+            return None if self._process_is_alive(writer) is None else True
 
         in_flight = running | stages_sent(self.view)
         wrote_s = {entry.writer: entry.wall_s for entry in self.view.commands(Event)}

@@ -35,13 +35,13 @@ def by_default(caps: Sequence[Line], demand: Demand) -> list[str]:
 
 
 def _arithmetic(cap: Line) -> list[str]:
+    unit, places, sums = UNITS[cap.measure], cap.places, cap.rounded()
     assert cap.hard is not None
-    unit = UNITS[cap.measure]
-    rows = [("spent", cap.spent), ("reserved", cap.reserved), ("asked", cap.asked), ("sum", cap.after)]
+    rows = [("spent", sums.spent), ("reserved", sums.reserved), ("asked", sums.asked), ("sum", sums.after)]
     text = [f"over budget {cap.budget}, in {unit}:"]
-    text += [f"  {name:<9} {value:>14,.2f}" for name, value in rows]
-    over = cap.after - cap.hard
-    text.append(f"  {'cap':<9} {cap.hard:>14,.2f}" + (f"   {over:,.2f} too much" if over > 0 else ""))
+    text += [f"  {name:<9} {value:>14,.{places}f}" for name, value in rows]
+    over = sums.after - round(cap.hard, places)
+    text.append(f"  {'cap':<9} {cap.hard:>14,.{places}f}" + (f"   {over:,.{places}f} too much" if over > 0 else ""))
     if cap.unknown:
         text.append(f"  the {unit} of {counted(cap.unknown, 'stage')} are unknown, so the cap cannot be checked")
     return text
