@@ -94,10 +94,13 @@ def exhaustion(early_s: float | None, expected_s: float | None, late_s: float | 
     if early_s is None:
         return ""
     early = _day(early_s, time_zone)
-    late = "not in this period" if late_s is None else _day(late_s, time_zone)
     if expected_s is None:
         return f"used up on {early} at the highest rate; not in this period at the expected rate"
     expected = _day(expected_s, time_zone)
+    if late_s is None:
+        at_highest = "" if early == expected else f", on {early} at the highest rate"
+        return f"used up on {expected}{at_highest}; not in this period at the lowest rate"
+    late = _day(late_s, time_zone)
     return f"used up on {expected}" if early == expected == late else f"used up on {expected} ({early} to {late})"
 
 

@@ -126,7 +126,11 @@ def test_an_exceeded_cap_is_shown_instead_of_a_day(past: Workspace, tmp_path: Pa
     [
         ((None, None, None), ""),
         ((1, None, None), "used up on 1970-01-02 at the highest rate; not in this period at the expected rate"),
-        ((1, 2, None), "used up on 1970-01-03 (1970-01-02 to not in this period)"),
+        (
+            (1, 2, None),
+            "used up on 1970-01-03, on 1970-01-02 at the highest rate; not in this period at the lowest rate",
+        ),
+        ((2, 2, None), "used up on 1970-01-03; not in this period at the lowest rate"),
         ((1, 2, 3), "used up on 1970-01-03 (1970-01-02 to 1970-01-04)"),
         ((2, 2, 2), "used up on 1970-01-03"),
     ],
