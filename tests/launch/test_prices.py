@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def test_every_finished_stage_is_compared_with_its_last_price_before_it_ran(
     assert rows["prepare"]["error"] is None
     kinds = {kind["kind"]: kind for kind in data["kinds"]}
     assert (kinds["pretrain"]["priced"], kinds["prepare"]["priced"]) == (1, 0)
+    assert (kinds["prepare"]["expected_s"], kinds["prepare"]["actual_s"]) == (None, None)
     text = run(workspace)
     assert "expected 1m40s  +4%" in text
     assert "no price" in text
@@ -122,6 +124,17 @@ def test_every_finished_stage_is_compared_with_its_last_price_before_it_ran(
         run(workspace, "--cluster", "nowhere")
         == f"No stage has finished under the profile nowhere in {workspace.root} yet.\n"
     )
+
+
+@pytest.mark.parametrize(("cluster", "gpus"), [("local", 4), ("jean-zay", 0)])
+def test_a_chain_that_joins_a_job_does_not_replace_its_price(workspace: Workspace, cluster: str, gpus: int) -> None:
+    past, clm = Past(workspace), stages_of()[1]
+    other = {clm.id: replace(quote(clm, 25.0)[clm.id], gpus=gpus)}
+    past.add("chain.priced", START_S - 20, chain_priced("tiny", "local", quote(clm, 100.0)).to_json())
+    past.add("chain.priced", START_S - 10, chain_priced("joins", cluster, other).to_json())
+    finish(workspace, past, clm, 104.0, START_S)
+    past.write()
+    assert json.loads(run(workspace, "--json"))["stages"][0]["error"] == pytest.approx(0.04)
 
 
 def test_errors_are_summarized_by_kind(workspace: Workspace) -> None:

@@ -22,6 +22,8 @@ class Quoted(NamedTuple):
     wall_s: Band | None
     gpu_hours: Band | None
     source: str
+    cluster: str
+    gpus: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ class Accuracy:
     stages: int
     priced: int
     """Stages with a quoted duration, which the following figures are about."""
-    expected_s: float
-    actual_s: float
+    expected_s: float | None
+    actual_s: float | None
     median_error: float | None
     largest_error: float | None
     """The error of the largest magnitude, with its sign."""
@@ -85,7 +87,14 @@ def quotes(entries: Iterable[Entry[ChainPriced]]) -> dict[str, list[Quoted]]:
     found: dict[str, list[Quoted]] = {}
     for entry in entries:
         for price in entry.event.prices:
-            quoted = Quoted(entry.wall_s, _band(price["wall_s"]), _band(price["gpu_hours"]), price["source"])
+            quoted = Quoted(
+                entry.wall_s,
+                _band(price["wall_s"]),
+                _band(price["gpu_hours"]),
+                price["source"],
+                entry.event.cluster,
+                price["gpus"],
+            )
             for stage_id in price["stages"]:
                 found.setdefault(stage_id, []).append(quoted)
     for of_stage in found.values():
@@ -94,11 +103,15 @@ def quotes(entries: Iterable[Entry[ChainPriced]]) -> dict[str, list[Quoted]]:
 
 
 def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) -> list[Compared]:
-    """Pair each stage with its last quote from before it first ran, in the order in which they ended."""
+    """Pair each stage with its last quote from before it first ran, in the order in which they ended.
+
+    Quotes for the cluster and GPUs it ran on come first: a chain that joins a job in flight may quote it for others.
+    """
     rows = []
     for one in sorted(finished, key=lambda one: one.ended_s):
         before = [quote for quote in quoted.get(one.stage.id, ()) if quote.at_s <= one.started_s]
-        rows.append(Compared(one, before[-1] if before else None))
+        same = [quote for quote in before if (quote.cluster, quote.gpus) == (one.cluster, one.gpus)]
+        rows.append(Compared(one, next(reversed(same or before), None)))
     return rows
 
 
@@ -118,8 +131,10 @@ def _accuracy(kind: str, rows: list[Compared]) -> Accuracy:
         kind=kind,
         stages=len(rows),
         priced=len(errors),
-        expected_s=sum(row.quoted.wall_s.expected for row in known if row.quoted and row.quoted.wall_s),
-        actual_s=sum(row.finished.elapsed_s for row in known),
+        expected_s=sum(row.quoted.wall_s.expected for row in known if row.quoted and row.quoted.wall_s)
+        if known
+        else None,
+        actual_s=sum(row.finished.elapsed_s for row in known) if known else None,
         median_error=median(errors) if errors else None,
         largest_error=max(errors, key=abs, default=None),
         within=sum(row.is_within is True for row in known),
