@@ -10,7 +10,7 @@ from detour.budgets.book import Book
 from detour.budgets.caps import load_budget, load_budgets
 from detour.budgets.reserve import release_submission
 from detour.budgets.view import budget_view
-from detour.config.roots import config_roots
+from detour.config.roots import SHIPPED
 from detour.launch.options import FilePath, json_option, written_workspace_option
 from detour.launch.text.budget import LEGEND, budget_json, render_budget
 from detour.launch.text.screen import columns, show, show_json, warn
@@ -47,7 +47,7 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
         show_json([budget_json(one) for one in views])
         return
     if not budgets:
-        example = config_roots()[-1] / "budgets" / "example.yaml"
+        example = SHIPPED / "budgets" / "example.yaml"
         show(f"No budget. Copy {example} to ./configs/budgets, and set its scope and caps.")
     shown = {one.budget.name for one in views}
     show(*(f"{budget.name}: outside its period" for budget in budgets if budget.name not in shown))

@@ -115,6 +115,14 @@ def test_other_periods_and_empty_workspaces_are_no_error(tmp_path: Path, past: W
     assert "0 spent + 0 reserved of 100" in empty.output
 
 
+def test_the_shipped_example_is_not_a_budget_of_a_folder_without_configs(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("-w", workspace.root).output.startswith("No budget. Copy /")
+    assert run("-w", workspace.root, "--json").output == "[]\n"
+
+
 def test_an_exceeded_cap_is_shown_instead_of_a_day(past: Workspace, tmp_path: Path) -> None:
     text = run(write_budget(tmp_path, 1000.0), "-w", past.root).output
     assert "used up: 440 over the cap" in text

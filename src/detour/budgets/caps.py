@@ -23,7 +23,6 @@ from pydantic import model_validator
 from detour.config.fields import Name, NotNegative, TimeZone, Written
 from detour.config.layers import keep, read_layers
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
-from detour.config.roots import config_roots
 from detour.config.validation import validate
 
 Measure = Literal["gpu_hours", "billed_hours", "energy_kwh", "co2_kg"]
@@ -129,14 +128,14 @@ def load_budget(path: Path) -> Budget:
 
 
 def load_budgets(folder: Path | None = None) -> list[Budget]:
-    """Load all budgets of a folder, by default the nearest `configs/budgets`; without a folder there are none.
+    """Load all budgets of a folder, by default `./configs/budgets`; without a folder there are none.
 
     Raises RecipeError with the problems of all files at once, including two budgets of the same name.
     """
-    folder = folder or next((root / "budgets" for root in config_roots()), None)
+    folder = folder or Path.cwd() / "configs" / "budgets"
     budgets: dict[str, Budget] = {}
     problems: list[Problem] = []
-    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))) if folder is not None else ():
+    for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
         try:
             budget = load_budget(path)
         except RecipeError as error:
