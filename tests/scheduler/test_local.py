@@ -28,3 +28,16 @@ def test_a_job_sees_exactly_the_gpus_that_it_was_given(
     job = start(tmp_path, ["prepare-0"], tmp_path / "logs", gpus=gpus)
     job.process.wait()
     assert job.log.read_text().strip() == ",".join(gpus)
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("types", "random", "json", "numpy", "detour"):
+        (here / f"{name}.py").write_text(f"raise SystemExit('took {name}')\n")
+    monkeypatch.chdir(here)
+    job = start(tmp_path, ["prepare-0"], tmp_path / "logs")
+    job.process.wait()
+    written = "".join(path.read_text() for path in (tmp_path / "logs").iterdir())
+    assert "took" not in written
+    assert "prepare-0" in written, "the job itself has started"

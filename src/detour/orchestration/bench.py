@@ -29,7 +29,7 @@ def measured(stages: Sequence[PretrainStage], asked: BenchSettings) -> Iterator[
     with tempfile.TemporaryDirectory(prefix="detour-bench-") as folder:
         file, errors = Path(folder) / "request.json", Path(folder) / "stderr"
         file.write_text(json.dumps(request))
-        command = [sys.executable, "-m", "detour.jobs.bench", str(file)]
+        command = [sys.executable, "-P", "-m", "detour.jobs.bench", str(file)]
         with (
             errors.open("w") as stderr,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as child,

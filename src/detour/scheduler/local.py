@@ -26,7 +26,7 @@ PATTERNS = ("%j", "%t", "%A", "%a")
 
 
 def job_command(workspace: Path, stages: Sequence[str]) -> str:
-    """What a job runs, quoted for a shell. `-P` keeps a package `detour` in the current folder from being imported."""
+    """What a job runs, quoted for a shell. `-P` keeps modules in the current folder from being imported."""
     return shlex.join([sys.executable, "-uP", "-m", "detour.jobs", "--workspace", str(workspace), *stages])
 
 
@@ -79,7 +79,8 @@ def start(
         tasks_per_node=tasks, gpus_per_node=len(gpus), timeout_min=A_YEAR_MIN, stderr_to_stdout=True
     )
     executor.parameters["visible_gpus"] = tuple(gpus)  # `update_parameters` accepts only numbers for it
-    with _ignoring_ctrl_c(), _environment("OMP_NUM_THREADS", str(threads)):
+    threading = _environment("OMP_NUM_THREADS", str(threads))
+    with _ignoring_ctrl_c(), threading, _environment("PYTHONSAFEPATH", "1"):  # for submitit's controller, as `-P`
         job = executor._submit_command(job_command(workspace, stages))
     return LocalJob(process_executor(str(job.job_id)), Path(job.paths.stdout), job._process)
 
