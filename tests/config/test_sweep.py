@@ -204,25 +204,32 @@ def test_a_mapping_may_override_what_is_beside_the_key_of_an_axis(write: Write) 
     assert [(recipe.seeds.training, recipe.seeds.shuffle) for recipe in recipes] == [(1, 4), (2, 4)]
 
 
-def test_a_case_that_replaces_the_value_of_an_axis_above_it_is_refused(write: Write) -> None:
+@pytest.mark.parametrize("first", ["d", "e"])
+@pytest.mark.parametrize("more", ["", "exclude: [{e: full}]\n", "zip: [[d, e]]\n"])
+def test_a_case_that_sets_the_key_of_an_axis_is_refused(first: str, more: str, write: Write) -> None:
     tokens = "d: {key: phases.mlm.tokens, values: [30k, 60k]}"
     short = "e: {cases: {short: {phases.mlm: {tokens: 20k}}, full: {}}}"
+    axes, line = ([tokens, short], 5) if first == "d" else ([short, tokens], 4)
     with pytest.raises(RecipeError) as caught:
-        load_chains(write(f"{HEAD}axes:\n  {tokens}\n  {short}\n"))
+        load_chains(write("\n  ".join([f"{HEAD}axes:", *axes]) + f"\n{more}"))
     assert str(caught.value) == (
-        "configs/sweeps/sweep.yaml:5:23: phases.mlm.tokens: replaces the value for which the axis `d` names the chain: "
-        "write `e` above `d`, or exclude the combination"
+        f"configs/sweeps/sweep.yaml:{line}:23: phases.mlm.tokens: the axis `d` sets it too, in every chain: "
+        "keep one of them"
     )
-    swapped = load_chains(write(f"{HEAD}axes:\n  {short}\n  {tokens}\n"))
-    assert [(recipe.name, recipe.phases[1].tokens) for recipe in swapped[:2]] == [
-        ("s-short-30k", 30_000),
-        ("s-short-60k", 60_000),
-    ]
-    excluded = load_chains(write(f"{HEAD}axes:\n  {tokens}\n  {short}\nexclude: [{{e: short}}]\n"))
-    assert [(recipe.name, recipe.phases[1].tokens) for recipe in excluded] == [
-        ("s-30k-full", 30_000),
-        ("s-60k-full", 60_000),
-    ]
+
+
+def test_a_value_that_contains_the_key_of_an_axis_above_it_is_refused(write: Write) -> None:
+    seeds, bench = "s: {cases: {one: {benchmark.seeds: [1]}}}", "b: {key: benchmark, values: [bench, other]}"
+    with pytest.raises(RecipeError, match=r"sweep.yaml:4:21: benchmark\.seeds: the axis `b` sets it too"):
+        load_chains(write(f"{HEAD}axes:\n  {seeds}\n  {bench}\n"))
+
+
+def test_of_two_cases_the_later_one_holds(write: Write) -> None:
+    path = write(
+        f"{HEAD}axes:\n  size: {{cases: {{large: {{optimizer.lr: 1e-4}}}}}}\n"
+        "  lr: {cases: {own: {}, low: {optimizer.lr: 1e-5}}}\n"
+    )
+    assert [recipe.optimizer.lr for recipe in load_chains(path)] == [1e-4, 1e-5]
 
 
 def test_a_case_may_change_something_inside_the_value_of_an_axis_above_it(write: Write) -> None:

@@ -53,9 +53,6 @@ def _expand(sweep: Sweep, builder: _Builder, recipes: dict[str, Recipe]) -> None
         for labels, recipe_name, tree in _walk(sweep, builder):
             if any(all(labels[axis] in wanted for axis, wanted in rule.items()) for rule in excluded):
                 continue
-            for pair in sweep.overwritten:
-                if pair.labels.items() <= labels.items():
-                    problems[pair.problem] = None
             name = sweep.chain_name(labels, recipe_name)
             if name in own:
                 message = f"two chains are called {name}: the template must distinguish all axes"

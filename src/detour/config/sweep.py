@@ -17,9 +17,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, product
+from itertools import accumulate, combinations
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -142,14 +143,6 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Overwritten:
-    """Labels of two axes, the later of which changes the value that a chain is named for by the other."""
-
-    labels: Mapping[str, str]
-    problem: Problem
-
-
-@dataclass(frozen=True, slots=True)
 class Sweep:
     """A sweep as read; `expand` makes its recipes."""
 
@@ -158,8 +151,6 @@ class Sweep:
     tree: Node
     axes: tuple[tuple[Point, ...], ...]
     """One sequence of points per axis or group, those that choose the recipe first."""
-    overwritten: tuple[Overwritten, ...]
-    """Refused, unless every chain with these labels is excluded."""
     overrides: tuple[str, ...]
     """`key=value` overrides from the command line, applied to every recipe."""
     sweeps: tuple[Sweep, ...]
@@ -211,9 +202,8 @@ def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sw
     _refuse_hidden_overrides(overrides, axes, path)
     points = _groups(file, axes)
     points.sort(key=lambda axis: not any(point.recipe for point in axis))
-    order = [name for group in points for name in group[0].labels]
-    overwritten = tuple(_overwritten(file, {name: axes[name] for name in order}))
-    return Sweep(path, file, tree, tuple(points), overwritten, overrides, tuple(others))
+    _refuse_hidden_changes(file, {name: axes[name] for group in points for name in group[0].labels})
+    return Sweep(path, file, tree, tuple(points), overrides, tuple(others))
 
 
 def _check(file: SweepFile, tree: Node) -> None:
@@ -280,30 +270,29 @@ def _keys_overridden(override: str) -> list[str]:
         return [key]
 
 
-def _overwritten(file: SweepFile, axes: Mapping[str, Sequence[Point]]) -> Iterator[Overwritten]:
-    """Find values that a later axis changes; `axes` are in the order in which they are applied."""
-    order = list(axes)
-    keys = {name: {key for point in points for key in point.leaves} for name, points in axes.items()}
-    for index, name in enumerate(order):
-        if name in file.axes and file.axes[name].cases is not None:
-            continue
-        for later in order[index + 1 :]:
-            if any(part in keys[later] for key in keys[name] for part in _from_the_top(key)):
-                for point, other in product(axes[name], axes[later]):
-                    yield from _replacement(name, point, later, other)
+def _refuse_hidden_changes(file: SweepFile, axes: Mapping[str, Sequence[Point]]) -> None:
+    """Refuse changes that a later axis replaces in every chain, and values that chains are named for and do not have.
+
+    `axes` are in the order in which they are applied. Cases may replace each other.
+    """
+    named = [name for name in axes if name not in file.axes or file.axes[name].cases is None]
+    set_by = {name: {key for point in points for key in point.leaves} for name, points in axes.items()}
+    problems: list[Problem] = []
+    for (name, points), (later, others) in combinations(axes.items(), 2):
+        hidden = {key: part for key in set_by[name] for part in _from_the_top(key) if part in set_by[later]}
+        if name in named:
+            problems += _set_twice(others, set(hidden.values()), name)
+        elif later in named:
+            problems += _set_twice(points, hidden.keys(), later)
+    if problems:
+        raise RecipeError(problems)
 
 
-def _replacement(name: str, point: Point, later: str, other: Point) -> Iterator[Overwritten]:
-    for key, value in point.leaves.items():
-        part = next((part for part in _from_the_top(key) if part in other.leaves), None)
-        if part is not None and (part, other.leaves[part]) != (key, value):
-            labels = {name: point.labels[name], later: other.labels[later]}
-            message = (
-                f"replaces the value for which the axis `{name}` names the chain: "
-                f"write `{later}` above `{name}`, or exclude the combination"
-            )
-            position = next(node.position for changed, node in other.changes if part.startswith(changed))
-            yield Overwritten(labels, Problem(position, part, message))
+def _set_twice(points: Sequence[Point], keys: AbstractSet[str], other: str) -> Iterator[Problem]:
+    for point in points:
+        for changed, node in point.changes:
+            for key in keys & {inner for inner, _ in _leaves(changed, node)}:
+                yield Problem(node.position, key, f"the axis `{other}` sets it too, in every chain: keep one of them")
 
 
 def _from_the_top(key: str) -> Iterator[str]:
