@@ -27,7 +27,7 @@ from detour.orchestration.order import order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.slurm import SUBMISSION_CLAIM
 from detour.orchestration.submit import Submitted, send
-from detour.planning.files import chain_names
+from detour.planning.files import chain_names, read_plan
 from detour.scheduler.answers import CommandResult, SubmissionRefused
 from detour.scheduler.commands import Slurm
 from tests.scheduler.fake_slurm import FakeSlurm
@@ -160,6 +160,53 @@ def test_a_submission_withdrawn_after_ctrl_c_leaves_no_chain(
         submit(workspace)
     assert chain_names(workspace) == []
     assert fake.live() == []
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_refused_submission_leaves_the_chain_that_is_in_flight(
+    workspace: Workspace, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(workspace)
+    before, model = read_plan(workspace, "quickstart"), (workspace.root / "models" / "quickstart").readlink()
+
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: refusing)
+    changed = order_for(
+        workspace,
+        detour.plan(Path(RECIPE), *OVERRIDES, "seeds.training=5"),
+        load_cluster("slurm-local"),
+        JobOptions(),
+    )
+    with pytest.raises(SubmissionRefused):
+        send(workspace, changed, on_wait=lambda _: None, finish_interrupted=lambda: False)
+    assert read_plan(workspace, "quickstart") == before
+    assert (workspace.root / "models" / "quickstart").readlink() == model
+
+
+def submit_seeds(workspace: Workspace, seeds: Sequence[int]) -> Submitted:
+    sweep = workspace.root.parent / "sweep.yaml"
+    sweep.write_text(f"name: seeds\nrecipe: {RECIPE}\nseeds: {list(seeds)}\n")
+    order = order_for(workspace, detour.plan(sweep, *OVERRIDES), load_cluster("jean-zay"), JobOptions())
+    return send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_sweep_extended_in_flight_records_and_shows_the_jobs_of_its_new_chains(workspace: Workspace) -> None:
+    submit_seeds(workspace, [1, 2])
+    sent = submit_seeds(workspace, [1, 2, 3, 4])
+    stages = LedgerView(workspace).state.stages
+    planned = {stage.id for plan in sent.order.plans for stage in plan.stages}
+    assert {stage for stage in planned if not (stage in stages and stages[stage].jobs)} == set()
+    lines = [" ".join(line.split()) for line in submitted_lines(sent, workspace, 200)]
+    assert [line.partition(" job ")[0] for line in lines if " job " in line] == [
+        "prepare",
+        "pretrain clm x2",
+        "promote clm x2",
+        "pretrain mlm x2",
+        "promote mlm x2",
+        "export x2",
+        "evaluate icd10-chapters x2",
+        "summarize x2",
+    ]
 
 
 def test_a_chain_of_another_workspace_is_not_adopted(tmp_path: Path) -> None:

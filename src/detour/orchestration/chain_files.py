@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from detour.accounting.site import site_of
@@ -15,6 +15,7 @@ from detour.config.fields import WITH_UNITS
 from detour.config.loading import load_cluster
 from detour.config.problems import RecipeError
 from detour.errors import UserError
+from detour.files import write_atomic
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
@@ -82,9 +83,44 @@ def _is_known_by_name(cluster: Cluster) -> bool:
         return False
 
 
-def new_chains(workspace: Workspace, plans: Sequence[Plan]) -> list[str]:
-    """Chains that are not in the workspace yet."""
-    return [plan.chain for plan in plans if not plan_file(workspace, plan.chain).exists()]
+@dataclass(frozen=True, slots=True)
+class ChainBefore:
+    """A chain as the workspace had it before `write_chains`; None for what was not there."""
+
+    name: str
+    plan: bytes | None
+    model: Path | None
+    """Where models/<chain> pointed."""
+
+
+def chains_before(workspace: Workspace, plans: Sequence[Plan]) -> list[ChainBefore]:
+    return [
+        ChainBefore(
+            plan.chain, _content(plan_file(workspace, plan.chain)), _target(workspace.root / "models" / plan.chain)
+        )
+        for plan in plans
+    ]
+
+
+def restore_chains(workspace: Workspace, before: Sequence[ChainBefore]) -> None:
+    """Undo `write_chains` for an order that was refused: jobs of the chains as they were may be in flight."""
+    for chain in before:
+        if chain.plan is None:
+            forget_chains(workspace, [chain.name])
+        else:
+            write_atomic(plan_file(workspace, chain.name), chain.plan)
+            if chain.model is not None:
+                _point(workspace, chain.name, chain.model)
+
+
+def _content(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
+
+
+def _target(link: Path) -> Path | None:
+    return link.readlink() if link.is_symlink() else None
 
 
 def forget_chains(workspace: Workspace, chains: Sequence[str]) -> None:
@@ -101,12 +137,15 @@ def _link_model(workspace: Workspace, plan: Plan) -> None:
     export = next((stage for stage in plan.stages if stage.kind == "export"), None)
     if export is None:
         return
-    link = workspace.root / "models" / plan.chain
+    _point(workspace, plan.chain, Path("..") / workspace.output(export.id).relative_to(workspace.root))
+
+
+def _point(workspace: Workspace, chain: str, target: Path) -> None:
+    link = workspace.root / "models" / chain
     make_folder(workspace.root, link.parent)
-    target = Path("..") / workspace.output(export.id).relative_to(workspace.root)
-    if link.is_symlink() and link.readlink() == target:
+    if _target(link) == target:
         return
-    aside = link.with_name(f".{plan.chain}.{os.getpid()}")
+    aside = link.with_name(f".{chain}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.replace(link)

@@ -16,7 +16,7 @@ from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import forget_chains, new_chains, write_chains
+from detour.orchestration.chain_files import chains_before, restore_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.damage import set_aside
 from detour.orchestration.failures import clear_failures
@@ -97,12 +97,12 @@ def send(
             return submitter(workspace, journal, slurm, style, limits, kept_free)
 
         with reserving(workspace, journal, load_budgets(), order.demand, over_budget) as reservation:
-            brought_in = new_chains(workspace, order.plans)
+            before = chains_before(workspace, order.plans)
             _prepare_folders(workspace, order)
             try:
                 submission = _submit(make, order.requests, finish_interrupted)
             except (SubmissionRefused, Withdrawn):
-                forget_chains(workspace, brought_in)
+                restore_chains(workspace, before)
                 raise
             reservation.commit()
         _record(journal, order, submission)
