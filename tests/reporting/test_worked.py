@@ -242,7 +242,9 @@ def test_stages_that_a_released_model_of_another_chain_descends_from_are_final(w
     alone = build_report(workspace, Question([TRIED], project=PROJECT), site_of, NOW_S)
     assert alone.released == []
     assert hours_by_purpose(alone) == pytest.approx({"final": 14.0, "development": 2.5, "open": 0.0, "failed": 0.0})
-    assert "No released model is in this report." in markdown(alone)
+    written = markdown(alone)
+    assert "No released model is in this report." in written
+    assert "Stages of released models that are not in this report took 14.00 GPU-hours, work repeated" in written
 
 
 def test_the_model_in_production_is_the_released_one_in_a_report_of_another_chain(tmp_path: Path) -> None:

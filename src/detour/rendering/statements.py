@@ -206,7 +206,8 @@ def _by_purpose(report: Report) -> Iterator[str]:
     rows = {row.purpose: row for row in report.purposes if row.attempts}
     if "final" in rows:
         models = "The released model" if len(report.released) == 1 else "Together, the released models"
-        yield f"{models} took {_hours_of(rows['final'], report)}, work repeated after interruptions included."
+        what = models if report.released else "Stages of released models that are not in this report"
+        yield f"{what} took {_hours_of(rows['final'], report)}, work repeated after interruptions included."
     elif not report.released:
         yield "No released model is in this report."
     more: dict[Purpose, str] = {
