@@ -69,6 +69,16 @@ def test_an_unfinished_submission_can_be_withdrawn(desk: Desk) -> None:
     assert desk.fake.live() == []
 
 
+def test_a_smaller_array_is_withdrawn_too(desk: Desk) -> None:
+    desk.submitter().submit([JobRequest((("export-0",),), Resources(), 60)])
+    tasks = (("export-0",), ("export-1",), ("export-2",))
+    kept = [job.id for job in desk.fake.live()]
+    desk.kill_at(5, [JobRequest(tasks, Resources(), 60)])
+    assert len(desk.fake.live()) == 2
+    assert desk.submitter().withdraw([stage for (stage,) in tasks]) == ["2"]
+    assert [job.id for job in desk.fake.live()] == kept
+
+
 def test_released_jobs_are_not_withdrawn(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     assert desk.submitter().withdraw(["prepare-0", "pretrain-1", "promote-2"]) == []

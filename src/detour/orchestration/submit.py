@@ -158,7 +158,7 @@ def _submit(
     except KeyboardInterrupt:
         if finish_interrupted():
             return make().submit(requests)
-    ids = make().withdraw({request.unit for request in requests})
+    ids = make().withdraw({stage for request in requests for stage in request.stages})
     raise Withdrawn(f"withdrawn: {len(ids)} job(s); nothing of this submission is left in Slurm")
 
 

@@ -162,14 +162,15 @@ class Submitter:
         filled = tuple(by_unit[unit] for unit in units)
         return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), filled, limits_s, left)
 
-    def withdraw(self, units: Iterable[str]) -> list[str]:
-        """Cancel what was sent for these units and not committed; returns the ids. Raises SchedulerUnavailable."""
+    def withdraw(self, stages: Collection[str]) -> list[str]:
+        """Cancel what was sent for these stages and not committed; returns the ids. Raises SchedulerUnavailable."""
         self._known.begin()
         decision = self._look([])  # adopts jobs whose ids were not recorded
         while self._relinker.relink([], set(), decision.successors, self._seen):
             decision = self._look([])
         self._withdrawer.discard(decision.cancel)
-        ids = self._withdrawer.withdraw(set(units), self._seen.filled)
+        units = {sent.tag.unit for sent in self._known.sent.values() if not set(stages).isdisjoint(sent.stages)}
+        ids = self._withdrawer.withdraw(units, self._seen.filled)
         self._withdrawer.check_gone(ids)
         return ids
 
