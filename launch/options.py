@@ -88,6 +88,14 @@ def complete_recipes(context: click.Context, parameter: click.Parameter, typed: 
     return completing.complete_recipes(context, parameter, typed)
 
 
+every_option = click.option(
+    "--every",
+    "every_s",
+    type=Figure(0.2, 86_400.0),
+    default=2.0,
+    show_default=True,
+    help="Seconds between refreshes.",
+)
 sweep_option = click.option("--sweep", shell_complete=complete_sweeps, help="Chains of this sweep.")
 
 _names: dict[str, Any] = {

@@ -13,7 +13,14 @@ from contextlib import suppress
 import click
 
 from detour.imports import uncollected
-from detour.launch.options import Figure, Seconds, json_option, optional_names_argument, sweep_option, workspace_option
+from detour.launch.options import (
+    Seconds,
+    every_option,
+    json_option,
+    optional_names_argument,
+    sweep_option,
+    workspace_option,
+)
 from detour.launch.text.screen import show, show_json, warn
 from detour.launch.text.status import are_chains, none_wanted, show_status
 from detour.ledger.workspace import Workspace
@@ -41,9 +48,7 @@ from detour.planning.selection import require_sweep
 @click.option("--all", "every", is_flag=True, help="List all chains, even if they do not fit the screen.")
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, one line each time.")
 @click.option("--once", is_flag=True, help="Show the status once, even with --watch.")
-@click.option(
-    "--every", "every_s", type=Figure(0.2, 86_400.0), default=2.0, show_default=True, help="Seconds between looks."
-)
+@every_option
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 @json_option
 def command(

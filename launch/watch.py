@@ -6,7 +6,7 @@ import click
 
 from detour.errors import UserError
 from detour.imports import uncollected
-from detour.launch.options import Figure, optional_names_argument, written_workspace_option
+from detour.launch.options import every_option, optional_names_argument, written_workspace_option
 from detour.launch.text.screen import can_draw_screens, say
 from detour.launch.text.status import show_status
 from detour.ledger.workspace import Workspace
@@ -16,14 +16,7 @@ from detour.monitoring.monitor import monitor
 @click.command()
 @optional_names_argument
 @written_workspace_option
-@click.option(
-    "--every",
-    "every_s",
-    type=Figure(0.2, 86_400.0),
-    default=2.0,
-    show_default=True,
-    help="Seconds between refreshes.",
-)
+@every_option
 @click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 def command(names: tuple[str, ...], workspace: Workspace, every_s: float, offline: bool) -> None:
     """Walk through chains, stages and logs on the whole terminal.
