@@ -6,8 +6,6 @@ Imports no pydantic, and no code that asks Slurm unless there is something to as
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import click
@@ -27,7 +25,6 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.filters import Wanted, filtered
 from detour.monitoring.monitor import Monitor, monitor
 from detour.monitoring.states import WORDS
-from detour.monitoring.status import Status
 from detour.planning.selection import require_sweep
 
 
@@ -92,12 +89,8 @@ def command(
 def _watch(watched: Monitor, names: tuple[str, ...], wanted: Wanted, every_s: float, *, as_json: bool) -> None:
     from detour.launch.text.live import show_looks
 
-    def looks() -> Iterator[Status]:
-        while True:
-            yield filtered(watched.look(names), wanted)
-            time.sleep(every_s)
-
+    looks = (filtered(look, wanted) for look in watched.looks(names, every_s))
     with suppress(KeyboardInterrupt):
         with uncollected():
             watched.look(names)
-        show_looks(looks(), names, as_json=as_json)
+        show_looks(looks, names, as_json=as_json)

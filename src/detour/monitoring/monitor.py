@@ -6,7 +6,7 @@ Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a s
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,12 @@ class Monitor:
             (*warnings, *unread_sentence(list(self._unread.values()))),
             accuracy(self.state.scores.values()),
         )
+
+    def looks(self, names: Collection[str], every_s: float) -> Iterator[Status]:
+        """Look again and again, with so many seconds in between."""
+        while True:
+            yield self.look(names)
+            time.sleep(every_s)
 
     def _refreshed(self, *, is_full: bool) -> LedgerView:
         if self._view is None:
