@@ -61,6 +61,7 @@ def _sections(report: Report) -> Iterator[Section]:
         [
             cost_tables.fates(report),
             cost_tables.by_stage(report),
+            cost_tables.by_user(report),
             cost_tables.waste(report),
             cost_tables.intervals(report),
         ],

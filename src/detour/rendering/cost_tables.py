@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from detour.accounting.energy import Band
 from detour.accounting.fates import Fates, Known
+from detour.accounting.hours import HOUR_S
 from detour.budgets.burn import Row
 from detour.rendering import burn_text, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number
-from detour.reporting.data import Cost
+from detour.reporting.data import AttemptRow, Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import BurnDown, Report
 from detour.text import format_duration
@@ -49,6 +50,16 @@ class ByName(NamedTuple):
     allocated_s: float
     cpu_hours: Known
     gpu_hours: Known
+    fates_s: Fates
+
+
+class ByUser(NamedTuple):
+    user: str | None
+    attempts: int
+    gpu_hours: Known
+    billed_hours: Known
+    cpu_hours: Known
+    allocated_s: float
     fates_s: Fates
 
 
@@ -159,6 +170,39 @@ def by_stage(report: Report) -> Table:
         f"{'GPU' if report.has_gpus else 'CPU'}-hours by stage",
         columns,
         [row for row in rows if row.attempts],
+    )
+
+
+def by_user(report: Report) -> Table:
+    """Return the use of each user if there are several, the largest first."""
+    groups: dict[str | None, list[AttemptRow]] = {}
+    for stage in report.stages.values():
+        for attempt in stage.attempts:
+            groups.setdefault(attempt.user, []).append(attempt)
+    rows = [_of_user(user, attempts) for user, attempts in groups.items()] if len(groups.keys() - {None}) > 1 else []
+    used = "gpu_hours" if report.has_gpus else "cpu_hours"
+    rows.sort(key=lambda row: (row.user is None, -(getattr(row, used).value or 0.0), row.user or ""))
+    columns = (
+        Column("user", "user"),
+        number("attempts", "attempts", words.whole),
+        hours("gpu_hours", "GPU-hours", main=report.has_gpus),
+        hours("billed_gpu_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
+        hours("cpu_hours", "CPU-hours"),
+        number("allocated_s", "time", format_duration),
+        number("useful_s", "of it useful", format_duration, "fates_s.useful"),
+    )
+    return Table("by-user", f"{'GPU' if report.has_gpus else 'CPU'}-hours by user", columns, rows)
+
+
+def _of_user(user: str | None, attempts: Sequence[AttemptRow]) -> ByUser:
+    return ByUser(
+        user,
+        len(attempts),
+        Known.sum(None if one.gpus is None else one.gpus * one.elapsed_s / HOUR_S for one in attempts),
+        Known.sum(one.billed_hours for one in attempts),
+        Known.sum(None if one.cpus is None else one.cpus * one.elapsed_s / HOUR_S for one in attempts),
+        sum(one.elapsed_s for one in attempts),
+        Fates.sum(one.fates_s for one in attempts),
     )
 
 

@@ -250,6 +250,7 @@ def attempts(report: Report) -> Table:
         Column("job", "job", path="attempt.job"),
         Column("node", "node", path="attempt.node"),
         Column("cluster", "cluster", path="attempt.cluster", is_main=len({row.attempt.cluster for row in rows}) > 1),
+        Column("user", "user", path="attempt.user", is_main=len({row.attempt.user for row in rows} - {None}) > 1),
         number("started_s", "start", partial(words.instant, time_zone=report.period.time_zone), "attempt.started_s"),
         number(
             "ended_s", "end", partial(words.instant, time_zone=report.period.time_zone), "attempt.ended_s", main=False

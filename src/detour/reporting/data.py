@@ -85,6 +85,8 @@ class AttemptRow(NamedTuple):
     """Whether no end was recorded and it is not known to run, so it counts up to its last sign of life."""
     source: str = "journal"
     """Source of start and end: `journal`, `sacct` or `local executor`."""
+    user: str | None = None
+    """The account that it ran under; for a run without events, that of the job's other attempts."""
 
 
 class Stage(NamedTuple):

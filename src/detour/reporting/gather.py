@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from detour.accounting import account
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.traces import spans_in
+from detour.ledger.stages import AttemptState
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
 from detour.monitoring.liveness import Evidence, Marker, stage_status
@@ -56,7 +57,7 @@ class Gatherer:
     ) -> None:
         self.outputs, self.site_of, self.period, self.profile_of = outputs, site_of, period, profile_of
         self.workspace = outputs.workspace
-        self.states = view.state.stages
+        self.state, self.states = view.state, view.state.stages
         self.unread: list[OSError] = []
         """Why the markers of stages cannot be read."""
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
@@ -126,9 +127,16 @@ class Gatherer:
                     fates_s=one.fates,
                     open_ended=usage.open_ended,
                     source=usage.source,
+                    user=self._user(attempt),
                 )
             )
         return counted, rows, is_cut
+
+    def _user(self, attempt: AttemptState) -> str | None:
+        in_job = (one for _, one in self.state.jobs.get(attempt.job or "", ()))
+        started = next((one.started for one in (attempt, *in_job) if one.started), None)
+        writer = self.state.writers.get(started.writer) if started else None
+        return writer.process.user if writer and writer.process else None
 
     def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
         """Return the status as in `detour status` without querying the scheduler."""
