@@ -76,6 +76,7 @@ def test_status_report_json_and_csv_show_the_documented_hours(
     with next((tmp_path / "tables").rglob("attempts.csv")).open() as file:
         rows = [row for row in csv.DictReader(file) if row["stage_id"] == training]
     assert len(rows) == 3
+    assert [row["reason"] for row in rows if row["outcome"] == "lost"] == ["NODE_FAIL"]
     assert sum(float(row["elapsed_s"]) * int(row["gpus"]) for row in rows) / 3600 == pytest.approx(10.0667, abs=5e-5)
     for fate, seconds in expected.items():
         assert sum(float(row[f"{fate}_s"]) for row in rows) == pytest.approx(seconds)

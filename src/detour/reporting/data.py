@@ -77,6 +77,7 @@ class AttemptRow(NamedTuple):
     outcome: str
     """done, interrupted, failed, running, or `lost` if no end was recorded."""
     reason: str | None
+    """If no end was recorded, the state of the job's run in Slurm, such as `NODE_FAIL`."""
     gpus: float | None
     cpus: int | None
     billed_hours: float | None

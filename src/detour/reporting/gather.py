@@ -107,6 +107,8 @@ class Gatherer:
                 figures = [share_of(figure, usage.allocated_s / whole.allocated_s) for figure in figures]
             profile = self.profile_of(cluster)
             outcome, reason = attempt.outcome or ("running" if usage.running else "lost"), attempt.reason
+            if outcome == "lost" and attempt.held is not None:
+                reason = reason or attempt.held.run.state
             billed = None if profile is None else billed_gpu_hours(profile, usage)
             one = costs.counted(usage, figures, node, cluster, outcome, reason, billed)
             counted.append(one)
