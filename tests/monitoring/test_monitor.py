@@ -27,6 +27,7 @@ from tests.monitoring.workspaces import (
     mark_failed,
     start,
 )
+from tests.support.past import Past
 
 
 def rows(workspace: Workspace) -> dict[str, StageRow]:
@@ -174,6 +175,17 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: P
     prepare, train, _ = chain.stages
     assert prepare.energy_method == train.energy_method == "M2 estimated"
     assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
+
+
+def test_an_attempt_on_another_cluster_than_the_planned_one_has_the_constants_of_its_profile(tmp_path: Path) -> None:
+    """Ten cores for an hour at 7.3 W, PUE 1.2 and 34 g/kWh on jean-zay; then with a board of 700 W at 10 W and 50 g."""
+    workspace = make_workspace(tmp_path)
+    past = Past(workspace)
+    past.attempt(PREPARE.id, 1.8e9, 3600.0, job="6", gpus=0, cpus=10, cluster="jean-zay")
+    past.attempt(TRAIN.id, 1.8e9 + 3600, 3600.0, job="7", gpus=1, cpus=10, cluster="here")
+    past.write()
+    found = rows(workspace)
+    assert [found[stage.id].co2_g for stage in (PREPARE, TRAIN)] == pytest.approx([2.9784, 48.0])
 
 
 def test_without_a_site_in_the_plan_energy_and_co2_are_unknown_and_the_profile_is_named(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a s
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.traces import Spans, spans_in
+from detour.errors import UserError
 from detour.forecasting.records import accuracy
 from detour.ledger.process import users_here
 from detour.ledger.state import StageState, State
@@ -73,6 +74,8 @@ class Monitor:
         """Stage -> why its markers could not be read."""
         self._done_chains: DoneChains | None = None
         """During the first look, the chains cached by earlier commands."""
+        self._site_of: Callable[[str | None], Site] = unknown_site
+        """Constants of the profile that an attempt ran under, if it is not that of its chain's plan."""
         self.factor_files: frozenset[str] = frozenset()
         """The files of hourly grid factors that the last look depends on."""
 
@@ -90,6 +93,7 @@ class Monitor:
         plans = [known.chains[name] for name in shown if name in known.chains]
         if names and not plans:
             read_plan_outline(self.workspace, shown[0])  # raises what is wrong with it
+        self._site_of = _sites(outline.target for outline in known.chains.values())
         self.factor_files = frozenset(file for plan in plans if (file := plan.target.factor_file))
         if is_full:
             self._unread.clear()
@@ -260,9 +264,29 @@ class Monitor:
         for attempt in known.runs if known else []:
             key = key_of(attempt)
             if key in usages:
-                site = planned_site or unknown_site(attempt.cluster)
+                is_planned = planned_site is not None and attempt.cluster in (None, planned_site.name)
+                site = planned_site if planned_site and is_planned else self._site_of(attempt.cluster)
                 figures[key] = figures_of(attempt, usages[key], site, self._spans)
         return figures
+
+
+def _sites(targets: Iterable[Target]) -> Callable[[str | None], Site]:
+    """Constants by name of the profile: those in a plan made with it, otherwise those of the profile of this name."""
+    listed = list(targets)
+
+    @cache
+    def site(name: str | None) -> Site:
+        planned = next((target.site for target in reversed(listed) if target.site and target.site.name == name), None)
+        if planned is not None or name is None:
+            return planned or unknown_site(name)
+        from detour.accounting.site import profile_sites  # reads profiles, which takes as long as the rest of a status
+
+        try:
+            return profile_sites(targets=listed)(name)
+        except UserError:  # a profile that cannot be read
+            return unknown_site(name)
+
+    return site
 
 
 def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[AttemptKey, AttemptUsage]:
