@@ -252,6 +252,20 @@ def test_the_queue_is_bounded_and_drops_progress_first(workspace: Workspace, dis
     assert [r["kind"] for r in records[-3:]] == ["progress", "checkpoint.saved", "journal.closed"]
 
 
+@pytest.mark.usefixtures("node")
+def test_records_beyond_the_queue_wait_on_the_node_and_none_is_missing(workspace: Workspace, disk: BrokenDisk) -> None:
+    journal = Journal.open(workspace, "report")
+    disk.write_error = errno.EROFS
+    for step in range(3 * QUEUE_RECORDS):
+        journal.append(saved(step))
+    journal.close()
+    disk.write_error = None
+    assert import_spool(workspace) == 1
+    records = all_records(workspace)
+    assert sorted(r["sequence"] for r in records) == list(range(3 * QUEUE_RECORDS + 2))
+    assert [r["data"]["step"] for r in records if r["kind"] == "checkpoint.saved"] == list(range(3 * QUEUE_RECORDS))
+
+
 def test_without_disk_space_the_end_is_kept_on_the_node(
     workspace: Workspace, disk: BrokenDisk, node: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

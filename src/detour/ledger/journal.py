@@ -3,9 +3,10 @@
 <workspace>/ledger/<yyyy-mm>/<writer>.jsonl is created by its only writer, so there are no locks. Every record carries
 the writer and a sequence number: a reader can tell a repeated record from a new one, and count missing ones.
 
-A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue (progress is dropped
-first) and are written once the disk takes them. For the end of an attempt, a reserve of 64 KiB is first returned to the
-file system; if even that does not help, the records are stored on the node (see `spool`) and one line says so.
+A disk that is full, over quota, failing or gone never raises here: records wait in a bounded queue and are written once
+the disk takes them. If the queue is full, progress is dropped; if that is not enough, the others are stored on the node
+(see `spool`), and one line says so. For the end of an attempt, a reserve of 64 KiB is first returned to the file
+system; if even that does not help, the records are stored on the node at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain as chained
 from pathlib import Path
 
 from detour.errors import UserError
@@ -172,7 +172,7 @@ class Journal:
                 if any(item.is_end for item in waiting):
                     waiting = self._last_resort(waiting)
                 if waiting:
-                    self._pending.extendleft(reversed(trimmed(waiting)))
+                    self._pending.extendleft(reversed(self._bounded(waiting)))
                     return
         finally:
             self._pending.extendleft(reversed(batch))  # only if Ctrl-C interrupted this: a repeated record counts once
@@ -234,6 +234,14 @@ class Journal:
             self._spool(sorted(ends + rest, key=lambda item: item.record["sequence"]))
         return []
 
+    def _bounded(self, waiting: list[_Pending]) -> list[_Pending]:
+        """What continues to wait: beyond the queue's limits, progress is dropped, then all others go to this node."""
+        kept = trimmed(waiting)
+        if _excess(kept) == (0, 0):
+            return kept
+        self._spool(kept)
+        return []
+
     def _spool(self, items: list[_Pending]) -> None:
         try:
             path = spool(self.workspace, self._spool_name, self._writer, [item.line for item in items])
@@ -259,16 +267,20 @@ def command_journal(workspace: Workspace) -> Journal:
 
 
 def trimmed(items: list[_Pending]) -> list[_Pending]:
-    """The items that fit the queue's limits: the oldest progress goes first, then the oldest others; ends are kept."""
-    excess = len(items) - QUEUE_RECORDS
-    excess_bytes = sum(len(item.line) for item in items) - QUEUE_BYTES
-    droppable = [item for item in items if item.durability is Durability.DROPPABLE]
-    rest = [item for item in items if item.durability in (Durability.LAZY, Durability.SYNCED)]
+    """The items without the oldest progress, as far as they exceed the queue's limits."""
+    records, content_bytes = _excess(items)
     dropped: set[int] = set()
-    for item in chained(droppable, rest):
-        if excess <= 0 and excess_bytes <= 0:
+    for item in items:
+        if records <= 0 and content_bytes <= 0:
             break
-        dropped.add(item.record["sequence"])
-        excess -= 1
-        excess_bytes -= len(item.line)
+        if item.durability is Durability.DROPPABLE:
+            dropped.add(item.record["sequence"])
+            records -= 1
+            content_bytes -= len(item.line)
     return [item for item in items if item.record["sequence"] not in dropped]
+
+
+def _excess(items: list[_Pending]) -> tuple[int, int]:
+    """By how many records and bytes they exceed the queue's limits."""
+    content_bytes = sum(len(item.line) for item in items)
+    return max(len(items) - QUEUE_RECORDS, 0), max(content_bytes - QUEUE_BYTES, 0)
