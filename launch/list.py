@@ -14,7 +14,9 @@ from detour.planning.selection import known_chains, select_chains
 @click.command()
 @optional_names_argument
 @click.option("--stages", is_flag=True, help="Also the stages of each chain, with their ids.")
-@click.option("--names", "only_names", is_flag=True, help="Only names, one per line, for scripts.")
+@click.option(
+    "--names", "only_names", is_flag=True, help="Only names, or with --stages ids, one per line, for scripts."
+)
 @workspace_option
 @json_option
 def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: Workspace, as_json: bool) -> None:
@@ -29,7 +31,7 @@ def command(names: tuple[str, ...], stages: bool, only_names: bool, workspace: W
     if as_json:
         show_json(chains_json(outlines))
     elif only_names:
-        show(*name_lines(outlines))
+        show(*name_lines(outlines, stages=stages))
     elif stages:
         show(*stage_lines(outlines, known.needed_by()))
     else:

@@ -31,9 +31,10 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
             yield f"{indent}{fitted(plain(outline.chain), width)}{counted(len(outline.stages), 'stage')}{on}"
 
 
-def name_lines(outlines: Sequence[ChainOutline]) -> Iterator[str]:
-    """One name per line, for scripts."""
-    yield from (plain(outline.chain) for outline in outlines)
+def name_lines(outlines: Sequence[ChainOutline], *, stages: bool) -> Iterator[str]:
+    """One name per line, for scripts: the chains', or the ids of their stages, each once."""
+    ids = dict.fromkeys(stage.id for outline in outlines for stage in outline.stages)
+    yield from map(plain, ids if stages else (outline.chain for outline in outlines))
 
 
 def stage_lines(outlines: Sequence[ChainOutline], needed_by: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -152,6 +152,8 @@ def test_waiting_without_any_chain_is_a_mistake(tmp_path: Path) -> None:
 
 def test_a_list_of_names_has_one_a_line(workspace: Workspace) -> None:
     assert call(workspace, "list", "--names").output == "base\n"
+    ids = call(workspace, "list", "--names", "--stages").output.split()
+    assert ids == [stage["id"] for stage in json.loads(call(workspace, "list", "--json").output)[0]["stages"]]
     assert json.loads(call(workspace, "list", "--json").output)[0]["sweep"] == "group"
 
 
