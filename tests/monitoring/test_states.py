@@ -173,6 +173,14 @@ def test_a_reason_of_slurm_is_shown_for_one_job_and_not_if_the_stage_has_its_own
     assert judged(events, *jobs, silent_s=500.0).job == job
 
 
+def test_a_long_failure_leaves_room_for_what_its_repetition_waits_for() -> None:
+    failed = AttemptEnded(outcome="failed", reason="ValueError: " + "x\n" * 500)
+    why = judged([STARTED, failed], seen("7", "FAILED"), seen("8", "PENDING", "Priority")).why or ""
+    assert why.startswith("after a failed attempt (ValueError: x x x")
+    assert why.endswith("…): others are ahead of it (Priority)")
+    assert len(why) < 180
+
+
 def test_a_finished_promotion_is_promoted() -> None:
     assert judged([StageDone()], kind="promote").state == "promoted"
 

@@ -15,7 +15,7 @@ from detour.monitoring.liveness import Evidence, process_is_alive
 from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import BY_ADMINISTRATOR, reason_in_words
 from detour.scheduler.states import SUSPENDED
-from detour.text import format_duration
+from detour.text import cut, format_duration
 
 StateWord = Literal[
     "failed",
@@ -39,6 +39,8 @@ WORDS: tuple[StateWord, ...] = get_args(StateWord)
 """Worst first, among those that need a person and among those that do not."""
 START_S = 120.0
 """Seconds from a job's start to its first sign of life: interpreter and libraries load from a busy file system."""
+FAILURE_CELLS = 100
+"""Greatest width of an earlier failure before the reason for which its repetition waits."""
 AGAIN = "`{retry}` submits it again"
 _OF_ENDS: dict[str, StateWord] = {
     "PREEMPTED": "preempted",
@@ -165,7 +167,9 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
     last = known.last_attempt if known else None
     word = end_of(last, evidence, waiting) if last is not None else None
     failure = _failure_of(last, evidence) if word is None and last is not None and last.job != waiting.id else None
-    return Judged(word or "pending", f"after a failed attempt ({failure}): {why}" if failure else why, job=waiting.id)
+    if failure:
+        why = f"after a failed attempt ({cut(' '.join(failure.split()), FAILURE_CELLS)}): {why}"
+    return Judged(word or "pending", why, job=waiting.id)
 
 
 def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
