@@ -56,7 +56,8 @@ def diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int,
     verdict = verdict_on_failure(workspace, folder.name, outcome.error)
     attempt.event(diagnosis_event(verdict))
     if ends_for_good(verdict, is_further=got_further(folder, number)):
-        return Outcome(PermanentFailure.exit_code, "failed", f"{verdict.line}; {verdict.first.advice}")
+        reason = f"{verdict.line.rstrip('.')}. {verdict.first.advice}"
+        return Outcome(PermanentFailure.exit_code, "failed", reason)
     return outcome
 
 
