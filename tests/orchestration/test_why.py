@@ -14,7 +14,7 @@ from detour.errors import UserError
 from detour.launch.text.why import left_out_line, why_lines
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
-from detour.orchestration.why import why, write_bundle
+from detour.orchestration.why import why, why_of_bundle, write_bundle
 from detour.planning.files import read_plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import QUEUE_FIELDS, REPORT_FIELDS, SEPARATOR, Slurm
@@ -302,6 +302,14 @@ def test_a_stage_that_nothing_has_tried_says_how_to_start_it(workspace: Workspac
     assert (
         "It has not started: `detour run` or `detour submit` with its recipe starts it." in found.verdict.first.advice
     )
+
+
+def test_the_bundle_of_a_stage_without_a_job_gets_the_same_verdict(workspace: Workspace, tmp_path: Path) -> None:
+    (found,) = why(workspace, "prepare", Slurm(Site()))
+    write_bundle(tmp_path / "ticket.json", found.found.evidence)
+    again = why_of_bundle(tmp_path / "ticket.json")
+    assert again.verdict.to_json() == found.verdict.to_json()
+    assert again.verdict.cause == "normal"
 
 
 def test_the_stages_of_a_chain_cost_one_squeue_and_one_sacct(workspace: Workspace) -> None:

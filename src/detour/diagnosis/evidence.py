@@ -6,7 +6,8 @@ JSON form, for a support ticket and for `detour why --from`:
     {"schema": 1, "job": ..., "sacct": [row, ...], "squeue": row, "log_tail": [line, ...],
      "events": [{"kind": ..., "wall_s": ..., "attempt": ..., "data": {...}}, ...], "unreadable": {source: why}}
 
-A row has Slurm's own field names. `squeue` is null for a job that has left the queue.
+A row has Slurm's own field names. `squeue` is null for a job that has left the queue; so is `sacct` for a stage that no
+job in Slurm has run, whose `job` is null.
 """
 
 from __future__ import annotations
@@ -128,11 +129,12 @@ def _unreadable(content: Mapping[str, Any]) -> dict[str, str]:
     found = {str(key): str(why) for key, why in said.items()} if isinstance(said, dict) else {}
     if isinstance(said, list):
         found = {str(key): "unreadable" for key in said}
+    expected = {"log_tail", "events"} if content.get("job", "unknown") is None else {"sacct", "log_tail", "events"}
     for source in SOURCES:
         value = content.get(source)
         if isinstance(value, dict) and (why := value.get("unreadable") or value.get("error")):
             found[source] = str(why)
-        elif source in ("sacct", "log_tail", "events") and value is None and source not in found:
+        elif source in expected and value is None and source not in found:
             found[source] = "not in the bundle"
     if "log" in content:
         found.pop("log_tail", None)
