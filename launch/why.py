@@ -40,7 +40,8 @@ def command(name: str | None, workspace: Workspace, bundle: Path | None, target:
         found = why(workspace, name)
     if target is not None:
         write_bundle(target, found[0].found.evidence)
-        say(f"evidence written to {target}; read it before you send it: it contains the end of the log")
+        of = f" of {found[0].stage.id}" if found[0].stage else ""
+        say(f"evidence{of} written to {target}; read it before you send it: it contains the end of the log")
     if as_json:
         show_json(why_json(found, is_bundle=bundle is not None))
     else:
