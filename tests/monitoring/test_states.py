@@ -173,6 +173,10 @@ def test_a_reason_of_slurm_is_shown_for_one_job_and_not_if_the_stage_has_its_own
     assert judged(events, *jobs, silent_s=500.0).job == job
 
 
+def test_slurms_mark_of_a_lack_of_memory_is_not_called_a_signal() -> None:
+    assert judged([STARTED], seen("7", "OUT_OF_MEMORY", signal=125), silent_s=500.0).why == "ended as OUT_OF_MEMORY"
+
+
 def test_a_long_failure_leaves_room_for_what_its_repetition_waits_for() -> None:
     failed = AttemptEnded(outcome="failed", reason="ValueError: " + "x\n" * 500)
     why = judged([STARTED, failed], seen("7", "FAILED"), seen("8", "PENDING", "Priority")).why or ""

@@ -39,6 +39,8 @@ WORDS: tuple[StateWord, ...] = get_args(StateWord)
 """Worst first, among those that need a person and among those that do not."""
 START_S = 120.0
 """Seconds from a job's start to its first sign of life: interpreter and libraries load from a busy file system."""
+OUT_OF_MEMORY_SIGNAL = 125
+"""By which Slurm marks a job that ran out of memory (`0:125`); no signal has this number."""
 FAILURE_CELLS = 100
 """Greatest width of an earlier failure before the reason for which its repetition waits."""
 AGAIN = "`{retry}` submits it again"
@@ -217,7 +219,7 @@ def _end_in_words(seen: SeenJob) -> str:
     if seen.standing != "failed":
         return f"ended as {seen.state}"
     code = f", exit code {seen.exit_code}" if seen.exit_code else ""
-    signal = f", signal {seen.signal}" if seen.signal else ""
+    signal = f", signal {seen.signal}" if seen.signal and seen.signal != OUT_OF_MEMORY_SIGNAL else ""
     return f"ended as {seen.state}{code}{signal}"
 
 
