@@ -123,6 +123,18 @@ def test_a_pending_job_that_repeats_a_failed_attempt_says_why_that_failed(worksp
     assert "before that, attempt 1 (job 6): out of GPU memory [cuda_oom]: torch.OutOfMemoryError" in text
 
 
+def test_stages_that_failed_and_stages_that_were_killed_are_diagnosed_together(workspace: Workspace) -> None:
+    failed, killed, past = stage_named(workspace, "prepare"), stage_named(workspace, "export"), Past(workspace)
+    past.attempt(failed, 1000.0, 60.0, outcome="failed", job="6")
+    past.attempt(killed, 1000.0, None)
+    past.write()
+    workspace.failure(failed).parent.mkdir(parents=True, exist_ok=True)
+    workspace.failure(failed).write_text('{"reason": "KeyError: 1"}')
+    rows = [{"JobID": "6", "State": "FAILED", "Start": "100"}, {"JobID": "7", "State": "OUT_OF_MEMORY", "Start": "100"}]
+    found = why(workspace, "quickstart", Slurm(Site((), rows)))
+    assert [(one.found.stage, one.verdict.cause) for one in found] == [(failed, "code_error"), (killed, "host_oom")]
+
+
 @pytest.mark.parametrize("outcome", ["interrupted", "done"])
 def test_a_job_submitted_after_a_run_on_this_machine_is_explained_even_if_the_run_was_done_and_its_output_removed(
     workspace: Workspace, outcome: str

@@ -51,9 +51,13 @@ LOOKED_AT = 6
 """Upper bound on stages that are diagnosed."""
 PATIENCE_S = 10.0
 """Seconds to wait for an unreachable controller: less than when submitting."""
-_WORST = ("failed", "interrupted", "cancelled", "running", "submitted", "planned", "done")
+CUT_OFF = "cut off"
+"""In place of `running`, for an attempt without a sign of life or an end, as after a crash."""
+_WORST = ("failed", CUT_OFF, "interrupted", "cancelled", "running", "submitted", "planned", "done")
 """Statuses of a chain's stages, in the order in which they are diagnosed."""
-HELD_UP = ("interrupted", "running", "submitted")
+TOGETHER = ("failed", CUT_OFF)
+"""Diagnosed together, since only Slurm knows whether the second have failed."""
+HELD_UP = (CUT_OFF, "interrupted", "running", "submitted")
 """Statuses of the worst stages after which the others would start, if they were not held."""
 CURABLE = ("waiting", "limit", "request_impossible")
 """Causes for which a different request may start earlier."""
@@ -134,9 +138,10 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     stages = _stages(workspace, selected, known.stages)
     if not stages:
         raise UserError(f"{name or workspace.root}: its plan has no stages")
-    words = {stage.id: _word(workspace, stage, _current(workspace, view.state, stage.id)) for stage in stages}
+    words = {stage.id: _word(workspace, stage, view.state) for stage in stages}
     worst = min(words.values(), key=_WORST.index)
-    alike = [stage for stage in stages if words[stage.id] == worst]
+    meant_words = TOGETHER if worst in TOGETHER else (worst,)
+    alike = [stage for word in meant_words for stage in stages if words[stage.id] == word]
     asked = alike[:LOOKED_AT]
     facts = _facts(workspace, asked, needed_by, planned, view.state, slurm)
     found: dict[tuple[str | None, ...], Why] = {}
@@ -147,7 +152,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         if worst in ("planned", "done") or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
-    if worst in ("failed", "interrupted"):
+    if worst in (*TOGETHER, "interrupted"):
         last = replace(last, left_out=len(alike))
     if worst in HELD_UP and last.verdict.cause != "held":
         shown = {one.stage.id for one in found.values() if one.stage}
@@ -275,12 +280,15 @@ def _current(workspace: Workspace, state: State, stage_id: str) -> StageState | 
     return known if known is None or workspace.is_done(stage_id) else known.since_done()
 
 
-def _word(workspace: Workspace, stage: StageOutline, known: StageState | None) -> str:
+def _word(workspace: Workspace, stage: StageOutline, state: State) -> str:
     if workspace.is_done(stage.id):
         return "done"
     if workspace.has_failed(stage.id):
         return "failed"
+    known = _current(workspace, state, stage.id)
     status = known.status if known else "planned"
+    if known and status == "running" and not _is_alive(known, state):
+        return CUT_OFF
     return status if status in _WORST and status != "done" else "planned"
 
 
