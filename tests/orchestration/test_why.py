@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -392,6 +393,22 @@ def test_of_many_failures_the_number_without_a_verdict_is_given(tmp_path: Path) 
         workspace.failure(stage.id).write_text('{"reason": "the gradient was not finite in 20 steps in a row"}')
     found = why(workspace, None, Slurm(Site()))
     assert (len(trainings), len(found)) == (4, 3)
+    assert left_out_line(found, "detour status") == "1 other stage in the same state; `detour status` lists them"
+
+
+def test_of_many_stages_killed_a_moment_ago_the_number_without_a_verdict_is_given(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    workspace.create()
+    planned = detour.plan("quickstart-sweep")
+    write_chains(workspace, planned.plans, load_cluster("slurm-local"))
+    past, rows = Past(workspace), list[dict[str, str]]()
+    for number, stage in enumerate(planned.shared.stages.values()):
+        if stage.label == "pretrain mlm":
+            past.attempt(stage.id, time.time() - 10, None, job=str(number))
+            rows.append({"JobID": str(number), "State": "OUT_OF_MEMORY", "Start": "100"})
+    past.write()
+    found = why(workspace, None, Slurm(Site((), rows)))
+    assert [one.verdict.cause for one in found] == ["host_oom"] * 3
     assert left_out_line(found, "detour status") == "1 other stage in the same state; `detour status` lists them"
 
 

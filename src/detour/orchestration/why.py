@@ -152,7 +152,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         if worst in ("planned", "done") or len(found) == WORST_SHOWN:
             break
     *others, last = found.values()
-    if worst in (*TOGETHER, "interrupted"):
+    if worst in (*TOGETHER, "interrupted") or (worst == "running" and last.verdict.cause != "normal"):
         last = replace(last, left_out=len(alike))
     if worst in HELD_UP and last.verdict.cause != "held":
         shown = {one.stage.id for one in found.values() if one.stage}
