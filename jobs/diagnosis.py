@@ -22,9 +22,9 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.log_files import log_lines
 
 
-def verdict_on_failure(workspace: Workspace, stage_id: str, error: BaseException) -> Verdict:
+def verdict_on_failure(workspace: Workspace, stage_id: str, executor: str | None, error: BaseException) -> Verdict:
     """Judge from this rank's exception and the logs of the other ranks, one of which may have failed first."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = job_in(executor)
     others = log_lines(workspace, stage_id, job, ranks_only=True) if job else []
     own = "".join(traceback.format_exception(error)).splitlines()
     return judge(Evidence(sacct=_this_job(job), log=(*others, *own), events=()))
@@ -36,8 +36,8 @@ def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: J
     facts = _facts(workspace.stage(stage_id) / "attempts" / f"{before:04d}.json")
     if facts is None or _has_ended(workspace, stage_id, before):
         return None
-    log = log_lines(workspace, stage_id, str(facts["slurm_job"])) if facts.get("slurm_job") else []
     job = str(facts["job"]) if facts.get("job") else None
+    log = log_lines(workspace, stage_id, job_in(job))
     row = Row({"JobID": job_in(job) or "", "NodeList": str(facts.get("slurm_nodes") or "")})
     verdict = judge(Evidence(sacct=(row,), log=tuple(log), events=()))
     journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=before)
@@ -56,8 +56,8 @@ def diagnosis_event(verdict: Verdict) -> AttemptDiagnosed:
 
 
 def slurm_facts() -> dict[str, str | None]:
-    """Facts about its job in an attempt's file, to find its log and its nodes after it was killed."""
-    return {"slurm_job": os.environ.get("SLURM_JOB_ID"), "slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
+    """Facts about its job in an attempt's file, to find its nodes after it was killed."""
+    return {"slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
 
 
 def _this_job(job: str | None) -> tuple[Row, ...]:

@@ -53,7 +53,7 @@ def diagnosed(workspace: Workspace, folder: Path, attempt: Attempt, number: int,
     """The outcome, or a permanent failure if the verdict on it is that only a change can help."""
     if outcome.error is None:
         return outcome
-    verdict = verdict_on_failure(workspace, folder.name, outcome.error)
+    verdict = verdict_on_failure(workspace, folder.name, attempt.job, outcome.error)
     attempt.event(diagnosis_event(verdict))
     if ends_for_good(verdict, is_further=got_further(folder, number)):
         reason = f"{verdict.line.rstrip('.')}. {verdict.first.advice}"

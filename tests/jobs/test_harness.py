@@ -59,7 +59,8 @@ def stage(workspace: Workspace) -> Stage:
 def attempt(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> Run:
     def run(stage: Stage, behaviour: Behaviour, *, wall_limit_s: float | None = None) -> int:
         monkeypatch.setattr(work, "stage_function", lambda _kind: behaviour)
-        return run_stage(workspace, stage.id, read_rank({}), executor=None, wall_limit_s=wall_limit_s)
+        executor = jobs_main.executor_of(os.environ)
+        return run_stage(workspace, stage.id, read_rank({}), executor=executor, wall_limit_s=wall_limit_s)
 
     return run
 
@@ -220,13 +221,27 @@ def test_a_failure_that_needs_a_change_ends_the_stage_at_once(workspace: Workspa
     assert (verdict["cause"], verdict["retry"]) == ("missing_input", "after-change")
 
 
+@pytest.mark.parametrize(
+    ("environment", "log"),
+    [
+        ({"SLURM_JOB_ID": "7"}, "7_0_log.out"),
+        ({"SLURM_JOB_ID": "29", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3_0_log.out"),
+    ],
+    ids=["a job", "a task of an array"],
+)
 def test_the_log_of_a_killed_attempt_gives_the_reason_and_node_failures_do_not_count(
-    workspace: Workspace, stage: Stage, attempt: Run, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    stage: Stage,
+    attempt: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    log: str,
 ) -> None:
-    log = workspace.root / "submissions" / "u" / "7_0_log.out"
-    log.parent.mkdir(parents=True)
-    log.write_text("srun: error: Node failure on n3\n")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    path = workspace.root / "submissions" / "u" / log
+    path.parent.mkdir(parents=True)
+    path.write_text("srun: error: Node failure on n3\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     for _ in range(FRUITLESS_ATTEMPTS):
         with pytest.raises(Killed):
             attempt(stage, die)
