@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from detour.launch.text.screen import show_progress
+from detour.ledger.claims import holder
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.orchestration.local_run import LocalOrder, Ran
@@ -36,7 +37,9 @@ def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[R
             nonlocal view
             if view is None:
                 view = stack.enter_context(live_view(Console()))
-            view(monitor.look(planned.chains))
+            look = monitor.look(planned.chains)
+            with suppress(OSError):  # a terminal that was closed must not stop the work
+                view(look)
 
         yield refresh
 
@@ -48,6 +51,7 @@ class Lines:
         self._workspace, self._labels = workspace, labels
         self._width = max(map(cells, labels.values()), default=0)
         self._started_s: dict[str, float] = {}
+        self._waits_for: set[str] = set()
 
     def refresh(self, running: Collection[str]) -> None:
         now_s = time.monotonic()
@@ -59,6 +63,14 @@ class Lines:
             if stage_id not in self._started_s:
                 self._started_s[stage_id] = now_s
                 show_progress(f"{fitted(self._labels[stage_id], self._width)}  started")
+        if not running:
+            self._say_what_is_awaited()
+
+    def _say_what_is_awaited(self) -> None:
+        for stage_id, label in self._labels.items():
+            if stage_id not in self._waits_for and (held := holder(self._workspace, stage_id)) is not None:
+                self._waits_for.add(stage_id)
+                show_progress(f"{fitted(label, self._width)}  awaited: {held.process or held.owner} runs it")
 
 
 def done_lines(order: LocalOrder, *, already: bool) -> Iterator[str]:
@@ -87,7 +99,12 @@ def corpus_lines(output: Path) -> Iterator[str]:
 
 
 def stopped_text(ran: Ran) -> str:
-    return f"stopped; {len(ran.left)} of {counted(len(ran.order.stages), 'stage')} are left. The same command resumes."
+    left = f"{len(ran.left)} of {counted(len(ran.order.stages), 'stage')} are left"
+    lines = [f"stopped; {left}. The same command resumes."]
+    for stage in ran.left:
+        if (held := holder(ran.order.workspace, stage.id)) is not None:
+            lines.append(f"{ran.order.planned.labels[stage.id]} goes on: {held.process or held.owner} runs it.")
+    return "\n".join(lines)
 
 
 def failures_text(ran: Ran) -> str:

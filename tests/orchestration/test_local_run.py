@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from detour.config.loading import load_cluster
 from detour.errors import UserError
 from detour.files import write_atomic
+from detour.handlers import handling
 from detour.housekeeping.removing import remove
 from detour.ledger.attempt import Attempt
 from detour.ledger.claims import claim
@@ -23,7 +25,7 @@ from detour.orchestration import local_runner
 from detour.orchestration.chain_files import forget_chains, write_chains
 from detour.orchestration.cleaning import removable
 from detour.orchestration.local_run import LocalOrder, Ran, local_order, run_here
-from detour.orchestration.local_runner import Runner
+from detour.orchestration.local_runner import Runner, stop_on_ctrl_c
 from detour.orchestration.plans import load_plans
 from detour.orchestration.slurm import SUBMISSION_CLAIM
 from detour.planning.files import plan_file
@@ -180,3 +182,14 @@ def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: Loc
     assert workspace.failure(summary.id).exists(), "it is not run"
     (retried,) = history(workspace, (ChainRetried,))
     assert retried.event.cleared == {"prepare": "no memory"}
+
+
+def test_a_closed_terminal_stops_a_run_unless_it_is_to_go_on_without_one(workspace: Workspace) -> None:
+    runner = Runner(workspace, (), 1, ())
+    with stop_on_ctrl_c(runner, lambda: None):
+        signal.raise_signal(signal.SIGHUP)
+    assert runner.stopping
+    unattended = Runner(workspace, (), 1, ())
+    with handling((signal.SIGHUP,), signal.SIG_IGN), stop_on_ctrl_c(unattended, lambda: None):
+        signal.raise_signal(signal.SIGHUP)
+    assert not unattended.stopping

@@ -135,7 +135,13 @@ class Runner:
 
 
 def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> AbstractContextManager[None]:
-    """The first Ctrl-C or SIGTERM lets the jobs save and end; a second one exits at once, without waiting for them."""
+    """The first Ctrl-C or SIGTERM lets the jobs save and end; a second one exits at once, without waiting for them.
+
+    So does a terminal that closes, unless `nohup` has the command go on without it.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def ask(_number: int, _frame: object) -> None:
         if runner.stopping:
@@ -143,4 +149,4 @@ def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> AbstractConte
         on_stop()
         runner.stop()
 
-    return handling((signal.SIGINT, signal.SIGTERM), ask)
+    return handling(numbers, ask)
