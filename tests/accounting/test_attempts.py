@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,12 @@ def test_an_attempt_with_a_recent_event_is_running() -> None:
     running = usage(KILLED, now_s=EPOCH_S + 3600.0 + 550.0)
     assert running.running
     assert fates_s(running).redone == 0.0
+
+
+def test_an_attempt_without_slurm_lacks_no_accounts_of_it() -> None:
+    """Its command was killed, and left no account of its own."""
+    local = replace(attempt_of(KILLED), executor="process-77")
+    assert Method.SLURM not in [figure.method for figure in figures_of(local, usage(KILLED), SITE)]
 
 
 def test_methods_are_listed_separately_and_flushes_not_summed() -> None:

@@ -160,7 +160,7 @@ def _by_slurm(attempt: AttemptState, usage: AttemptUsage, site: Site) -> Iterato
     """Yield the attempt's share, by time, of its job's energy; nothing for an attempt that Slurm did not run."""
     run = attempt.held.run if attempt.held else None
     if run is None or run.source != SACCT:
-        if run is None:
+        if run is None and attempt.process is None:
             yield EnergyFigure(Method.SLURM, site, None, usage.allocated_s, 0.0, reason="sacct was not read")
         return
     part = usage.allocated_s / run.elapsed_s if run.elapsed_s else 0.0
