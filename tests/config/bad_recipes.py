@@ -171,6 +171,7 @@ MISSING = [
     Bad("no-tokens", 18, "phases.clm.tokens: is missing", "    tokens: 300k\n", ""),
     Bad("null-batch", 13, "batch: is missing", "batch:\n  sequences: 8", "batch: null"),
     Bad("no-phase", 17, "phases: needs at least one item", GOOD[GOOD.index("phases:") : GOOD.index("training:")], "phases: []\n"),
+    Bad("no-such-benchmark-file", 29, "benchmark: no such file: configs/recipes/benhc.yaml", "benchmark: bench", "benchmark: benhc.yaml"),
     Bad("no-such-benchmark", 29, 'no benchmark "benhc" in configs/benchmarks; did you mean `bench`?', "benchmark: bench", "benchmark: benhc"),
 ]  # fmt: skip
 REPEATED = [

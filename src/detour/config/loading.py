@@ -18,7 +18,7 @@ from detour.config.cluster import Cluster
 from detour.config.layers import keep, read_layers
 from detour.config.models import Recipe
 from detour.config.overrides import apply_override
-from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError
+from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError, shown, similar_file
 from detour.config.roots import find_named
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node
@@ -188,13 +188,14 @@ def _benchmark(node: Node, file: Path, problems: list[Problem]) -> Node:
     if not isinstance(node.value, str):
         return node
     if node.value.endswith((".yaml", ".yml")):
-        found: Path | None = file.parent / written_path(node.value)
-        hint = ""
+        written = file.parent / written_path(node.value)
+        found = written if written.exists() else None
+        absent = f"no such file: {shown(written)}{similar_file(written)}"
     else:
         found, known = find_named("benchmarks", node.value, file)
-        hint = suggestion(node.value, known)
-    if found is None or not found.exists():
-        problems.append(Problem(node.position, "benchmark", f'no benchmark "{node.value}" in configs/benchmarks{hint}'))
+        absent = f'no benchmark "{node.value}" in configs/benchmarks{suggestion(node.value, known)}'
+    if found is None:
+        problems.append(Problem(node.position, "benchmark", absent))
         return Node(node.position, None)
     try:
         tree, inside = read_layers(found, keep, os.environ)
