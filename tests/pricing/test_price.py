@@ -221,6 +221,14 @@ def test_history_takes_precedence_over_the_table() -> None:
     assert row.source == "measured here, 3 stages"
 
 
+def test_a_range_does_not_begin_below_0_after_very_different_times() -> None:
+    clm = plan(make_recipe()).stages[1]
+    history = Known({work_signature(clm): Measured(0.0, 0.01, 8192, 5, 1.5)})
+    band = price(clm, load_cluster("local"), history).wall_s
+    assert band is not None
+    assert (band.low, band.expected, round(band.high, 6)) == (0.0, 81.92, 204.8)
+
+
 def test_the_range_widens_with_the_distance_from_measured_sizes() -> None:
     clm = plan(make_recipe({"phases.clm.tokens": 81920})).stages[1]
     history = Known({work_signature(clm): Measured(60.0, 0.01, 8192, 1, 0.05)})

@@ -197,8 +197,10 @@ def _measured(stage: Stage, history: History, gpus: int) -> Estimate | None:
 def _around(expected_s: float, relative: float) -> Band:
     """Return a band around a duration, at least as wide as the variation of start-up."""
     if expected_s * relative >= START_ERROR_S:
-        return Band.around(expected_s, relative)
-    return Band(max(0.0, expected_s - START_ERROR_S), expected_s, expected_s + START_ERROR_S)
+        band = Band.around(expected_s, relative)
+    else:
+        band = Band(expected_s - START_ERROR_S, expected_s, expected_s + START_ERROR_S)
+    return replace(band, low=max(0.0, band.low))
 
 
 def _charged(hours: Band | None, gpus: float | None) -> Band | None:
