@@ -99,8 +99,8 @@ def corpus_lines(output: Path) -> Iterator[str]:
 
 
 def stopped_text(ran: Ran) -> str:
-    left = f"{len(ran.left)} of {counted(len(ran.order.stages), 'stage')} are left"
-    lines = [f"stopped; {left}. The same command resumes."]
+    of_all = f"{len(ran.left)} of {counted(len(ran.order.stages), 'stage')}"
+    lines = [f"stopped; {of_all} {'is' if len(ran.left) == 1 else 'are'} left. The same command resumes."]
     for stage in ran.left:
         if (held := holder(ran.order.workspace, stage.id)) is not None:
             lines.append(f"{ran.order.planned.labels[stage.id]} goes on: {held.process or held.owner} runs it.")
