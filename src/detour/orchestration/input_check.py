@@ -48,7 +48,7 @@ def _problems(stages: Iterable[Stage]) -> Iterator[str]:
                 yield from _task_problems(stage.settings.task, stage.runtime.paths)
             looked_at.add(entry)
         elif isinstance(stage, PretrainStage):
-            yield from model_problems(stage, by_id)
+            yield from model_problems(stage, by_id, looked_at)
 
 
 def _source_problems(source: Source, paths: Sequence[Path]) -> Iterator[str]:
