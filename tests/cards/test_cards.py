@@ -91,11 +91,25 @@ def test_metadata_has_language_licence_base_and_corpora(content: Content) -> Non
 
 def test_results_are_shown_next_to_the_baseline_with_what_they_show(content: Content) -> None:
     text = render(content)
-    assert "| Model | cases-30 | cases-100 | drugs | leaflets | talks | **Avg** |" in text
+    assert "| Model | Cases-30 | Cases-100 | drugs | leaflets | Talks | **Avg** |" in text
     assert "| baseline | 72.8 | 58.1 | 69.0 | 23.5 | 61.6 | 57.0 |" in text
     assert (
         "Made-up-base is better on 5 of 5 tasks: sign test p = 0.031 one-sided (Made-up-base better), 0.062 two" in text
     )
+
+
+def test_a_task_that_the_benchmark_lacks_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(
+        UserError, match=r"the task 'case-30', which is not in the chain's benchmark; its tasks: cases-30,"
+    ):
+        gather(workspace, "made-up", About(tasks={"case-30": TaskAbout(name="Cases")}))
+
+
+def test_a_name_that_two_tasks_would_have_is_not_shown_in_the_table(workspace: Workspace) -> None:
+    shared = {name: TaskAbout(name="Cases") for name in ("cases-30", "cases-100")}
+    found = gather(workspace, "made-up", About(tasks=shared)).results_table
+    assert found is not None
+    assert found.startswith("| Model | cases-30 | cases-100 | drugs |")
 
 
 def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:

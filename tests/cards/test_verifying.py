@@ -159,6 +159,18 @@ def test_a_difference_is_judged_on_the_task_that_it_names(
     assert [judgement for one, judgement in found.items() if one.startswith(sentence)] == [verdict]
 
 
+def test_what_rounded_scores_allow_is_not_called_wrong(tmp_path: Path) -> None:
+    rows = "| X | 70.1 | 70.0 | 70.0 | 70.0 |\n| Y | 70.0 | 69.9 | 70.1 | {} |\n"
+    table = f"| Model | A | B | C | Avg |\n|---|---|---|---|---|\n{rows}"
+    text = "X gains {} points over Y (95 % interval, as larger ones are found less often)."
+    found = verified(tmp_path, f"{table.format('69.9')}\n{text.format('+0.09')}\n")
+    assert found["average of Y: stated 69.9, its 3 scores give 70.00, which their rounding allows"] == "holds"
+    assert found["+0.09 against Y: the rounded averages differ by 0.03, which allows it"] == "holds"
+    found = verified(tmp_path, f"{table.format('69.8')}\n{text.format('+0.19')}\n")
+    assert found["average of Y: stated 69.8, its 3 scores give 70.00"] == "differs"
+    assert found["+0.19: the averages differ by Y +0.03"] == "differs"
+
+
 def test_a_claim_about_every_task_is_counted(tmp_path: Path) -> None:
     ours, theirs = "| Made-up-base | 70 | 60 | 50 |", "| Older | 69 | 61 | 49 |"
     table = f"| Model | A | B | C |\n|---|---|---|---|\n{ours}\n{theirs}\n"

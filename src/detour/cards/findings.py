@@ -17,11 +17,11 @@ class Finding(NamedTuple):
     line: int | None = None
 
 
-def agrees(stated: str, value: float) -> bool:
-    """Whether a figure as written (`0.46`, `61.6`, `1,000`) is `value` rounded; a half may go up or down."""
+def agrees(stated: str, value: float, slack: float = 0.0) -> bool:
+    """Whether a figure as written (`0.46`, `61.6`, `1,000`) is `value` rounded; `value` may be off by `slack`."""
     bare = bare_number(stated)
     half: float = 0.5 * 10.0 ** -len(bare.partition(".")[2])
-    return abs(float(bare) - value) <= half + 1e-9
+    return abs(float(bare) - value) <= half + slack + 1e-9
 
 
 def bare_name(name: str) -> str:

@@ -30,7 +30,7 @@ from detour.reporting.report import Report
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparing import compare
 from detour.statistics.comparison import Comparison
-from detour.statistics.scores import merged
+from detour.statistics.scores import merged, renamed
 from detour.statistics.sources import score_tables
 from detour.statistics.tables import markdown
 from detour.statistics.verdicts import sentences
@@ -56,7 +56,8 @@ def gather(
     """Gather everything that the card of a chain states.
 
     `method` is that of the energy in the metadata, by default the best available; the constants are those of `cluster`,
-    by default of each job's own profile. Raises UserError if the chain is unknown or its export is not done.
+    by default of each job's own profile. Raises UserError if the chain is unknown, its export is not done, or `about`
+    names a task that its benchmark lacks.
     """
     plan, target = read_plan(workspace, chain)
     export = next((stage for stage in plan.stages if isinstance(stage, ExportStage)), None)
@@ -65,6 +66,7 @@ def gather(
             f"{chain}: its export is not done, so there is no model to describe; "
             f"see `{workspace.command('status', chain)}`"
         )
+    _check_tasks(about, plan)
     report = build_report(workspace, Question([chain]), profile_sites(cluster, [target]), time.time())
     found = report.chains[0]
     comparison = _comparison(workspace, chain, plan, about)
@@ -85,6 +87,15 @@ def gather(
         lineage=_lineage(workspace, chain, export, plan, report, found),
         about=about,
     )
+
+
+def _check_tasks(about: About, plan: Plan) -> None:
+    tasks = list(dict.fromkeys(stage.task for stage in plan.stages if isinstance(stage, EvaluateStage)))
+    if unknown := [name for name in about.tasks if name not in tasks]:
+        raise UserError(
+            f"the about file names the task {unknown[0]!r}, which is not in the chain's benchmark; "
+            f"its tasks: {', '.join(tasks) or 'none'}"
+        )
 
 
 SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "vocab_size")
@@ -130,20 +141,29 @@ def _comparison(workspace: Workspace, chain: str, plan: Plan, about: About) -> C
             tables += score_tables(workspace, [word], about.metric)
         except UserError as error:
             notes.append(f"not compared with {word}: {error}")
-    comparison = compare(merged(tables))
+    shown = _shown_tasks(about, plan)
+    comparison = compare(merged([renamed(table, shown) for table in tables]))
     if all(cell.mean is None for cell in comparison.cells[chain].values()):
         return None
     return replace(comparison, notes=(*comparison.notes, *notes))
 
 
+def _shown_tasks(about: About, plan: Plan) -> dict[str, str]:
+    """Return task -> name in the about file, except for names that several tasks would have."""
+    tasks = dict.fromkeys(stage.task for stage in plan.stages if isinstance(stage, EvaluateStage))
+    named = {task: about.tasks[task].name or task if task in about.tasks else task for task in tasks}
+    return {task: name for task, name in named.items() if list(named.values()).count(name) == 1}
+
+
 def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found: Chain) -> tuple[Score, ...]:
     """Return the scores of complete tasks: a mean over some of the seeds is never published."""
     kinds = {stage.task: stage.settings.task.type for stage in plan.stages if isinstance(stage, EvaluateStage)}
+    shown = _shown_tasks(about, plan)
     primary = {one.task: one.metric for one in found.scores}
     spent = {one.task: one.spent_in_all for one in found.scores}
     scores = []
     for task, kind in kinds.items():
-        cell, words = comparison.cells[chain][task], about.tasks.get(task, TaskAbout())
+        cell, words = comparison.cells[chain][shown.get(task, task)], about.tasks.get(task, TaskAbout())
         if cell.mean is None:
             continue
         kind_type, kind_name = TYPES[kind]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from detour.cards.findings import Finding, agrees
 from detour.statistics.comparison import Comparison, Pair
+from detour.statistics.scores import ScoreTable, rounding_slack
 from detour.statistics.tables import rounded
 from detour.statistics.verdicts import signed
 
@@ -19,6 +20,9 @@ POINTS_CLAIM = re.compile(
 )
 BEHIND = re.compile(r"\b(?:worse|lower|below|behind|less|loses?|drops?|trails?)\b", re.IGNORECASE)
 
+NEAR = 40
+"""Number of characters around a claim in which such a word is about it."""
+
 
 class Difference(NamedTuple):
     other: str
@@ -27,20 +31,25 @@ class Difference(NamedTuple):
     exact: float
     shown: float
     """From averages as they are printed."""
+    slack: float
+    """How far it may be off because the scores are rounded."""
 
     def __str__(self) -> str:
         return f"{self.other} {signed(self.exact)}{self.where}"
 
 
-def points_findings(line: int, text: str, comparison: Comparison, pairs: Sequence[Pair]) -> Iterator[Finding]:
+def points_findings(
+    line: int, text: str, table: ScoreTable, comparison: Comparison, pairs: Sequence[Pair]
+) -> Iterator[Finding]:
     """Check each claim in a sentence about these pairs."""
     claims = list(POINTS_CLAIM.finditer(text))
     ends = [0, *(claim.end() for claim in claims)]
     starts = [*(claim.start() for claim in claims[1:]), len(text)]
     for claim, before, after in zip(claims, ends, starts, strict=False):
         tasks = _named(text[claim.end() : after], comparison) or _named(text[before : claim.start()], comparison)
-        found = [one for pair in pairs for one in _differences(pair, comparison, tasks)]
-        yield _finding(line, claim[1] or claim[2], found, -1 if BEHIND.search(text) else 1)
+        found = [one for pair in pairs for one in _differences(pair, table, comparison, tasks)]
+        near = text[max(before, claim.start() - NEAR) : min(after, claim.end() + NEAR)]
+        yield _finding(line, claim[1] or claim[2], found, -1 if BEHIND.search(near) else 1)
 
 
 def _named(text: str, comparison: Comparison) -> list[str]:
@@ -49,14 +58,16 @@ def _named(text: str, comparison: Comparison) -> list[str]:
     ]
 
 
-def _differences(pair: Pair, comparison: Comparison, tasks: Sequence[str]) -> Iterator[Difference]:
+def _differences(pair: Pair, table: ScoreTable, comparison: Comparison, tasks: Sequence[str]) -> Iterator[Difference]:
     """Yield the difference on each of the tasks, then that of the averages."""
     for one in pair.by_task:
         if one.task in tasks and one.mean is not None:
-            yield Difference(pair.second, f" on {one.task}", one.mean, one.mean)
+            yield Difference(pair.second, f" on {one.task}", one.mean, one.mean, rounding_slack(table, 1, models=2))
     first, second = (comparison.averages[model].mean for model in (pair.first, pair.second))
     if pair.average.mean is not None and first is not None and second is not None:
-        yield Difference(pair.second, "", pair.average.mean, float(rounded(first)) - float(rounded(second)))
+        shown = float(rounded(first)) - float(rounded(second))
+        slack = rounding_slack(table, len(table.tasks), models=2)
+        yield Difference(pair.second, "", pair.average.mean, shown, slack)
 
 
 def _finding(line: int, stated: str, found: Sequence[Difference], side: int) -> Finding:
@@ -73,7 +84,9 @@ def _finding(line: int, stated: str, found: Sequence[Difference], side: int) -> 
         if agrees(stated, side * one.shown):
             words = f"from the printed averages; unrounded they differ by {one.exact:.2f}"
             return Finding("holds", f"{claim}: {words}", line)
-    if back := next((one for one in found if agrees(stated, -side * one.exact)), None):
+        if agrees(stated, side * one.exact, one.slack):
+            return Finding("holds", f"{claim}: the rounded {what} differ by {one.exact:.2f}, which allows it", line)
+    if back := next((one for one in found if agrees(stated, -side * one.exact, one.slack)), None):
         words = "which of the two the sentence calls better cannot be checked"
         return Finding("unknown", f"+{stated}: the scores differ by {back}; {words}", line)
     if not found:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from detour.cards.findings import Finding, Verdict, bare_name
+from detour.cards.findings import Finding, bare_name
 from detour.cards.p_claims import four_decimals, p_findings
 from detour.cards.points_claims import points_findings
 from detour.cards.reading import Entry, FoundCard
 from detour.statistics.comparing import compare
 from detour.statistics.comparison import Comparison, Pair
-from detour.statistics.scores import ScoreTable, decimals_of, is_rounded
+from detour.statistics.scores import ScoreTable, decimals_of, is_rounded, rounding_slack
 from detour.statistics.tables import rounded
 from detour.statistics.verdicts import signed
 
@@ -42,7 +42,7 @@ def score_findings(card: FoundCard) -> Iterator[Finding]:
         yield from (_pair(pair) for pair in pairs)
         for line, text in card.paragraphs:
             for sentence in SENTENCE_END.split(text):
-                yield from _claims(line, sentence, comparison, pairs)
+                yield from _claims(line, sentence, table, comparison, pairs)
 
 
 def _averages(table: ScoreTable, comparison: Comparison) -> Iterator[Finding]:
@@ -54,12 +54,11 @@ def _averages(table: ScoreTable, comparison: Comparison) -> Iterator[Finding]:
         elif stated is None:
             yield Finding("computed", f"average of {model}: its {len(table.tasks)} scores give {rounded(mean, 2)}")
         else:
-            verdict: Verdict = "differs"
-            if is_rounded(stated, mean, decimals_of(stated, published.values())):
-                verdict = "holds"
-            yield Finding(
-                verdict, f"average of {model}: stated {stated:g}, its {len(table.tasks)} scores give {rounded(mean, 2)}"
-            )
+            decimals, slack = decimals_of(stated, published.values()), rounding_slack(table, len(table.tasks))
+            holds = is_rounded(stated, mean, decimals, slack)
+            doubt = ", which their rounding allows" if holds and not is_rounded(stated, mean, decimals) else ""
+            scores = f"its {len(table.tasks)} scores give {rounded(mean, 2)}{doubt}"
+            yield Finding("holds" if holds else "differs", f"average of {model}: stated {stated:g}, {scores}")
 
 
 def _own_row(card: FoundCard, table: ScoreTable) -> str:
@@ -94,9 +93,9 @@ def _metadata(card: FoundCard, table: ScoreTable, ours: str) -> Iterator[Finding
     if equal:
         number = len({bare_name(entry.dataset) for entry in card.entries})
         yield Finding("holds", f"metadata: {len(equal)} of {number} figures of the model-index are those of the table")
-    absent = [
-        task for task in table.tasks if bare_name(task) not in {bare_name(entry.dataset) for entry in card.entries}
-    ]
+    listed = {bare_name(entry.dataset) for entry in card.entries}
+    scored = [task for task in table.tasks if any(value is not None for value in table.seeds(ours, task).values())]
+    absent = [task for task in scored if bare_name(task) not in listed]
     if card.entries and absent:
         yield Finding("differs", f"metadata: {', '.join(absent)} of the table are not in the model-index")
 
@@ -119,10 +118,10 @@ def _pair(pair: Pair) -> Finding:
     )
 
 
-def _claims(line: int, text: str, comparison: Comparison, pairs: list[Pair]) -> Iterator[Finding]:
+def _claims(line: int, text: str, table: ScoreTable, comparison: Comparison, pairs: list[Pair]) -> Iterator[Finding]:
     named = [pair for pair in pairs if _is_named(pair.second, text, pair.first)]
     yield from p_findings(line, text, named or pairs)
-    yield from points_findings(line, text, comparison, named or pairs)
+    yield from points_findings(line, text, table, comparison, named or pairs)
     for claim in WINS_CLAIM.finditer(text) if named else ():
         wins, tasks = (int(IN_WORDS.get(count.lower(), count)) for count in _counts(claim))
         yield _wins_finding(line, named[0], wins, tasks)

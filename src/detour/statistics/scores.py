@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass, field, replace
+from math import isfinite, sqrt
 from typing import NamedTuple
 
 from detour.accounting.result_cost import Spent
@@ -132,6 +132,22 @@ class ScoreTable:
         return ScoreTable(self.models, tasks, kept, self.metric, published, notes, self.spent)
 
 
+def renamed(table: ScoreTable, names: Mapping[str, str]) -> ScoreTable:
+    """Return the table with other names for some tasks, also where notes begin with them."""
+    return replace(
+        table,
+        tasks=tuple(dict.fromkeys(names.get(task, task) for task in table.tasks)),
+        cells={(model, names.get(task, task)): cell for (model, task), cell in table.cells.items()},
+        notes=tuple(_renamed_note(note, names) for note in table.notes),
+        spent={(model, names.get(task, task), seed): one for (model, task, seed), one in table.spent.items()},
+    )
+
+
+def _renamed_note(note: str, names: Mapping[str, str]) -> str:
+    task, colon, rest = note.partition(": ")
+    return f"{names.get(task, task)}{colon}{rest}"
+
+
 def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
     """Merge the tables of several sources. Raises UserError for a model in two of them, or different metrics."""
     models = [model for table in tables for model in table.models]
@@ -180,9 +196,19 @@ def _decimals(figure: float) -> int:
     return len(f"{figure:.10g}".partition(".")[2])
 
 
-def is_rounded(figure: float, exact: float, decimals: int) -> bool:
-    """Whether `figure` is `exact` rounded to `decimals`; a half may have been rounded up or down."""
-    return abs(figure - exact) <= 0.5 * 10.0**-decimals + 1e-9
+def is_rounded(figure: float, exact: float, decimals: int, slack: float = 0.0) -> bool:
+    """Whether `figure` is `exact` rounded to `decimals`; a half may go up or down, and `exact` be off by `slack`."""
+    return abs(figure - exact) <= 0.5 * 10.0**-decimals + slack + 1e-9
+
+
+def rounding_slack(table: ScoreTable, tasks: int, models: int = 1) -> float:
+    """Return how far a mean over printed scores may be from that over exact ones, for a difference of two models twice.
+
+    Three standard deviations of the mean of independent rounding errors, but at most the largest error there can be.
+    """
+    figures = [value for cell in table.cells.values() for value in cell.values() if value is not None]
+    half: float = 0.5 * 10.0 ** -max(map(_decimals, figures), default=0)
+    return min(models * half, half * sqrt(3 * models / tasks))
 
 
 def bare_number(stated: str) -> str:
