@@ -46,12 +46,13 @@ def show_one(version: str, workspace: Workspace, as_json: bool) -> None:
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
 @workspace_option
 @click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
-def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None) -> None:
+@click.option("--common", is_flag=True, help="Only tasks and seeds that all versions have.")
+def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None, common: bool) -> None:
     """Compare versions by their scores.
 
     NAME alone stands for all its versions.
     """
-    show(*comparison_lines(compare_versions(workspace, versions, metric), columns()))
+    show(*comparison_lines(compare_versions(workspace, versions, metric, common=common), columns()))
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -422,6 +423,19 @@ def test_names_that_say_what_a_number_is_are_compared_too(hub: tuple[Workspace, 
 def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made in a workspace other than"):
         verify_card(hub[1], Workspace(tmp_path))
+
+
+def test_the_card_of_an_earlier_version_is_not_called_wrong(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, folder = hub
+    (tmp_path / "README.md").write_bytes((folder / "README.md").read_bytes())
+    record = json.loads((folder / "card.json").read_text())
+    assert record["export"].startswith("export-")
+    (tmp_path / "card.json").write_text(json.dumps(record | {"export": "export-1a2b"}))
+    with pytest.raises(UserError, match=r"describes export-1a2b, and the recipe of made-up now makes export-"):
+        verify_card(tmp_path, workspace)
+    del record["export"]  # written by an earlier version of detour
+    (tmp_path / "card.json").write_text(json.dumps(record))
+    assert [one.verdict for one in verify_card(tmp_path, workspace)] == ["holds"]
 
 
 def test_without_its_ledger_our_own_card_is_checked_by_its_arithmetic(tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ from detour.launch.models import command
 from detour.ledger.events import ModelAliased, StageSubmitted
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
+from detour.models import comparing
 from detour.models.aliasing import moves, promote_version, roll_back
 from detour.models.comparing import compare_versions, mean_scores
 from detour.models.lineage import lineage
-from detour.models.versions import aliases, find_version, model_versions
+from detour.models.versions import Version, aliases, find_version, model_versions
+from detour.statistics.scores import Score
 from tests.models.workspaces import two_versions
 
 Made = tuple[Workspace, str, str]
@@ -97,13 +99,26 @@ def test_promotions_can_be_rolled_back_one_by_one(made: Made) -> None:
     assert aliases(workspace, "base") == {"production": second}
     assert roll_back(workspace, "base", "production", "slower than measured").after == first
     assert aliases(workspace, "base") == {"production": first}
-    with pytest.raises(UserError, match="has pointed to no version other than"):
+    with pytest.raises(UserError, match="pointed to no version before"):
         roll_back(workspace, "base", "production")
     assert [move.why for move in moves(workspace, "base")] == [
         "first",
         "better on 5 of 5 tasks",
         "slower than measured",
     ]
+
+
+def test_versions_can_be_compared_on_the_tasks_that_all_have(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of recipes with different benchmarks share some tasks."""
+    workspace, _, second = made
+
+    def scores(_: Workspace, version: Version, __: str | None = None) -> list[Score]:
+        tasks = ("a", "b") if version.export == second else ("a",)
+        return [Score(version.name, task, 1, 0.5) for task in tasks]
+
+    monkeypatch.setattr(comparing, "version_scores", scores)
+    assert compare_versions(workspace, ["base"]).pairs[0].average.mean is None
+    assert compare_versions(workspace, ["base"], common=True).tasks == ("a",)
 
 
 def test_promoting_a_version_again_leaves_the_one_before_to_roll_back_to(made: Made) -> None:
@@ -119,7 +134,7 @@ def test_each_promotion_is_rolled_back_once_even_if_a_version_was_promoted_twice
     for export in (first, second, first):
         promote_version(workspace, f"base@{key(export)}", "production")
     assert [roll_back(workspace, "base", "production").after for _ in range(2)] == [second, first]
-    with pytest.raises(UserError, match="has pointed to no version other than"):
+    with pytest.raises(UserError, match="pointed to no version before"):
         roll_back(workspace, "base", "production")
 
 
@@ -131,7 +146,7 @@ def test_a_move_that_a_kill_prevented_is_not_rolled_back(made: Made) -> None:
     )
     with command_journal(workspace) as journal:
         journal.append(never_made)
-    with pytest.raises(UserError, match="has pointed to no version other than"):
+    with pytest.raises(UserError, match="pointed to no version before"):
         roll_back(workspace, "base", "production")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Record:
     method: Method | None = None
     cluster: str | None = None
     template: str | None = None
+    export: str | None = None
+    """The version described; unknown in records of earlier versions of detour."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +47,7 @@ class Record:
             "method": self.method and self.method.value,
             "cluster": self.cluster,
             "template": self.template,
+            "export": self.export,
         }
 
     @classmethod
@@ -57,7 +60,9 @@ class Record:
                 raise ValueError(f"schema {data['schema']}")
             method = data["method"] and Method(data["method"])
             about = About.model_validate(data["about"])
-            return cls(data["chain"], data["workspace"], about, method, data["cluster"], data["template"])
+            return cls(
+                data["chain"], data["workspace"], about, method, data["cluster"], data["template"], data.get("export")
+            )
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -100,7 +105,8 @@ def write_hub_folder(
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(export / name, aside / name)
         write_atomic(aside / CARD, text)
-        write_atomic(aside / RECORD, orjson.dumps(record.to_json(), option=orjson.OPT_INDENT_2))
+        made = replace(record, export=content.lineage.export)
+        write_atomic(aside / RECORD, orjson.dumps(made.to_json(), option=orjson.OPT_INDENT_2))
         _put_in_place(aside, folder, old)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

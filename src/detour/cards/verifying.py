@@ -47,7 +47,11 @@ def _against_ledger(file: Path, record: Record, workspace: Workspace) -> list[Fi
             "card.json away to check the card's arithmetic alone"
         )
     cluster = load_cluster(record.cluster) if record.cluster else None
-    fresh = render(
-        gather(workspace, record.chain, record.about, method=record.method, cluster=cluster), record.template
-    )
-    return list(own_findings(file.read_text(encoding="utf-8"), fresh))
+    content = gather(workspace, record.chain, record.about, method=record.method, cluster=cluster)
+    now = content.lineage and content.lineage.export
+    if record.export not in (None, now):
+        raise UserError(
+            f"{file}: describes {record.export}, and the recipe of {record.chain} now makes {now}: the figures of an "
+            "earlier version cannot be gathered again; move card.json away to check the card's arithmetic alone"
+        )
+    return list(own_findings(file.read_text(encoding="utf-8"), render(content, record.template)))

@@ -62,7 +62,7 @@ def roll_back(workspace: Workspace, model: str, alias: str, why: str | None = No
         now = _pointed_to(workspace, model, alias)
         before = version_before(moves(workspace, model, alias), now)
         if before is None:
-            raise UserError(f"{model}@{alias} has pointed to no version other than {now.removeprefix(KIND)[:SHORT]}")
+            raise UserError(f"{model}@{alias} pointed to no version before {now.removeprefix(KIND)[:SHORT]}")
         if problems := verify_manifest(workspace.output(before)):
             raise UserError(f"{model}@{alias} is not rolled back: {problems[0]}")
         return _move(workspace, model, alias, before, why, rolled_back=True)

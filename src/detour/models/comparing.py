@@ -15,15 +15,21 @@ from detour.statistics.comparison import Comparison
 from detour.statistics.scores import Score, ScoreTable
 
 
-def compare_versions(workspace: Workspace, wanted: Sequence[str], metric: str | None = None) -> Comparison:
-    """Compare the given versions, or all versions of a model if a single name without `@` is given."""
+def compare_versions(
+    workspace: Workspace, wanted: Sequence[str], metric: str | None = None, *, common: bool = False
+) -> Comparison:
+    """Compare the given versions, or all versions of a model if a single name without `@` is given.
+
+    With `common`, only the tasks and seeds that all of them have.
+    """
     versions = [find_version(workspace, one) for one in wanted]
     if len(wanted) == 1 and "@" not in wanted[0]:
         versions = model_versions(workspace, wanted[0])
     if len({version.export for version in versions}) < 2:
         raise UserError(f"{', '.join(wanted)}: a single version cannot be compared; `detour models` lists them")
     scores = [score for version in versions for score in version_scores(workspace, version, metric)]
-    return compare(ScoreTable.of(scores, metric or SAID))
+    table = ScoreTable.of(scores, metric or SAID)
+    return compare(table.common() if common else table)
 
 
 def version_scores(workspace: Workspace, version: Version, metric: str | None = None) -> list[Score]:
