@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from detour.statistics.scores import bare_number
 
 Verdict = Literal["holds", "differs", "computed", "unknown"]
+MAY_BE_ROUNDED = "before they were rounded, they may have given it"
 
 
 class Finding(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from detour.cards.findings import Finding, agrees
+from detour.cards.findings import MAY_BE_ROUNDED, Finding, agrees
 from detour.statistics.comparison import Comparison, Pair
 from detour.statistics.scores import ScoreTable, rounding_slack
 from detour.statistics.tables import rounded
@@ -85,7 +85,7 @@ def _finding(line: int, stated: str, found: Sequence[Difference], side: int) -> 
             words = f"from the printed averages; unrounded they differ by {one.exact:.2f}"
             return Finding("holds", f"{claim}: {words}", line)
         if agrees(stated, side * one.exact, one.slack):
-            return Finding("holds", f"{claim}: the rounded {what} differ by {one.exact:.2f}, which allows it", line)
+            return Finding("unknown", f"{claim}: the {what} differ by {one.exact:.2f}; {MAY_BE_ROUNDED}", line)
     if back := next((one for one in found if agrees(stated, -side * one.exact, one.slack)), None):
         words = "which of the two the sentence calls better cannot be checked"
         return Finding("unknown", f"+{stated}: the scores differ by {back}; {words}", line)

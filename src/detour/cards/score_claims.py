@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from detour.cards.findings import Finding, bare_name
+from detour.cards.findings import MAY_BE_ROUNDED, Finding, bare_name
 from detour.cards.p_claims import four_decimals, p_findings
 from detour.cards.points_claims import points_findings
 from detour.cards.reading import Entry, FoundCard
@@ -55,10 +55,13 @@ def _averages(table: ScoreTable, comparison: Comparison) -> Iterator[Finding]:
             yield Finding("computed", f"average of {model}: its {len(table.tasks)} scores give {rounded(mean, 2)}")
         else:
             decimals, slack = decimals_of(stated, published.values()), rounding_slack(table, len(table.tasks))
-            holds = is_rounded(stated, mean, decimals, slack)
-            doubt = ", which their rounding allows" if holds and not is_rounded(stated, mean, decimals) else ""
-            scores = f"its {len(table.tasks)} scores give {rounded(mean, 2)}{doubt}"
-            yield Finding("holds" if holds else "differs", f"average of {model}: stated {stated:g}, {scores}")
+            said = f"average of {model}: stated {stated:g}, its {len(table.tasks)} scores give {rounded(mean, 2)}"
+            if is_rounded(stated, mean, decimals):
+                yield Finding("holds", said)
+            elif is_rounded(stated, mean, decimals, slack):
+                yield Finding("unknown", f"{said}; {MAY_BE_ROUNDED}")
+            else:
+                yield Finding("differs", said)
 
 
 def _own_row(card: FoundCard, table: ScoreTable) -> str:
