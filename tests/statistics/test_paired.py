@@ -55,6 +55,15 @@ def test_the_bootstrap_of_nine_seeds_covers_the_true_difference_95_times_in_100(
     assert 0.93 <= statistics.fmean(i is not None and i.low <= 1 <= i.high for i in intervals) <= 0.97
 
 
+def test_the_p_of_the_bootstrap_says_the_same_as_its_interval() -> None:
+    draw = random.Random(5)
+    for _ in range(60):
+        found = paired([draw.expovariate(1) - draw.choice((0.0, 0.4, 0.8)) for _ in range(draw.choice((5, 9)))])
+        assert found.bootstrap is not None
+        assert found.p_bootstrap is not None
+        assert (found.p_bootstrap <= 0.05) == (not found.bootstrap.low <= 0 <= found.bootstrap.high)
+
+
 def test_the_same_scores_give_the_same_bootstrap() -> None:
     values = [0.3, 1.2, -0.4, 0.9, 2.1]
     assert paired(values) == paired(values)

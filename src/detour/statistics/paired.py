@@ -152,6 +152,7 @@ def _t_test(differences: Sequence[float]) -> float | None:
 def _bootstrap(differences: Sequence[float]) -> tuple[Interval | None, float | None]:
     """Return interval and two-sided p from the distribution of t = (mean* - mean) / error* over resamples.
 
+    Both have equal tails, so p is at most 1 - CONFIDENCE if and only if the interval excludes 0.
     Plain percentiles of resampled means are too narrow for a few seeds: they use n instead of n - 1, and the normal
     distribution instead of Student's.
     """
@@ -168,8 +169,9 @@ def _bootstrap(differences: Sequence[float]) -> tuple[Interval | None, float | N
     values = sorted(float(value) for value in drawn.bootstrap_distribution)
     tail = round((1 - CONFIDENCE) / 2 * (RESAMPLES + 1))
     interval = Interval(centre - values[-tail] * error, centre - values[tail - 1] * error)
-    beyond = sum(abs(value) >= abs(centre / error) for value in values)
-    return interval, (beyond + 1) / (RESAMPLES + 1)
+    found = centre / error
+    beyond = min(sum(value >= found for value in values), sum(value <= found for value in values))
+    return interval, min(1.0, 2 * (beyond + 1) / (RESAMPLES + 1))
 
 
 def _finite(value: Any) -> float | None:
