@@ -7,7 +7,7 @@ import pytest
 from detour.errors import UserError
 from detour.statistics.comparing import compare
 from detour.statistics.comparison import AVERAGE, Comparison
-from detour.statistics.scores import Score, ScoreTable
+from detour.statistics.scores import Score, ScoreTable, merged
 from detour.statistics.tables import csv_text, latex, markdown
 from detour.statistics.verdicts import p_is, sentences, verdict
 
@@ -41,6 +41,24 @@ def test_a_clear_difference_is_tested_over_seeds_and_over_tasks() -> None:
     assert pair.average.over_seeds.n == 5
     assert pair.distinguishable
     assert pair.untested == ()
+
+
+def test_tasks_of_two_sources_are_the_same_if_their_names_have_equal_letters_and_digits() -> None:
+    """A card writes FrACCO-30 and EMEA, the shipped benchmark fracco-30 and emea."""
+    chain = ScoreTable.of([Score("ours", task, 1, 60.0) for task in ("fracco-30", "emea", "cantemist-fr")])
+    notes = ["column Ctx left out: it describes the models"]
+    card = ScoreTable.of([Score("card", task, None, 50.0) for task in ("FrACCO-30", "EMEA", "CANTEMIST")], notes=notes)
+    table = merged([chain, card])
+    assert table.tasks == ("fracco-30", "emea", "cantemist-fr", "CANTEMIST")
+    assert table.cells["card", "emea"] == {None: 50.0}
+    assert table.notes == (*notes, "FrACCO-30 is taken for fracco-30", "EMEA is taken for emea")
+    assert [(gap.model, gap.task) for gap in table.gaps()] == [("ours", "CANTEMIST"), ("card", "cantemist-fr")]
+
+
+def test_tasks_that_one_source_tells_apart_stay_apart() -> None:
+    first = ScoreTable.of([Score("ours", task, 1, 60.0) for task in ("t1", "T-1")])
+    second = ScoreTable.of([Score("theirs", task, 1, 50.0) for task in ("T1", "t-1")])
+    assert merged([first, second]).tasks == ("t1", "T-1", "T1", "t-1")
 
 
 def test_a_difference_within_the_noise_is_not_distinguishable() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite, sqrt
 from typing import NamedTuple
@@ -148,8 +149,12 @@ def _renamed_note(note: str, names: Mapping[str, str]) -> str:
     return f"{names.get(task, task)}{colon}{rest}"
 
 
-def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
-    """Merge the tables of several sources. Raises UserError for a model in two of them, or different metrics."""
+def merged(sources: Sequence[ScoreTable]) -> ScoreTable:
+    """Merge the tables of several sources, whose tasks are the same if their names have equal letters and digits.
+
+    Raises UserError for a model in two of them, or different metrics.
+    """
+    tables = list(_aligned(sources))
     models = [model for table in tables for model in table.models]
     if twice := next((model for model in models if models.count(model) > 1), None):
         raise UserError(f"{twice} is in two of the sources: name it once, or rename it in the file")
@@ -165,6 +170,22 @@ def merged(tables: Sequence[ScoreTable]) -> ScoreTable:
         notes=tuple(dict.fromkeys(note for table in tables for note in table.notes)),
         spent={place: spent for table in tables for place, spent in table.spent.items()},
     )
+
+
+def _aligned(tables: Iterable[ScoreTable]) -> Iterator[ScoreTable]:
+    """Yield the tables with each task under the name that it has in the first of them, such as `emea` for `EMEA`."""
+    known: dict[str, str] = {}
+    for table in tables:
+        keys = {task: re.sub(r"[\W_]", "", task.casefold()) for task in table.tasks}
+        alike = Counter(keys.values())
+        names = {
+            task: known[key]
+            for task, key in keys.items()
+            if alike[key] == 1 and key in known and known[key] not in table.tasks
+        }
+        known = {key: names.get(task, task) for task, key in keys.items() if alike[key] == 1} | known
+        notes = [f"{task} is taken for {name}" for task, name in names.items()]
+        yield replace(renamed(table, names), notes=(*table.notes, *notes)) if names else table
 
 
 def in_points(scores: Sequence[Score]) -> list[Score]:
