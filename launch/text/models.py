@@ -9,6 +9,7 @@ from typing import Any
 
 from detour.launch.text.screen import columns, show, show_json
 from detour.models.aliasing import Move
+from detour.models.comparing import Average
 from detour.models.lineage import Step
 from detour.models.versions import KIND, SHORT, Version
 from detour.text import counted, plain, wrapped
@@ -16,14 +17,19 @@ from detour.text import counted, plain, wrapped
 SHOWN_DIGITS = 12
 
 
-def show_versions(versions: Sequence[Version], scores: Mapping[str, float | None], *, as_json: bool) -> None:
+def show_versions(versions: Sequence[Version], scores: Mapping[str, Average], *, as_json: bool) -> None:
     if as_json:
-        show_json([asdict(one) | {"version": one.name, "average": scores.get(one.name)} for one in versions])
+        show_json(
+            [
+                asdict(one) | {"version": one.name, "average": scores[one.name].mean, "tasks": scores[one.name].tasks}
+                for one in versions
+            ]
+        )
         return
     if not versions:
         show("No finished export yet. `detour run RECIPE` makes one.")
         return
-    rows = [("version", "made", "average", "aliases"), *(_row(one, scores.get(one.name)) for one in versions)]
+    rows = [("version", "made", "average", "tasks", "aliases"), *(_row(one, scores[one.name]) for one in versions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -47,10 +53,16 @@ def show_moved(move: Move) -> None:
     show(plain(f"{move.model}@{move.alias} leads to {_short(move.after)}{before}{reason}"))
 
 
-def _row(version: Version, score: float | None) -> tuple[str, str, str, str]:
-    average = "unknown" if score is None else f"{score:.1f}"
+def _row(version: Version, score: Average) -> tuple[str, str, str, str, str]:
+    average = "unknown" if score.mean is None else f"{score.mean:.1f}"
     marks = [*version.aliases, *(["the recipe's"] if version.is_current else [])]
-    return plain(version.name), _day(version.made_s), average, ", ".join(marks)
+    return (
+        plain(version.name),
+        _day(version.made_s),
+        average,
+        "-" if score.tasks is None else str(score.tasks),
+        ", ".join(marks),
+    )
 
 
 def _step_lines(step: Step) -> Iterator[str]:

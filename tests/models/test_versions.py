@@ -61,7 +61,8 @@ def test_every_export_under_a_name_is_a_version_of_it(made: Made) -> None:
     versions = model_versions(workspace, "base")
     assert [(version.export, version.is_current) for version in versions] == [(first, False), (second, True)]
     scores = mean_scores(workspace, versions)
-    assert [scores[version.name] for version in versions] == pytest.approx([57.0, 59.0])
+    assert [scores[version.name].mean for version in versions] == pytest.approx([57.0, 59.0])
+    assert [scores[version.name].tasks for version in versions] == [5, 5]
 
 
 def test_a_version_is_found_by_name_alias_and_prefix_of_its_key(made: Made) -> None:
@@ -282,7 +283,7 @@ def test_the_command_lists_promotes_and_shows(made: Made) -> None:
     assert call(workspace, "promote", "base", "--to", "candidate").output == f"base@candidate leads to {key(second)}\n"
     listed = call(workspace).output.splitlines()
     assert [line.split()[0] for line in listed] == ["version", f"base@{key(first)}", f"base@{key(second)}"]
-    assert listed[2].endswith("59.0     candidate, the recipe's")
+    assert listed[2].endswith("59.0     5      candidate, the recipe's")
     shown = call(workspace, "show", "base@candidate").output
     assert "causal, 8,000 tokens" in shown
     before = CliRunner().invoke(command, ["-w", str(workspace.root), "show", "base@candidate"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
@@ -38,14 +39,23 @@ def version_scores(workspace: Workspace, version: Version, metric: str | None = 
     return stage_scores(workspace, version.name, [one for one in planned if isinstance(one, EvaluateStage)], metric)
 
 
-def mean_scores(workspace: Workspace, versions: Sequence[Version]) -> dict[str, float | None]:
-    """Return version name -> average over its tasks in points; None without a benchmark or if a score is missing."""
-    found: dict[str, float | None] = {}
+class Average(NamedTuple):
+    mean: float | None
+    """Over the tasks, in points; None without a benchmark or if a score is missing."""
+    tasks: int | None
+    """None if the evaluations cannot be read."""
+
+
+def mean_scores(workspace: Workspace, versions: Sequence[Version]) -> dict[str, Average]:
+    """Return version name -> average over the tasks of its own benchmark, which may be others than another's."""
+    found: dict[str, Average] = {}
     for version in versions:
         try:
             scores = version_scores(workspace, version)
         except UserError:  # one damaged version must not hide the others
-            scores = []
+            found[version.name] = Average(None, None)
+            continue
         averages = compare(ScoreTable.of(scores)).averages if scores else {}
-        found[version.name] = averages[version.name].mean if averages else None
+        mean = averages[version.name].mean if averages else None
+        found[version.name] = Average(mean, len({score.task for score in scores}))
     return found
