@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
 from detour.config.models import Task
 from detour.errors import UserError
@@ -55,6 +57,50 @@ def test_a_code_that_other_programs_write_for_none_is_no_label_of_fracco(tmp_pat
 def test_single_and_end_tags_are_read(tmp_path: Path) -> None:
     (document,) = read("bio", tmp_path / "a.tsv", "a\tB-X\nb\tI-X\nc\tE-X\nd\tS-X\ne\tB-X\n")
     assert [entity.fragments for entity in document.entities] == [((0, 5),), ((6, 7),), ((8, 9),)]
+
+
+HUB = {"info": {"features": {"ner_tags": {"feature": {"names": ["O", "B-DISO", "I-DISO"], "_type": "ClassLabel"}}}}}
+
+
+def hub_parquet(path: Path, tags: list[int], features: dict[str, Any] = HUB) -> Path:
+    """Write a row of three tokens as the hub's library does."""
+    table = pa.table({"id": ["0"], "tokens": [["la", "fièvre", "jaune"]], "ner_tags": [tags]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), path)
+    return path
+
+
+def test_tokens_and_tags_of_the_hub_become_entities(tmp_path: Path) -> None:
+    path = hub_parquet(tmp_path / "train.parquet", [0, 1, 2])
+    (document,) = read("tokens", path, path.read_bytes())
+    assert (document.text, document.entities) == ("la fièvre jaune", (Entity("DISO", ((3, 15),)),))
+    rows = b'{"words": ["la", "toux"], "tags": ["O", "S-DISO"]}\n{"words": [], "tags": []}\n'
+    (document,) = read("tokens", tmp_path / "a.jsonl", rows, text="words", label="tags")
+    assert (document.text, document.entities) == ("la toux", (Entity("DISO", ((3, 7),)),))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tags", "message"),
+    [
+        (["a"], [1], "line 1: its tags are numbers without names"),
+        (["a", "b"], ["O"], "line 1: 2 tokens and 1 tags"),
+        (["a"], ["I-X"], "line 1: the tag 'I-X' continues an entity that does not end here"),
+        (["a", " "], ["O", "O"], "line 1: a token is empty"),
+        ("a b", ["O", "O"], "line 1: its tokens are no list of texts"),
+        (["a"], None, "line 1: its tags are no list of texts"),
+    ],
+)
+def test_a_bad_row_of_tokens_is_named(tokens: Any, tags: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read("tokens", tmp_path / "a.jsonl", json.dumps({"tokens": tokens, "ner_tags": tags}))
+
+
+def test_a_number_that_the_file_does_not_name_is_refused(tmp_path: Path) -> None:
+    path = hub_parquet(tmp_path / "a.parquet", [0, 1, 3])
+    with pytest.raises(UserError, match="row 1: the tag 3 is none of the file's 3"):
+        read("tokens", path, path.read_bytes())
+    path = hub_parquet(tmp_path / "b.parquet", [0, 1, 2], {"info": []})
+    with pytest.raises(UserError, match="row 1: its tags are numbers without names"):
+        read("tokens", path, path.read_bytes())
 
 
 @pytest.mark.parametrize("lines", ["10\u00a0000 B-NUM\nmg  O\n", "10\u00a0000\tB-NUM\nmg\tO\n"])

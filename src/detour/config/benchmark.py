@@ -29,10 +29,10 @@ class TaskData(File):
     """A task's documents: files, or a data set from a hub that is already in the local cache."""
 
     reader: Name = added(
-        "table", examples=["table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog"]
+        "table", examples=["table", "brat", "brat-codes", "bio", "tokens", "spans", "diamed", "fracco", "meddialog"]
     )
-    """Layout of the files: `table` (one row per document), `brat`, `brat-codes`, `bio`, `spans`, `diamed`, `fracco`,
-    `meddialog`, or one that an installed package adds; see docs/tasks.md."""
+    """Layout of the files: `table` (one row per document), `brat`, `brat-codes`, `bio`, `tokens`, `spans`, `diamed`,
+    `fracco`, `meddialog`, or one that an installed package adds; see docs/tasks.md."""
     hub: Filled | None = added(None)
     """Data set on the hub, to which `path` is then relative. It is read from the cache and never downloaded."""
     revision: Filled | None = added(None)

@@ -25,7 +25,7 @@ _SPACES = re.compile(" +")
 
 
 @dataclass(slots=True)
-class _Growing:
+class Growing:
     """A document that is built token by token."""
 
     text: str = ""
@@ -71,9 +71,9 @@ def read(paths: Sequence[Path], task: Task, dropped: Counter[str]) -> Iterator[D
             yield Document(grown.text.removesuffix("\n"), entities=entities, name=name, path=path)
 
 
-def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> Iterator[_Growing]:
+def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> Iterator[Growing]:
     """Yield the documents; with `whole`, they have several sentences and begin at marked lines."""
-    growing = _Growing()
+    growing = Growing()
     for number, line in lines:
         fields = line.split("\t") if "\t" in line else _SPACES.split(line.strip(" "))
         starts = line.startswith(DOCUMENT_START)
@@ -81,7 +81,7 @@ def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> 
             growing.end_sentence()
             if growing.text and (starts or not whole):
                 yield growing
-                growing = _Growing()
+                growing = Growing()
             continue
         token, tag = fields[0].strip(" "), fields[-1].strip()
         if len(fields) < 2 or not token:

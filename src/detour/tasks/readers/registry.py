@@ -35,7 +35,7 @@ class Reader:
     """Whether a document is two files, one of each suffix: given one of them, its companion is read too."""
 
 
-BUILT_IN = ("table", "brat", "brat-codes", "bio", "spans", "diamed", "fracco", "meddialog")
+BUILT_IN = ("table", "brat", "brat-codes", "bio", "tokens", "spans", "diamed", "fracco", "meddialog")
 
 
 def reader_named(name: str) -> Reader:
