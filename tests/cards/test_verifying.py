@@ -125,6 +125,7 @@ def test_a_figure_that_contradicts_the_others_differs(tmp_path: Path, before: st
         ("3.0 points better", "+3.0: the averages differ by Plain baseline (ours) +2.00", "differs"),
         ("p-value of 0.04", "p = 0.04: sign tests give", "differs"),
         ("p > 0.05", "p > 0.05: sign tests give", "differs"),
+        ("as good as a masked model (p = 0.04)", "p = 0.04: sign tests give", "differs"),
     ],
 )
 def test_claims_are_recognized_in_other_words(tmp_path: Path, claim: str, sentence: str, verdict: str) -> None:
@@ -171,6 +172,11 @@ def test_what_rounded_scores_allow_is_not_called_wrong(tmp_path: Path) -> None:
     found = verified(tmp_path, f"{table.format('69.8')}\n{text.format('+0.19')}\n")
     assert found["average of Y: stated 69.8, its 3 scores give 70.00"] == "differs"
     assert found["+0.19: the averages differ by Y +0.03"] == "differs"
+
+
+@pytest.mark.parametrize("words", ["Tokens are masked with p = 0.15.", "Dropout (p=0.1).", "Use top-p: 0.9, p: 0.3."])
+def test_a_probability_that_is_no_p_value_is_not_judged(tmp_path: Path, words: str) -> None:
+    assert verified(tmp_path, f"{CARD}\n{words}\n") == verified(tmp_path, CARD)
 
 
 def test_a_claim_about_every_task_is_counted(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ from detour.statistics.comparison import OverTasks, Pair
 from detour.statistics.verdicts import p_value
 
 P_CLAIM = re.compile(
-    r"\bp\s*(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤>≥:]|of\b|is\b)\s*(?P<digits>\d*\.?\d+)"
+    r"(?<![\w-])p\s*(?:(?:-?\s*values?)?\s*(?P<sign>[=≈~<≤>≥])|-?\s*values?\s*(?:of|is|:))\s*(?P<digits>\d*\.?\d+)"
     r"(?:(?:e|\s*[×x]\s*10\s*\^?)\s*\{?(?P<power>[-−⁻]\s?[\d⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))?",
     re.IGNORECASE,
 )
+OTHER_P = re.compile(
+    r"\b(?:dropout|mask\w*|nucleus|sampl\w*)(?: (?:of|with|at|rate|probability)){0,2}[ (,]*$", re.IGNORECASE
+)
+"""Words before a probability that is no p-value."""
 SIDE = re.compile(r"\b(one|two|1|2)[- ](?:sided|tailed)\b", re.IGNORECASE)
 SIDES = {"1": "one-sided", "one": "one-sided", "2": "two-sided", "two": "two-sided"}
 OVER_SEEDS = re.compile(r"\b(?:t[- ]tests?|bootstrap|permutation|McNemar|Mann|over (?:the )?seeds)\b", re.IGNORECASE)
@@ -36,6 +40,8 @@ def p_findings(line: int, text: str, pairs: Sequence[Pair]) -> Iterator[Finding]
     for clause in text.split(";"):
         test = "Wilcoxon" if "wilcoxon" in clause.lower() else "sign"
         for claim in P_CLAIM.finditer(clause):
+            if OTHER_P.search(clause, 0, claim.start()):
+                continue
             yield _finding(line, claim, pairs, _side(claim, clause), test)
 
 
@@ -79,15 +85,15 @@ def _side(claim: re.Match[str], text: str) -> str | None:
 def _fits(claim: re.Match[str], p: float) -> bool:
     digits, power = claim["digits"], (claim["power"] or "0").replace(" ", "").translate(PLAIN_DIGITS)
     stated = float(f"{digits}e{power}")
-    if claim["sign"] in "<≤":
+    if claim["sign"] and claim["sign"] in "<≤":
         return p <= stated
-    if claim["sign"] in ">≥":
+    if claim["sign"] and claim["sign"] in ">≥":
         return p >= stated
     return abs(stated - p) <= 0.5 * 10.0 ** (int(power) - len(digits.partition(".")[2])) + 1e-12
 
 
 def _written(claim: re.Match[str]) -> str:
-    sign = "<" if claim["sign"] in "<≤" else ">" if claim["sign"] in ">≥" else "="
+    sign = {"≤": "<", "<": "<", "≥": ">", ">": ">"}.get(claim["sign"] or "=", "=")
     power = f"e{claim['power'].replace(' ', '')}" if claim["power"] else ""
     return f"p {sign} {claim['digits']}{power}"
 
