@@ -192,6 +192,7 @@ BAD: list[tuple[str, bytes, str]] = [
     ("wrong.jsonl.zst", gzip.compress(MANY), "named .zst, but does not start as zstd does"),
     ("broken.jsonl", b'{"text": "a"}\n{"text": "b"\n', "line 2: not JSON"),
     ("list.jsonl", b'["a"]\n', "line 1: a JSON list, expected an object"),
+    ("indented.jsonl", b'[\n {"text": "a"}\n]\n', "line 1: a JSON list, expected an object in each line"),
     ("surrogate.jsonl", b'{"text": "\\ud800"}\n', "line 1: not JSON"),
     ("number.jsonl", b'{"text": "a"}\n{"text": 3}\n', "line 2: the document is a number, expected text"),
     (

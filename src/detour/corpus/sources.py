@@ -24,6 +24,8 @@ TEXT_COLUMN = "text"
 
 Values = Sequence[Any]
 
+ONE_OBJECT_A_LINE = "expected an object in each line; `jq -c '.[]' FILE` makes such lines of a list"
+
 
 class Table:
     """The selected columns of one file's rows, which can be iterated once, with the position reached."""
@@ -104,9 +106,11 @@ class Table:
                     record = orjson.loads(line)
                 except orjson.JSONDecodeError as error:
                     file.decode(line)
+                    if line.strip() == b"[":
+                        raise self.error(f"a JSON list, {ONE_OBJECT_A_LINE}") from error
                     raise self.error(f"not JSON: {error.msg} at character {error.pos + 1}") from error
                 if not isinstance(record, dict):
-                    raise self.error(f"a JSON {kind_of(record)}, expected an object")
+                    raise self.error(f"a JSON {kind_of(record)}, {ONE_OBJECT_A_LINE}")
                 try:
                     yield [record[column] for column in self._wanted]
                 except KeyError as error:
