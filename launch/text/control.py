@@ -28,9 +28,12 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
         is_short = len(names) <= LISTED and len(set(names)) == len(names)
         yield f"{done}: {', '.join(names) if is_short else stage_names(names)}"
         yield _jobs(affected.ids)
-    elif not (affected.left or affected.undecided):
+    elif not (affected.left or affected.undecided or reached.deferred):
         whose = "yours" if affected.theirs else "this workspace"
         yield f"nothing {done}: {affected.seen_in} has no such job of {whose}"
+    if reached.deferred:
+        deferred = stage_names([labels.get(stage, stage) for stage in reached.deferred])
+        yield f"not sent by the next wave any more: {deferred}"
     if reached.kept:
         yield f"not {done}, other chains need them (--shared includes them): {stage_names(list(reached.kept.values()))}"
     for sent in affected.theirs:
@@ -48,5 +51,6 @@ def controlled_json(reached: Controlled) -> dict[str, Any]:
         reached.done: {"jobs": list(affected.ids), "stages": list(affected.stages)},
         "left": {**affected.left, **affected.undecided},
         "kept": list(reached.kept),
+        "deferred": list(reached.deferred),
         "others": [{"job": sent.job_id, "user": sent.owner, "stages": list(sent.stages)} for sent in affected.theirs],
     }

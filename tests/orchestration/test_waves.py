@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ from detour.jobs.next_wave import patiently, send_wave
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.slurm import submission_folder
-from detour.orchestration.waves import ORDER, Continuation, continuations, last_jobs
+from detour.orchestration.waves import ORDER, Continuation, LeftOut, continuations, last_jobs, leave_out
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.tags import Slot
 from tests.support.stages import prepare_stage, pretrain_stage
@@ -59,6 +61,38 @@ def test_a_damaged_order_keeps_no_other_from_being_cancelled(workspace: Workspac
     assert continuations(workspace, ["c"]) == {"continue-x-2": "next wave of c"}
     with pytest.raises(UserError, match="not an order written by detour"):
         Continuation.read(workspace, "continue-x-1")
+
+
+def order_file(workspace: Workspace, unit: str, **chains: list[str]) -> Path:
+    path = submission_folder(workspace, unit) / ORDER
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**ORDERED.to_json(), "chains": chains}))
+    os.utime(path, (1000.0, 1000.0))
+    return path
+
+
+def chains_in(path: Path) -> dict[str, list[str]]:
+    return dict(json.loads(path.read_text())["chains"])
+
+
+def test_a_cancelled_stage_is_not_in_the_next_wave(workspace: Workspace) -> None:
+    sent = order_file(workspace, "continue-x-1", c=["a", "b", "d"])
+    pending = order_file(workspace, "continue-x-10", c=["a", "b", "d"])
+    workspace.output("d").mkdir(parents=True)
+    (workspace.output("d") / "manifest.json").write_text("{}")
+    assert leave_out(workspace, [], ["b", "other"]) == LeftOut(("b",), {})
+    assert chains_in(pending) == {"c": ["a", "d"]}
+    assert pending.stat().st_mtime == 1000.0, "checkpoints since then show that the wave has made progress"
+    assert chains_in(sent) == {"c": ["a", "b", "d"]}
+    assert leave_out(workspace, [], ["a"]) == LeftOut(("a",), {"continue-x-10": "next wave of c"})
+    assert leave_out(workspace, [], ["a"]) == LeftOut((), {})
+
+
+def test_a_cancelled_chain_leaves_the_next_wave_to_the_others_of_its_sweep(workspace: Workspace) -> None:
+    pending = order_file(workspace, "continue-x-1", c=["shared", "of-c"], d=["shared", "of-d"])
+    assert leave_out(workspace, ["c"], ["of-c"]) == LeftOut(("of-c",), {})
+    assert chains_in(pending) == {"c": [], "d": ["shared", "of-d"]}
+    assert leave_out(workspace, ["d"], ["shared", "of-d"]).ended == {"continue-x-1": "next wave of c"}
 
 
 def test_a_wave_ends_with_all_segments_of_stages_without_dependents() -> None:

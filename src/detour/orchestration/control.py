@@ -21,7 +21,7 @@ from detour.ledger.workspace import Workspace, marked
 from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
 from detour.orchestration.selection import Chosen, chosen, without_needed
 from detour.orchestration.slurm import submitting
-from detour.orchestration.waves import continuations
+from detour.orchestration.waves import continuations, leave_out
 from detour.planning.files import StageOutline
 from detour.planning.selection import known_chains
 from detour.scheduler.control import Affected, Control
@@ -47,6 +47,8 @@ class Controlled:
     """What could not be read from the ledger."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Unfinished stages left alone because other chains need them, as in `labels`."""
+    deferred: tuple[str, ...] = ()
+    """Stages without a job that a later wave would have sent."""
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
@@ -72,7 +74,7 @@ def _jobs_in_words(said: Mapping[str, str]) -> str:
 def cancel(
     workspace: Workspace, names: Sequence[str], stage: str | None = None, *, shared: bool = False, on_wait: OnWait
 ) -> Controlled:
-    """Remove chains, or stages with their dependents, from Slurm in one order; no further wave is sent.
+    """Remove chains, or stages with their dependents, from Slurm in one order; no further wave sends them.
 
     Finished stages stay, as do other users' jobs and, unless `shared`, stages that another chain still needs. Raises
     UserError for an unknown name or a single stage that several chains need, SchedulerUnavailable if the queue cannot
@@ -82,9 +84,10 @@ def cancel(
     view = LedgerView(workspace)
     if not shared:
         choice = without_needed(choice, view.state)
-    next_waves = continuations(workspace, choice.chains)
     with _ordering(workspace, on_wait) as journal:
-        ours = [*next_waves, *(row.id for row in choice.stages)]
+        unfinished = {row.id for row in choice.stages if not marked(workspace.is_done, row.id)}
+        waves = leave_out(workspace, choice.chains, unfinished)
+        ours = [*waves.ended, *(row.id for row in choice.stages)]
         affected = _ordered(
             view,
             journal,
@@ -104,7 +107,8 @@ def cancel(
     again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
     warnings = (*view.warnings, *affected.warnings)
     kept = _labels_of(row for row in choice.kept if not marked(workspace.is_done, row.id))
-    return Controlled("cancelled", affected, choice.labels | next_waves, again, warnings, kept)
+    deferred = tuple(one for one in waves.stages if one in choice.labels and one not in affected.stages)
+    return Controlled("cancelled", affected, choice.labels | dict(waves.ended), again, warnings, kept, deferred)
 
 
 def _open_jobs(stage: StageState) -> set[str]:

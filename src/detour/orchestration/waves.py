@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from detour.config.cluster import Cluster
@@ -115,6 +117,58 @@ def send_continuation(
         module=MODULE,
     )
     return submitter(workspace, journal, slurm, style).submit([request]).jobs[Slot(unit)]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a cancellation took out of the waves that are still to come."""
+
+    stages: tuple[str, ...]
+    """Ids of stages that they will not send."""
+    ended: Mapping[str, str]
+    """Unit -> its name for people, of every continuation that has nothing left to send."""
+
+
+def leave_out(workspace: Workspace, chains: Collection[str], stages: Collection[str]) -> LeftOut:
+    """Take whole chains, and these stages of others, out of the orders of this user's latest continuations.
+
+    A submission writes its order anew, so what is submitted again is in the next wave again.
+    """
+    left_out, ended = dict[str, None](), {}
+    for path in _latest(workspace):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            data = json.loads(path.read_bytes())
+            before = {one for ids in data["chains"].values() for one in ids}
+            left = {
+                chain: [one for one in ids if chain not in chains and one not in stages]
+                for chain, ids in data["chains"].items()
+            }
+            after = {one for ids in left.values() for one in ids}
+            if before == after:
+                continue
+            if all(map(workspace.is_done, after)):
+                ended[path.parent.name] = f"next wave of {data['name']}"
+            _rewrite(path, data | {"chains": left})
+            left_out |= dict.fromkeys(one for ids in data["chains"].values() for one in ids if one not in after)
+    return LeftOut(tuple(one for one in left_out if not workspace.is_done(one)), ended)
+
+
+def _rewrite(path: Path, data: Mapping[str, Any]) -> None:
+    """Write an order if it is this user's; its time stays, which says when the wave was ordered."""
+    status = path.stat()
+    if status.st_uid == os.getuid():
+        write_atomic(path, json.dumps(data, indent=1))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _latest(workspace: Workspace) -> list[Path]:
+    """The last order of each continuation: those before it have been sent."""
+    latest: dict[str, tuple[int, Path]] = {}
+    for path in (workspace.root / "submissions").glob(f"{PREFIX}-*/{ORDER}"):
+        name, _, number = path.parent.name.rpartition("-")
+        if number.isdecimal():
+            latest[name] = max((int(number), path), latest.get(name, (0, path)))
+    return [path for _, path in latest.values()]
 
 
 def continuations(workspace: Workspace, chains: Sequence[str]) -> dict[str, str]:
