@@ -161,6 +161,19 @@ def test_if_the_site_accepts_no_more_jobs_those_that_may_have_run_are_released(d
     assert not any(job.held for job in desk.fake.live())
 
 
+def test_a_job_sent_for_one_that_may_have_run_stays_if_the_rest_has_to_wait(desk: Desk) -> None:
+    desk.submitter().submit(REQUESTS)
+    desk.fake.forget_releases(4)
+    tasks = tuple((f"evaluate-{number}",) for number in range(3))
+    evaluations = JobRequest(tasks, Resources(), 60, after=("promote-2",))
+    again = desk.submitter({None: 6}).submit([*REQUESTS, evaluations])
+    assert again.jobs[Slot("prepare-0")] == "5"
+    assert [request.stages for request in again.deferred] == [evaluations.stages]
+    assert {job.id for job in desk.fake.live()} == {2, 3, 4, 5}
+    assert desk.job("pretrain-1", 1).dependency == "afterok:5"
+    assert not any(job.held for job in desk.fake.live())
+
+
 def test_held_jobs_of_another_chain_are_left_to_its_own_submission(desk: Desk) -> None:
     desk.submitter().submit(REQUESTS)
     other = JobRequest((("prepare-9",),), Resources(), 60, after_jobs=("4",))

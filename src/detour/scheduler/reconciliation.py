@@ -83,8 +83,9 @@ def decide(
     """Decide for the user whose jobs `known` and `snapshot` hold (see `counted_for`).
 
     `is_done` reads a stage's marker, later than the snapshot: a stage neither in the queue nor done is not under way.
-    Without `has_room`, when nothing more can be sent, jobs that may have run are released anyway. Raises ValueError if
-    the snapshot does not know the queue: nothing can be decided from ignorance.
+    Without `has_room`, when nothing more can be sent, jobs that may have run are released anyway, unless others have
+    been sent in their places. Raises ValueError if the snapshot does not know the queue: nothing can be decided from
+    ignorance.
     """
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
@@ -93,7 +94,9 @@ def decide(
     known = with_orphans(known, seen, ordered)
     adopt, drop, spare = compare(known, seen)
     current, units = current_jobs(known, seen, adopt, drop), {request.unit: request for request in ordered}
-    suspects = may_have_run(current, seen, is_done) if has_room else []
+    suspects = may_have_run(current, seen, is_done)
+    if not has_room:
+        suspects = _replaced(suspects, current)
     forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
     filled, doubles = fill(current, seen, units, forgotten)
     committed = [sent for sent in filled if sent.committed]
@@ -172,6 +175,14 @@ def _without_tasks(request: JobRequest, is_done: Callable[[str], bool]) -> JobRe
     A job goes past a stage that is done: a task keeps it, so that its unit stays the same.
     """
     return request.without({stage for task in request.tasks if all(map(is_done, task)) for stage in task})
+
+
+def _replaced(suspects: Sequence[Sent], current: Iterable[Sent]) -> list[Sent]:
+    """The suspects of units in all of whose slots there is another job."""
+    doubtful = {sent.tag for sent in suspects}
+    filled = {sent.slot for sent in current if sent.tag not in doubtful}
+    lacking = {sent.tag.unit for sent in suspects if sent.slot not in filled}
+    return [sent for sent in suspects if sent.tag.unit not in lacking]
 
 
 def _that_ran(filled: Places, held: Iterable[Sent], is_done: Callable[[str], bool]) -> list[Sent]:
