@@ -161,5 +161,5 @@ def test_after_the_ledger_was_lost_jobs_are_adopted_with_their_cluster(
     control.adopt(workspace, on_wait=silent).require_done()
     stages = LedgerView(workspace).state.stages.values()
     adopted = [(cluster, job) for stage in stages for job, cluster in stage.slurm_clusters.items()]
-    sent = [(cluster or "", str(job.id)) for cluster, slurm in site.items() for job in slurm.live() if not job.tasks]
+    sent = [(cluster or "", job) for cluster, slurm in site.items() for one in slurm.live() for job in one.shown_ids]
     assert sorted(adopted) == sorted(sent)

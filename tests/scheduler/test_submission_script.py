@@ -7,8 +7,15 @@ import pytest
 
 from detour.scheduler.dependency import After
 from detour.scheduler.requests import JobRequest, Resources
-from detour.scheduler.submission_script import ScriptStyle, gate_of, gpu_option, log_patterns, submission_script
-from detour.scheduler.tags import Tag
+from detour.scheduler.submission_script import (
+    ScriptStyle,
+    gate_of,
+    gpu_option,
+    log_patterns,
+    submission_script,
+    tasks_in,
+)
+from detour.scheduler.tags import Tag, Tasks
 
 STYLE = ScriptStyle(Path("/work space"), "/opt/python", environment={"PYTHONPATH": "/code"}, preamble=("module purge",))
 ASKED = Resources(
@@ -106,6 +113,17 @@ def test_a_gated_job_is_not_held_and_does_nothing_until_its_gate_opens(
     assert (run().returncode, "submit the chain again" in run().stdout) == (87, True)
     gate.touch()
     assert run().stdout == "-uP -m detour.jobs --workspace /w export-1\n"
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [(("export-1",),), (("evaluate-1", "evaluate-2"),), (("evaluate-1",), ("evaluate-2", "evaluate-3"))],
+)
+@pytest.mark.parametrize("workspace", ["/w", "/a b/it's --workspace"])
+def test_the_stages_of_each_task_can_be_read_from_a_script(tasks: Tasks, workspace: str) -> None:
+    style = ScriptStyle(Path(workspace), "python", preamble=("srun hostname", "stages=(x)"))
+    assert tasks_in(submission_script(JobRequest(tasks, Resources(), 60), TAG, None, style, Path("/logs"))) == tasks
+    assert tasks_in("#!/bin/sh\nsrun hostname\n") is None
 
 
 def test_a_percent_sign_in_the_log_path_is_no_pattern() -> None:

@@ -202,14 +202,14 @@ def test_only_own_jobs_are_adopted(mine: Desk, yours: Desk) -> None:
     yours.submitter().submit(MORE)
     mine.ledger.written.clear()
     everything = [stage for request in MORE for stage in request.stages]
-    adopted = control(yours).adopt(everything)
+    adopted = control(yours).adopt(everything, lambda _: None)
     assert dict(zip(adopted.ids, adopted.stages, strict=True)) == {
         "2": "pretrain-1",
         "3": "pretrain-1",
         "4": "promote-2",
         "5": "pretrain-3",
     }
-    assert control(mine).adopt(everything).stages == ("prepare-0",)
+    assert control(mine).adopt(everything, lambda _: None).stages == ("prepare-0",)
 
 
 def test_a_finished_job_that_came_back_held_is_kept_while_jobs_of_others_wait_for_it(mine: Desk, yours: Desk) -> None:

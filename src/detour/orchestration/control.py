@@ -20,11 +20,12 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace, marked
 from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
 from detour.orchestration.selection import Chosen, chosen, without_needed
-from detour.orchestration.slurm import submitting
+from detour.orchestration.slurm import submitting, tasks_sent
 from detour.orchestration.waves import continuations, leave_out
 from detour.planning.files import StageOutline
 from detour.planning.selection import known_chains
 from detour.scheduler.control import Affected, Control
+from detour.scheduler.tags import Tag, Tasks
 from detour.text import counted, listed
 
 NAMED_JOBS = 12
@@ -159,14 +160,19 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         raise UserError(f"{workspace.root}: no workspace of detour; name one with -w or $DETOUR_WORKSPACE")
     chains = known_chains(workspace)
     labels = _labels_of(chains.stages.values())
+
+    def scripted(tag: Tag) -> Tasks | None:
+        return tasks_sent(workspace, tag)
+
     with _ordering(workspace, on_wait) as journal:
         stages = by_slurm_cluster(LedgerView(workspace), chains, labels, ())
-        answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels))
+        answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels, scripted))
         for cluster, found in answers.of.items():
             for stage_id, job_id in zip(found.stages, found.ids, strict=True):
                 journal.append(StageSubmitted(slurm_cluster=cluster or ""), stage=stage_id, job=job_id)
         affected = joined(answers, stages)
-        affected = replace(affected, stages=tuple(dict.fromkeys(affected.stages)))
+        ids, of_jobs = (tuple(dict.fromkeys(names)) for names in (affected.ids, affected.stages))
+        affected = replace(affected, ids=ids, stages=of_jobs)
     return Controlled("adopted", affected, labels, warnings=(*LedgerView(workspace).warnings, *chains.unreadable))
 
 

@@ -29,8 +29,8 @@ from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sending import ScriptWriter
 from detour.scheduler.submission import Submitter
-from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script
-from detour.scheduler.tags import Tag
+from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script, tasks_in
+from detour.scheduler.tags import Tag, Tasks, unit_of
 
 SUBMISSION_CLAIM = "submission"
 CLAIM_PATIENCE_S = 120.0
@@ -138,6 +138,15 @@ def script_style(workspace: Workspace, cluster: Cluster, code: Path | None) -> S
 def submission_folder(workspace: Workspace, unit: str) -> Path:
     """Scripts and logs of one unit's jobs."""
     return workspace.root / "submissions" / unit
+
+
+def tasks_sent(workspace: Workspace, tag: Tag) -> Tasks | None:
+    """The tasks of a job by its script; None if there is none, or it is another unit's."""
+    try:
+        tasks = tasks_in((submission_folder(workspace, tag.unit) / f"{tag.segment}-{tag.submission}.sh").read_text())
+    except (OSError, ValueError):
+        return None
+    return tasks if tasks and unit_of([stage for task in tasks for stage in task]) == tag.unit else None
 
 
 def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:

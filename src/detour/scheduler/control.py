@@ -21,7 +21,7 @@ from detour.scheduler.records import JobRecord
 from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold
 from detour.scheduler.snapshot import Snapshot, add_accounting, identified, take_snapshot
 from detour.scheduler.states import Standing
-from detour.scheduler.tags import Tag
+from detour.scheduler.tags import Tag, Tasks
 
 CUT_SHORT = "its submission was cut short"
 MAY_HAVE_RUN = "held as after a crash of slurmctld, it may have run already"
@@ -174,30 +174,36 @@ class Control:
             self._undecided,
         )
 
-    def adopt(self, known_stages: Collection[str]) -> Affected:
+    def adopt(self, known_stages: Collection[str], tasks_of: Callable[[Tag], Tasks | None]) -> Affected:
         """Record as submitted this user's jobs that carry this workspace's tag and that the ledger does not know.
 
-        Only jobs of a single stage in `known_stages`: the tasks of an array were only in the lost ledger and are in no
-        tag. Submitting its recipe again finds an array and adopts it. Returns a stage for each job.
+        Only jobs whose stages are all in `known_stages`. `tasks_of` knows those of a unit of several stages, which its
+        tag does not name. Returns a stage for each id, and an id for each stage.
         """
         snapshot, known = self._snapshot(), self._sent()
-        orphans = {
-            record.tag: record
-            for record in snapshot.tagged(self.workspace)
-            if record.tag not in known
-            and record.tag is not None
-            and record.tag.unit in known_stages
-            and self._owner(record) is None
+        orphans: dict[Tag, str] = {
+            record.tag: record.ids.id
+            for record in sorted(snapshot.tagged(self.workspace), key=lambda record: int(record.ids.id))
+            if record.tag is not None and record.tag not in known and self._owner(record) is None
         }
-        for tag, record in orphans.items():
-            self.ledger.append(
-                JobIntended(tags=[str(tag)], tasks=[[tag.unit]], dependency="", slurm_cluster=self.slurm.cluster or "")
-            )
-            self.ledger.append(JobAccepted(tags=[str(tag)], job_id=record.ids.id))
-        if orphans:
-            self.ledger.append(JobsCommitted(tags=[str(tag) for tag in orphans]))
-        ids = tuple(record.ids.id for record in orphans.values())
-        return Affected(ids, tuple(tag.unit for tag in orphans))
+        adopted: dict[Tag, Tasks] = {}
+        for tag, job_id in orphans.items():
+            tasks = ((tag.unit,),) if tag.unit in known_stages else tasks_of(tag)
+            if tasks and {stage for task in tasks for stage in task}.issubset(known_stages):
+                adopted[tag] = tasks
+                listed = [list(task) for task in tasks]
+                cluster = self.slurm.cluster or ""
+                self.ledger.append(JobIntended(tags=[str(tag)], tasks=listed, dependency="", slurm_cluster=cluster))
+                self.ledger.append(JobAccepted(tags=[str(tag)], job_id=job_id))
+        if adopted:
+            self.ledger.append(JobsCommitted(tags=[str(tag) for tag in adopted]))
+        placed = [
+            (orphans[tag] if len(tasks) == 1 else f"{orphans[tag]}_{index}", stage)
+            for tag, tasks in adopted.items()
+            for index, task in enumerate(tasks)
+            for stage in task
+        ]
+        return Affected(tuple(job for job, _ in placed), tuple(stage for _, stage in placed))
 
     def _order(
         self,

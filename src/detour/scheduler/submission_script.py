@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from detour.errors import NotReady
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.job_ids import array_option
 from detour.scheduler.requests import JobRequest
-from detour.scheduler.tags import Tag
+from detour.scheduler.tags import Tag, Tasks
 
 STAGES = "stages"
 """Name of the shell array with the stage ids of each array task."""
@@ -169,6 +170,19 @@ def _command(request: JobRequest, style: ScriptStyle) -> str:
     if request.is_array:
         return f"{shlex.join(line)} ${{{STAGES}[SLURM_ARRAY_TASK_ID]}}"
     return shlex.join([*line, *request.tasks[0]])
+
+
+def tasks_in(script: str) -> Tasks | None:
+    """The stages of each task, read from a script of `submission_script`; None if it is not one."""
+    for line in reversed(script.splitlines()):
+        with suppress(ValueError):
+            if line.startswith(f"{STAGES}=("):
+                listed = shlex.split(line.removeprefix(f"{STAGES}=(").removesuffix(")"))
+                return tuple(tuple(task.split()) for task in listed)
+            if line.startswith("srun ") and f"${{{STAGES}[" not in line:
+                words = shlex.split(line)
+                return (tuple(words[words.index("--workspace") + 2 :]),)
+    return None
 
 
 def gpu_option(selector: str, gpus_per_node: int, nodes: int, gpu_type: str | None) -> str | None:

@@ -19,6 +19,10 @@ _TAG = re.compile(
 )
 
 
+Tasks = tuple[tuple[str, ...], ...]
+"""The stages of each task of a job."""
+
+
 def unit_of(stages: Sequence[str]) -> str:
     """A stage's own id, or one for the ordered group that is submitted as one job or array."""
     if len(stages) == 1:
