@@ -145,6 +145,7 @@ def ask_to_finish() -> bool:
     """Ask after Ctrl-C in a submission; without a terminal to ask on, it is completed."""
     say("\nInterrupted: what was sent so far is held, and none of it runs.")
     if not sys.stdin.isatty():
+        say("There is no terminal to ask on: the submission is completed. `detour cancel` removes it.")
         return True
     import click
 

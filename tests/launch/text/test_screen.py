@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from detour.launch.text.screen import ERRORS, json_text
+import pytest
+
+from detour.launch.text.screen import ERRORS, ask_to_finish, json_text
 from detour.launch.text.states import SIGNS
 
 
@@ -45,3 +48,11 @@ def test_in_a_limited_locale_the_signs_of_states_stay_distinct() -> None:
     signs = {state: sign.encode("ascii", errors=ERRORS) for state, sign in SIGNS.items()}
     assert [state for state, sign in signs.items() if sign == b"?"] == ["unknown"]
     assert "a…é".encode("ascii", errors=ERRORS) == b"a.?"
+
+
+def test_an_interrupted_submission_says_that_it_is_completed_if_it_cannot_ask(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert ask_to_finish()
+    assert "no terminal to ask on: the submission is completed" in capsys.readouterr().err
