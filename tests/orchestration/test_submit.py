@@ -182,6 +182,19 @@ def test_a_refused_submission_leaves_the_chain_that_is_in_flight(
     assert (workspace.root / "models" / "quickstart").readlink() == model
 
 
+@pytest.mark.usefixtures("fake")
+def test_the_jobs_of_an_earlier_plan_of_the_chain_are_named(workspace: Workspace) -> None:
+    sent = submit(workspace)
+    planned = detour.plan(Path(RECIPE), *OVERRIDES, "phases.mlm.tokens=16k")
+    order = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions())
+    ids = [job for slot, job in sent.submission.jobs.items() if not slot.unit.startswith("prepare")][3:]
+    assert order.warnings == (
+        "quickstart was planned with other settings before, and jobs of that plan, which no chain needs any more, may "
+        f"go on: `scancel {' '.join(ids)}` stops them",
+    )
+    assert order_for(workspace, detour.plan(Path(RECIPE), *OVERRIDES), order.cluster, JobOptions()).warnings == ()
+
+
 def submit_seeds(workspace: Workspace, seeds: Sequence[int]) -> Submitted:
     sweep = workspace.root.parent / "sweep.yaml"
     sweep.write_text(f"name: seeds\nrecipe: {RECIPE}\nseeds: {list(seeds)}\n")
@@ -207,6 +220,18 @@ def test_a_sweep_extended_in_flight_records_and_shows_the_jobs_of_its_new_chains
         "evaluate icd10-chapters x2",
         "summarize x2",
     ]
+
+
+@pytest.mark.usefixtures("fake")
+def test_of_an_array_only_the_tasks_that_no_chain_needs_are_named(workspace: Workspace) -> None:
+    submit_seeds(workspace, [1, 2])
+    sweep = workspace.root.parent / "one.yaml"
+    sweep.write_text(f"name: seeds\nrecipe: {RECIPE}\nseeds: [2]\n")
+    planned = detour.plan(sweep, *OVERRIDES, "benchmark.tasks.0.epochs=2")
+    (warning,) = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions()).warnings
+    ids = warning.partition("scancel ")[2].partition("`")[0].split()
+    assert len(ids) == 3
+    assert all(one.endswith("_1") for one in ids), "two seeds of the task and the summary of the second chain"
 
 
 def test_a_chain_of_another_workspace_is_not_adopted(tmp_path: Path) -> None:

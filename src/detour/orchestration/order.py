@@ -16,6 +16,7 @@ from detour.orchestration.bad_nodes import avoiding, bad_nodes
 from detour.orchestration.damage import damaged_outputs
 from detour.orchestration.failures import Failure, failures_of, with_dependents
 from detour.orchestration.gpu_shapes import check_gpus
+from detour.orchestration.left_behind import left_behind
 from detour.orchestration.plans import Planned, check_runnable
 from detour.orchestration.requests import JobOptions, job_requests
 from detour.orchestration.waves import Continuation
@@ -53,7 +54,8 @@ class Order:
     damaged: tuple[Stage, ...] = ()
     """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
     warnings: tuple[str, ...] = ()
-    """What could not be read from the ledger, which nodes are excluded, and which other cluster may have such jobs."""
+    """What could not be read from the ledger, which nodes are excluded, which other cluster may have such jobs, and
+    which jobs an earlier plan leaves in the queue."""
 
     def require_work(self) -> None:
         """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
@@ -123,6 +125,7 @@ def make_order(
             *view.warnings,
             *(f"node {node.name} is excluded: {node.why}" for node in avoided),
             *_jobs_elsewhere(view, missing, cluster.slurm_cluster),
+            *left_behind(view, plans),
         ),
     )
 
