@@ -177,10 +177,9 @@ def test_done_failed_and_in_flight_stages_are_reported(workspace: Workspace) -> 
     for stage_id in ids[:2]:
         workspace.output(stage_id).mkdir(parents=True)
         workspace.manifest(stage_id).write_text("{}")
-    workspace.stage(ids[2]).mkdir(parents=True)
-    workspace.failure(ids[2]).write_text('{"reason": "gate"}')
-    for stage_id in ids[3:]:
+    for stage_id in ids[2:]:
         workspace.stage(stage_id).mkdir(parents=True)
+    workspace.failure(ids[-1]).write_text('{"reason": "a result is missing"}')
     sent = [stage_id for stage_id in ids if stage_id.startswith("evaluate")]
     tag = str(Tag(workspace_id(workspace.root), unit_of(sent), 1, "s1"))
     withdrawn = str(Tag(workspace_id(workspace.root), ids[4], 1, "s2"))
@@ -192,9 +191,23 @@ def test_done_failed_and_in_flight_stages_are_reported(workspace: Workspace) -> 
         text = run(QUICKSTART, "-w", workspace.root)
         standing = as_json(QUICKSTART, "-w", workspace.root)["standing"]
     assert f"{len(ids)} stages: 2 done, 4 in flight, 1 failed, 3 new." in text
-    assert standing == {ids[0]: "done", ids[1]: "done", ids[2]: "failed", ids[3]: "in flight"} | dict.fromkeys(
+    assert standing == {ids[0]: "done", ids[1]: "done", ids[-1]: "failed", ids[3]: "in flight"} | dict.fromkeys(
         sent, "in flight"
     )
+
+
+def test_dependents_of_a_failed_stage_are_not_in_flight(workspace: Workspace) -> None:
+    ids = [f"{stage['kind']}-{stage['key']}" for stage in as_json(QUICKSTART, "-w", workspace.root)["stages"]]
+    for stage_id in ids:
+        workspace.stage(stage_id).mkdir(parents=True)
+    workspace.failure(ids[2]).write_text('{"reason": "gate"}')
+    tags = [str(Tag(workspace_id(workspace.root), stage_id, 1, "s1")) for stage_id in ids]
+    with Journal.open(workspace, "test") as journal:
+        for tag, stage_id in zip(tags, ids, strict=True):
+            journal.append(JobIntended(tags=[tag], tasks=[[stage_id]], dependency=""))
+        journal.append(JobsCommitted(tags=tags))
+        text = run(QUICKSTART, "-w", workspace.root)
+    assert "10 stages: 2 in flight, 1 failed, 7 new." in text
 
 
 def test_the_remaining_cost_is_reported_once_something_is_done(workspace: Workspace) -> None:
