@@ -15,7 +15,8 @@ Arguments that several functions share:
     retry        also run stages that failed permanently; otherwise they and their dependents are left out
     over_budget  the reason for exceeding a hard cap, which is recorded
 
-Nothing here prints or prompts. Errors are those of `detour.errors`: one sentence each, with the verb's exit code.
+Nothing here prints or prompts. Errors are those of `detour.errors`: one sentence each, with the verb's exit code. Those
+of the file system (a full disk, no permission) are Python's OSError.
 """
 
 from __future__ import annotations
