@@ -39,3 +39,14 @@ def test_stages_of_unknown_duration_are_counted_and_the_end_is_the_earliest() ->
 
 def test_done_stages_add_no_time() -> None:
     assert outlook([row("end", left_s=0.0, status="done")], NOW_S) == Outlook(None, 0, ())
+
+
+def test_stages_that_will_not_run_add_no_time() -> None:
+    rows = [
+        row("prepare", left_s=10.0),
+        row("train", "prepare", left_s=100.0, status="cancelled"),
+        row("promote", "train", left_s=100.0, status="submitted"),
+        row("other", "prepare", left_s=20.0),
+        row("score", "other", left_s=100.0, status="failed"),
+    ]
+    assert outlook(rows, NOW_S) == Outlook(1030.0, 0, ("prepare", "other"))

@@ -18,16 +18,19 @@ class Outlook(NamedTuple):
 
 
 def outlook(rows: Sequence[StageRow], now_s: float) -> Outlook:
-    """`rows` must be in plan order.
+    """`rows` must be in plan order. Stages that failed or were cancelled, and their dependents, do not count.
 
     A stage starts when Slurm expects it to or as soon as its inputs are done, and then takes its remaining work at its
     recent rate, or the time it was priced at.
     """
     ends_s: dict[str, float] = {}
     before: dict[str, str | None] = {}
-    unknown = 0
+    unknown, dropped = 0, set[str]()
     for row in rows:
         if row.status == "done":
+            continue
+        if row.status in ("failed", "cancelled") or not dropped.isdisjoint(row.inputs):
+            dropped.add(row.id)
             continue
         waits_for = max((one for one in row.inputs if one in ends_s), key=ends_s.__getitem__, default=None)
         start_s = max(now_s, row.starts_s or 0.0, ends_s[waits_for] if waits_for else 0.0)
