@@ -182,6 +182,23 @@ def test_a_refused_submission_leaves_the_chain_that_is_in_flight(
     assert (workspace.root / "models" / "quickstart").readlink() == model
 
 
+def test_a_refused_retry_leaves_the_failure(
+    workspace: Workspace, fake: FakeSlurm, refusing: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(workspace)
+    for job in fake.jobs.values():
+        job.state = "CANCELLED by 0"
+    planned = detour.plan(Path(RECIPE), *OVERRIDES)
+    marker = workspace.failure(planned.plans[0].stages[2].id)
+    marker.write_text('{"reason": "gate"}')
+    monkeypatch.setattr(submit_module, "Slurm", lambda **_: refusing)
+    order = order_for(workspace, planned, load_cluster("jean-zay"), JobOptions(), retry=True)
+    assert [failure.reason for failure in order.failures] == ["gate"]
+    with pytest.raises(SubmissionRefused):
+        send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+    assert marker.read_text() == '{"reason": "gate"}'
+
+
 @pytest.mark.usefixtures("fake")
 def test_the_jobs_of_an_earlier_plan_of_the_chain_are_named(workspace: Workspace) -> None:
     sent = submit(workspace)

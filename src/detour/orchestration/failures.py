@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from detour.files import write_atomic
 from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import command_journal
@@ -70,6 +72,22 @@ def failure_reason(workspace: Workspace, stage_id: str) -> str:
         return str(json.loads(workspace.failure(stage_id).read_bytes())["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return "unknown"
+
+
+def failures_before(workspace: Workspace, failed: Iterable[Stage]) -> dict[str, bytes]:
+    """The markers that `clear_failures` removes, by stage id."""
+    found = {}
+    for stage in failed:
+        with suppress(FileNotFoundError):
+            found[stage.id] = workspace.failure(stage.id).read_bytes()
+    return found
+
+
+def restore_failures(workspace: Workspace, markers: Mapping[str, bytes]) -> None:
+    """Undo `clear_failures` for an order that was refused."""
+    for stage_id, content in markers.items():
+        refuse_links(workspace.root, workspace.stage(stage_id))
+        write_atomic(workspace.failure(stage_id), content)
 
 
 def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> None:

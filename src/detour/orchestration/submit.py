@@ -5,7 +5,8 @@ Run again after any kill or refusal, a submission completes what is missing and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from detour.budgets.arithmetic import Line
@@ -19,7 +20,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import chains_before, restore_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.damage import set_aside
-from detour.orchestration.failures import clear_failures
+from detour.orchestration.failures import clear_failures, failures_before, restore_failures
 from detour.orchestration.order import Order
 from detour.orchestration.slurm import (
     script_style,
@@ -97,13 +98,8 @@ def send(
             return submitter(workspace, journal, slurm, style, limits, kept_free)
 
         with reserving(workspace, journal, load_budgets(), order.demand, over_budget) as reservation:
-            before = chains_before(workspace, order.plans)
-            _prepare_folders(workspace, order)
-            try:
+            with _prepared(workspace, order):
                 submission = _submit(make, order.requests, finish_interrupted)
-            except (SubmissionRefused, Withdrawn):
-                restore_chains(workspace, before)
-                raise
             reservation.commit()
         _record(journal, order, submission)
         next_wave, problem = None, None
@@ -130,8 +126,24 @@ def _require_inputs(workspace: Workspace, order: Order) -> None:
                 )
 
 
+@contextmanager
+def _prepared(workspace: Workspace, order: Order) -> Iterator[None]:
+    """Write what jobs read, and remove what would keep stages from being made again.
+
+    If Slurm refuses the order, or it is withdrawn, chains and failures are as before.
+    """
+    chains = chains_before(workspace, order.plans)
+    failures = failures_before(workspace, [failure.stage for failure in order.failures])
+    _prepare_folders(workspace, order)
+    try:
+        yield
+    except (SubmissionRefused, Withdrawn):
+        restore_chains(workspace, chains)
+        restore_failures(workspace, failures)
+        raise
+
+
 def _prepare_folders(workspace: Workspace, order: Order) -> None:
-    """Write what jobs read, and remove what would keep stages from being made again."""
     continuation = order.continuation
     write_chains(workspace, order.plans, order.cluster, order.price.prices, continuation.options, continuation.sweep)
     set_aside(workspace, [stage.id for stage in order.damaged])
