@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detour.ledger.events import AttemptEnded, AttemptStarted, Event, JobAccounted
 from detour.ledger.record import Entry
 from detour.ledger.state import State
@@ -53,6 +55,13 @@ def test_an_ended_attempt_is_queried_until_it_is_accounted() -> None:
     assert queried(state_of(STARTED, ENDED)) == ["7"]
     (found,) = accounted([ROW], state_of(STARTED, ENDED), {TAG: SENT}, [SENT], 0.0)
     assert queried(state_of(STARTED, ENDED, accounts=(found.event,))) == []
+
+
+def test_a_job_that_was_cancelled_after_its_start_is_queried() -> None:
+    cancelled = replace(SENT, dropped=True)
+    assert queried(state_of(STARTED), cancelled) == ["7"]
+    (found,) = accounted([ROW], state_of(STARTED), {TAG: cancelled}, [cancelled], 0.0)
+    assert queried(state_of(STARTED, ENDED, accounts=(found.event,)), cancelled) == []
 
 
 def test_a_job_without_events_is_queried_and_one_that_was_not_sent_is_not() -> None:

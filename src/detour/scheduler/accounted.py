@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detour.ledger.events import JobAccounted
-from detour.ledger.state import State, run_key
+from detour.ledger.state import AttemptState, State, run_key
 from detour.sacct.rows import JobRow
 from detour.sacct.slices import boards_of, holds_slices
 from detour.scheduler.job_ids import JobIds, parse_job_ids
@@ -27,13 +27,13 @@ class Accounted:
 
 
 def to_ask(state: State, sent: Iterable[Sent]) -> list[Sent]:
-    """Jobs with a run that may have ended and is not in the ledger."""
+    """Jobs with a run that may have ended and is not in the ledger; cancelled ones only if they had started."""
     return [
         job
         for job in sent
         if job.job_id is not None
         and job.committed
-        and not job.dropped
+        and (not job.dropped or any(_attempts(state, names, stages) for names, stages in _tasks(job)))
         and not all(_is_settled(state, names, stages) for names, stages in _tasks(job))
     ]
 
@@ -51,13 +51,17 @@ def _is_settled(state: State, names: tuple[str, ...], stages: Collection[str]) -
 
     Another cluster may have used its id, for other stages.
     """
-    attempts = [attempt for name in names for stage, attempt in state.jobs.get(name, ()) if stage in stages]
+    attempts = _attempts(state, names, stages)
     runs = [entry.event for name in names for entry in state.accounts.get(name, {}).values()]
     runs = [run for run in runs if not run.stages or not {*stages}.isdisjoint(run.stages)]
     if not runs or any(attempt.held is None for attempt in attempts):
         return False
     last = max(runs, key=lambda run: run.start_s or 0.0)
     return last.state not in RUNS_AGAIN
+
+
+def _attempts(state: State, names: tuple[str, ...], stages: Collection[str]) -> list[AttemptState]:
+    return [attempt for name in names for stage, attempt in state.jobs.get(name, ()) if stage in stages]
 
 
 def accounted(

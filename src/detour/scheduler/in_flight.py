@@ -28,7 +28,8 @@ def open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:
     """Stage -> jobs sent for it that may be in a queue: the ledger has neither their end nor that they were dropped."""
     sent = jobs_sent(view).values()
     found: dict[str, list[Sent]] = {}
-    for job in (*to_ask(view.state, sent), *(job for job in sent if not (job.committed or job.dropped))):
+    kept = [job for job in sent if not job.dropped]
+    for job in (*to_ask(view.state, kept), *(job for job in kept if not job.committed)):
         for stage in job.stages:
             found.setdefault(stage, []).append(job)
     return found
