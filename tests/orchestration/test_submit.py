@@ -251,6 +251,22 @@ def test_of_an_array_only_the_tasks_that_no_chain_needs_are_named(workspace: Wor
     assert all(one.endswith("_1") for one in ids), "two seeds of the task and the summary of the second chain"
 
 
+@pytest.mark.usefixtures("fake")
+def test_chains_that_another_sweep_takes_over_are_named(workspace: Workspace) -> None:
+    sweep = workspace.root.parent / "sweep.yaml"
+    warnings = []
+    for name, seeds in (("first", [1, 2]), ("first", [1, 2]), ("second", [2, 3])):
+        sweep.write_text(f"name: {name}\nnames: 'tiny-{{seed}}'\nrecipe: {RECIPE}\nseeds: {seeds}\n")
+        order = order_for(workspace, detour.plan(sweep, *OVERRIDES), load_cluster("jean-zay"), JobOptions())
+        send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
+        warnings.append(order.warnings)
+    assert warnings == [
+        (),
+        (),
+        ("tiny-2 was part of the sweep first, and now belongs to second: `names` with {sweep} keeps the sweeps apart",),
+    ]
+
+
 def test_a_chain_of_another_workspace_is_not_adopted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no workspace of detour"):
         control.adopt(Workspace(tmp_path / "nonexistent"), on_wait=lambda _: None)

@@ -1,4 +1,5 @@
-"""Jobs that a new plan of a chain leaves in the queue: they belong to no chain, so no verb shows or cancels them."""
+"""What a new plan of a chain takes away: jobs that then belong to no chain, which no verb shows or cancels, and the
+sweep that it was part of."""
 
 from __future__ import annotations
 
@@ -16,11 +17,27 @@ from detour.text import listed
 CHAINS_SHOWN = 3
 
 
-def left_behind(view: LedgerView, plans: Sequence[Plan]) -> Iterator[str]:
-    """A warning if chains were planned with other settings before, and jobs of these plans may be in flight."""
-    earlier = [outline for plan in plans if (outline := _replaced(view.workspace, plan)) is not None]
-    if not earlier:
-        return
+def left_behind(view: LedgerView, plans: Sequence[Plan], sweep: str | None) -> Iterator[str]:
+    """Warnings for chains of other sweeps, and for jobs in flight of plans with other settings."""
+    known = [(plan, outline) for plan in plans if (outline := _known(view.workspace, plan.chain)) is not None]
+    yield from _moved([outline for _, outline in known], sweep)
+    if earlier := [outline for plan, outline in known if _is_replaced(outline, plan)]:
+        yield from _jobs_left(view, plans, earlier)
+
+
+def _moved(earlier: Sequence[ChainOutline], sweep: str | None) -> Iterator[str]:
+    by_sweep: dict[str, list[str]] = {}
+    for outline in earlier:
+        if sweep and outline.target.sweep and outline.target.sweep != sweep:
+            by_sweep.setdefault(outline.target.sweep, []).append(outline.chain)
+    for other, chains in by_sweep.items():
+        yield (
+            f"{listed(chains, CHAINS_SHOWN)} {'was' if len(chains) == 1 else 'were'} part of the sweep {other}, and "
+            f"now belong{'s' if len(chains) == 1 else ''} to {sweep}: `names` with {{sweep}} keeps the sweeps apart"
+        )
+
+
+def _jobs_left(view: LedgerView, plans: Sequence[Plan], earlier: Sequence[ChainOutline]) -> Iterator[str]:
     renewed = {plan.chain for plan in plans}
     others = (outline for name, outline in known_chains(view.workspace).chains.items() if name not in renewed)
     kept = {stage.id for plan in plans for stage in plan.stages} | {stage.id for one in others for stage in one.stages}
@@ -42,14 +59,17 @@ def left_behind(view: LedgerView, plans: Sequence[Plan]) -> Iterator[str]:
         )
 
 
-def _replaced(workspace: Workspace, plan: Plan) -> ChainOutline | None:
-    """The chain's earlier plan if it has stages that the new one has not."""
+def _known(workspace: Workspace, chain: str) -> ChainOutline | None:
     try:
-        outline = read_plan_outline(workspace, plan.chain)
+        return read_plan_outline(workspace, chain)
     except UserError:
         return None
+
+
+def _is_replaced(outline: ChainOutline, plan: Plan) -> bool:
+    """Whether the earlier plan has stages that the new one has not."""
     new = {stage.id for stage in plan.stages}
-    return None if all(stage.id in new for stage in outline.stages) else outline
+    return any(stage.id not in new for stage in outline.stages)
 
 
 def _unfinished(view: LedgerView, outline: ChainOutline) -> Iterator[StageOutline]:

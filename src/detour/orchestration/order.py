@@ -55,7 +55,7 @@ class Order:
     """Done stages whose output is no longer as written: set aside once the budgets accept the order, and remade."""
     warnings: tuple[str, ...] = ()
     """What could not be read from the ledger, which nodes are excluded, which other cluster may have such jobs, and
-    which jobs an earlier plan leaves in the queue."""
+    what the new plans take from earlier ones."""
 
     def require_work(self) -> None:
         """Raises StageFailed if only failed stages and their dependents are left, which have been shown already."""
@@ -125,7 +125,7 @@ def make_order(
             *view.warnings,
             *(f"node {node.name} is excluded: {node.why}" for node in avoided),
             *_jobs_elsewhere(view, missing, cluster.slurm_cluster),
-            *left_behind(view, plans),
+            *left_behind(view, plans, sweep),
         ),
     )
 
