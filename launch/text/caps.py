@@ -16,10 +16,15 @@ def outlook_lines(outlook: Outlook) -> Iterator[str]:
         limit = cap.soft if cap.hard is None else cap.hard
         asked, spent, reserved, most = _figures(cap, cap.asked, cap.spent, cap.reserved, limit or 0.0)
         sums = f"{asked} {UNITS[cap.measure]} asked + {spent} spent + {reserved} reserved"
-        verdict = "over the hard cap" if cap.is_refused else "over the soft cap" if cap.is_warned else "fits"
-        unknown = f", {counted(cap.unknown, 'stage')} unknown" if cap.unknown else ""
-        yield f"budget {cap.budget}: {sums}{unknown} of {most}: {verdict}"
+        unknown = f", without {counted(cap.unknown, 'stage')} of unknown amount" if cap.unknown else ""
+        yield f"budget {cap.budget}: {sums} of {most}{unknown}: {_verdict(cap)}"
     yield from by_default(outlook.lines, outlook.demand)
+
+
+def _verdict(cap: Line) -> str:
+    if cap.is_refused:
+        return "refused" if cap.unknown else "over the hard cap"
+    return "over the soft cap" if cap.is_warned else "fits"
 
 
 def cap_warnings(caps: Iterable[Line]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -101,3 +102,15 @@ def test_without_a_folder_there_is_no_budget(tmp_path: Path) -> None:
 def test_a_budget_survives_the_round_trip() -> None:
     budget = Budget(name="a", scope=Scope(sweep="paper"), period=Period(every="month"), energy_kwh=Cap(soft=1, hard=2))
     assert Budget.model_validate_json(budget.model_dump_json()) == budget
+
+
+def test_a_pipe_among_the_budgets_is_refused_instead_of_awaited(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match=r"pipe\.yaml: is a pipe: a budget is a file$"):
+        load_budgets(tmp_path)
+
+
+def test_a_broken_link_among_the_budgets_does_not_suggest_itself(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RecipeError, match=r"gone\.yaml: no such file$"):
+        load_budgets(tmp_path)

@@ -258,6 +258,20 @@ def test_applicable_budgets_state_whether_the_plan_would_fit(
     assert shown == [f"budget ours: {asked} of 250: fits", f"budget tight: {asked} of 10: over the hard cap"]
 
 
+def test_a_cap_on_an_unknown_amount_is_shown_as_refused(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "configs" / "budgets"
+    folder.mkdir(parents=True)
+    (folder / "ours.yaml").write_text("name: ours\nenergy_kwh: {hard: 5}\nco2_kg: {soft: 5}\n")
+    monkeypatch.chdir(tmp_path)
+    text = run(QUICKSTART, "-w", workspace.root, "--cluster", "lumi-g")
+    assert [line for line in text.splitlines() if line.startswith("budget ")] == [
+        "budget ours: 0 kWh asked + 0 spent + 0 reserved of 5, without 10 stages of unknown amount: refused",
+        "budget ours: 0 kg CO2eq asked + 0 spent + 0 reserved of 5, without 10 stages of unknown amount: fits",
+    ]
+
+
 def test_without_gpus_hours_and_unknowns_are_reported(workspace: Workspace) -> None:
     text = run(CONFIGS / "sweeps" / "quickstart-sweep.yaml", "-w", workspace.root, "--cluster", "local")
     assert "GPU-h" not in text

@@ -76,6 +76,6 @@ def shown(path: Path) -> str:
 
 def similar_file(path: Path) -> str:
     """Return ``; did you mean `other.yaml`?`` if the folder has a YAML file of a similar name, else nothing."""
-    names = {file.stem: file.name for file in path.parent.glob("*.y*ml")}
+    names = {file.stem: file.name for file in path.parent.glob("*.y*ml") if file.is_file()}
     similar = nearest_name(path.stem, names)
     return f"; did you mean `{plain(names[similar])}`?" if similar else ""
