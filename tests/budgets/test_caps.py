@@ -106,7 +106,7 @@ def test_a_budget_survives_the_round_trip() -> None:
 
 def test_a_pipe_among_the_budgets_is_refused_instead_of_awaited(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(RecipeError, match=r"pipe\.yaml: is a pipe: a budget is a file$"):
+    with pytest.raises(RecipeError, match=r"pipe\.yaml: is a pipe: give a file$"):
         load_budgets(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Protocol
@@ -379,6 +380,13 @@ def test_a_bad_sweep_is_one_message(text: str, line: int, message: str, write: W
 def test_a_sweep_without_a_recipe_is_refused(write: Write) -> None:
     with pytest.raises(RecipeError, match="recipe: is missing"):
         load_chains(write("name: s\naxes: {lr: {key: optimizer.lr, values: [1]}}\n"))
+
+
+@pytest.mark.parametrize("text", ["name: s\nsweeps: [pipe.yaml]\n", "name: s\nextends: pipe.yaml\n"])
+def test_a_pipe_that_a_sweep_names_is_refused_instead_of_awaited(text: str, write: Write) -> None:
+    os.mkfifo("configs/sweeps/pipe.yaml")
+    with pytest.raises(RecipeError, match=r"^configs/sweeps/pipe\.yaml: is a pipe: give a file$"):
+        load_chains(write(text))
 
 
 def test_a_mistake_in_the_recipe_is_shown_there(write: Write) -> None:

@@ -136,9 +136,6 @@ def load_budgets(folder: Path | None = None) -> list[Budget]:
     budgets: dict[str, Budget] = {}
     problems: list[Problem] = []
     for path in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-        if path.is_fifo():
-            problems.append(Problem(Position(shown(path)), "", "is a pipe: a budget is a file"))
-            continue
         try:
             budget = load_budget(path)
         except RecipeError as error:

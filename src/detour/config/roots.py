@@ -18,7 +18,7 @@ def find_named(folder: str, name: str, beside: Path | None = None) -> tuple[Path
         candidate = root / folder / f"{name}.yaml"
         if os.path.isfile(candidate):  # noqa: PTH113 - a name too long for a file is unknown, not an error
             return candidate, []
-        known.update(path.stem for path in (root / folder).glob("*.yaml"))
+        known.update(path.stem for path in (root / folder).glob("*.yaml") if path.is_file())
     return None, sorted(known)
 
 

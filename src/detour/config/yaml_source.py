@@ -20,6 +20,7 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
 MAX_DIGITS = 30
+DEVICES = Path("/dev")
 
 Scalar = str | int | float | bool | None
 
@@ -120,6 +121,8 @@ def parse_value(text: str, position: Position) -> Node:
 
 
 def _read_text(path: Path, name: str) -> str:
+    if path.is_fifo() and DEVICES not in path.parents:  # it may have no writer; those of a shell do
+        raise RecipeError([Problem(Position(name), "", "is a pipe: give a file")])
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
