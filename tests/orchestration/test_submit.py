@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -237,6 +238,21 @@ def test_a_sweep_extended_in_flight_records_and_shows_the_jobs_of_its_new_chains
         "evaluate icd10-chapters x2",
         "summarize x2",
     ]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_submission_killed_before_it_recorded_its_jobs_is_recorded_by_the_next_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit_seeds(workspace, [1, 2])
+    with monkeypatch.context() as killed:
+        killed.setattr(submit_module, "_record", lambda *_: sys.exit(9))
+        with pytest.raises(SystemExit):
+            submit_seeds(workspace, [1, 2, 3, 4])
+    sent = submit_seeds(workspace, [1, 2, 3, 4])
+    stages = LedgerView(workspace).state.stages
+    planned = {stage.id for plan in sent.order.plans for stage in plan.stages}
+    assert {stage for stage in planned if not (stage in stages and stages[stage].jobs)} == set()
 
 
 @pytest.mark.usefixtures("fake")

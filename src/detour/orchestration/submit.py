@@ -176,15 +176,7 @@ def _submit(
 
 def _record(journal: Journal, order: Order, submission: Submission) -> None:
     """Record which job each stage is in, for readers of the ledger; the submission itself does not need it."""
-    jobs: dict[str, list[str]] = {}
-    cluster = order.cluster.slurm_cluster or ""
-    for slot, job_id in submission.jobs.items():
-        jobs.setdefault(slot.unit, []).append(job_id)
-    for request in submission.requests:
-        for index, task in enumerate(request.tasks):
-            for job_id in jobs[request.unit]:
-                job = f"{job_id}_{index}" if request.is_array else job_id
-                for stage in task:
-                    journal.append(StageSubmitted(slurm_cluster=cluster), stage=stage, job=job)
+    for stage, job in submission.jobs_by_stage:
+        journal.append(StageSubmitted(slurm_cluster=order.cluster.slurm_cluster or ""), stage=stage, job=job)
     for chain in order.chains:
         journal.append(ChainSubmitted(cluster=order.cluster.name), chain=chain)

@@ -75,6 +75,13 @@ class Sent:
     def stages(self) -> tuple[str, ...]:
         return tuple(stage for task in self.tasks for stage in task)
 
+    @property
+    def jobs_by_stage(self) -> tuple[tuple[str, str], ...]:
+        """Stages with their job: in an array, the task's. Empty without an id."""
+        suffixes = [f"_{index}" if len(self.tasks) > 1 else "" for index in range(len(self.tasks))]
+        in_tasks = zip(self.tasks, suffixes, strict=True) if self.job_id else ()
+        return tuple((stage, f"{self.job_id}{suffix}") for task, suffix in in_tasks for stage in task)
+
     def may_be_on(self, cluster: str | None) -> bool:
         """See `detour.ledger.stages.may_be_on`."""
         return may_be_on(cluster, self.slurm_cluster)

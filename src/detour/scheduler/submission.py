@@ -58,6 +58,8 @@ class Submission:
     """The time limit that each job was sent with, now or earlier; None if not recorded."""
     left: str = ""
     """What the queue does not show as ordered, and what to do; the jobs are committed all the same."""
+    jobs_by_stage: tuple[tuple[str, str], ...] = ()
+    """Every wanted stage in the queue with its job or array task, once per segment: also in units of other orders."""
 
 
 @dataclass(slots=True)
@@ -160,7 +162,9 @@ class Submitter:
         limits_s = {sent.slot: sent.wall_s for sent in there if sent.job_id}
         units = dict.fromkeys(slot.unit for slot in sorted(jobs, key=lambda slot: int(jobs[slot])))
         filled = tuple(by_unit[unit] for unit in units)
-        return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), filled, limits_s, left)
+        stages = {stage for request in requests for stage in request.stages}
+        by_stage = tuple(pair for sent in self._seen.filled for pair in sent.jobs_by_stage if pair[0] in stages)
+        return Submission(jobs, in_flight, tuple(deferred), tuple(self._remarks), filled, limits_s, left, by_stage)
 
     def withdraw(self, stages: Collection[str]) -> list[str]:
         """Cancel what was sent for these stages and not committed; returns the ids. Raises SchedulerUnavailable."""
@@ -195,7 +199,9 @@ class Submitter:
             self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
             return None
         self._releaser.commit([self._known.sent[tag]])
-        return Submission({tag.slot: answer.job_id}, (), (), (), (request,), {tag.slot: request.wall_s})
+        by_stage = self._known.sent[tag].jobs_by_stage
+        limits_s = {tag.slot: request.wall_s}
+        return Submission({tag.slot: answer.job_id}, (), (), (), (request,), limits_s, jobs_by_stage=by_stage)
 
     def _snapshot(self) -> Snapshot:
         snapshot = take_snapshot(self.slurm, self.users)
