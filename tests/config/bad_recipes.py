@@ -96,6 +96,7 @@ WRONG_TYPE = [
     Bad("beta-false", 17, "optimizer.betas.1: expected a number, found false", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, false]"),
     Bad("seed-true", 30, "seeds.training: expected a number, found true", "benchmark: bench", "benchmark: bench\nseeds: {training: true}"),
     Bad("layer-true", 27, "phases.mlm.freeze.0.first: expected a number, found true", "one_minus_sqrt}", "one_minus_sqrt}\n    freeze: [{first: true, last: 1}]"),
+    Bad("betas-too-many-and-wrong", 17, "optimizer.betas: needs 2 items, not 3", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, 1.5, 0.99]"),
     Bad("betas-too-many", 17, "optimizer.betas: needs 2 items, not 3", "  lr: 1e-3", "  lr: 1e-3\n  betas: [0.9, 0.98, 0.99]"),
     Bad("activation-misspelt", 3, "model.config.hidden_activation: 'gleu' is none of gelu, ", "hidden_size: 32,", "hidden_size: 32, hidden_activation: gleu,"),
     Bad("pooling-unknown", 3, "model.config.classifier_pooling: 'max' is none of cls, mean", "hidden_size: 32,", "hidden_size: 32, classifier_pooling: max,"),

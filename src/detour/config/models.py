@@ -118,10 +118,10 @@ class Recipe(Written):
 
     def _vocabulary_that_is_too_small(self) -> list[tuple[KeyPath, str]]:
         training, known = self.tokenizer.train, (self.model.config or {}).get("vocab_size")
-        if training is None or not isinstance(known, int) or known >= training.vocabulary:
-            return []
-        message = f"{known:,} are fewer than the tokenizer's {training.vocabulary:,}: leave it out"
-        return [(("model", "config", "vocab_size"), message)]
+        if training is not None and isinstance(known, int) and known < training.vocabulary:
+            message = f"{known:,} are fewer than the tokenizer's {training.vocabulary:,}: leave it out"
+            return [(("model", "config", "vocab_size"), message)]
+        return []
 
     def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
         """Checked only if the recipe states the number of layers; otherwise the training checks it."""

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -55,7 +55,10 @@ def further_problems(
 def _build(annotation: Any, value: Any, path: KeyPath, wrong: set[KeyPath], found: list[tuple[KeyPath, str]]) -> Any:
     """Return `value` as far as it is valid, and collect what its checks and those of the models in it find."""
     if not any(error[: len(path)] == path for error in wrong):
-        return TypeAdapter(annotation).validate_python(value)
+        try:
+            return TypeAdapter(annotation).validate_python(value)
+        except ValidationError:  # an item of a list that is too long, of which nothing else is reported
+            return _Unknown()
     model, item = _model_of(annotation), _item_of(annotation)
     if model is not None and isinstance(value, Mapping):
         fields = {name: _field(field, value, (*path, name), wrong, found) for name, field in model.model_fields.items()}
