@@ -110,17 +110,22 @@ def test_some_tasks_of_a_pending_array_can_be_held_and_released(slurm: SlurmClus
     stages = [f"evaluate-{number}" for number in range(4)]
     array = JobRequest(tuple((stage,) for stage in stages), LATER, 60)
     (job,) = workspace.submitter(client(slurm), ledger).submit([array]).jobs.values()
-    control = Control(client(slurm), ledger, workspace.name, [workspace.user])
+
+    def control() -> Control:
+        return Control(client(slurm), ledger, workspace.name, [workspace.user])
 
     def held() -> set[str]:
         queue = take_snapshot(client(slurm), [workspace.user]).queue or ()
         return {f"{record.ids.id}_{record.ids.index}" for record in queue if record.ids.id == job and record.is_held}
 
-    reached = control.hold(stages[1:3])
+    reached = control().hold(stages[1:3])
     assert (set(reached.ids), reached.left) == ({f"{job}_1", f"{job}_2"}, {})
     assert held() == {f"{job}_1", f"{job}_2"}
-    assert (control.release(stages[1:2]).left, held()) == ({}, {f"{job}_2"})
-    control.cancel(stages, "test")
+    assert (control().release(stages[1:2]).ids, held()) == ((f"{job}_1",), {f"{job}_2"})
+    again = workspace.submitter(client(slurm), ledger).submit([array])
+    assert (again.remarks, held()) == ((f"held by `detour hold` until `detour release`: {job}",), {f"{job}_2"})
+    assert (control().release(stages[2:3]).ids, held()) == ((f"{job}_2",), set())
+    control().cancel(stages, "test")
 
 
 def test_while_only_squeue_is_down_a_chain_is_cancelled_by_what_sacct_shows(

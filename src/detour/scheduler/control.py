@@ -172,6 +172,7 @@ class Control:
             lambda tags: JobsReleased(tags=tags, at_s=self.now_s()),
             lambda record: record.is_held,
             self._undecided,
+            is_whole=True,
         )
 
     def adopt(self, known_stages: Collection[str], tasks_of: Callable[[Tag], Tasks | None]) -> Affected:
@@ -212,18 +213,23 @@ class Control:
         event_of: Callable[[list[str]], JobEvent],
         is_left: Callable[[JobRecord], bool],
         undecided_in: Callable[[Snapshot], Mapping[Tag, str]] = lambda snapshot: {},  # noqa: ARG005
+        *,
+        is_whole: bool = False,
     ) -> Affected:
-        """Give an order to everything pending that is not undecided, held or not: repeating an order does no harm."""
+        """Give an order to everything pending that is not undecided, held or not: repeating an order does no harm.
+
+        If `is_whole`, the event is about jobs of which nothing is left: of an array, other tasks may stay held.
+        """
         snapshot = self._snapshot()
         waiting = [sent for sent in self._live(snapshot, stages) if any(map(_is_waiting, snapshot.live(sent.tag)))]
         undecided = undecided_in(snapshot)
         ours = [sent for sent in waiting if sent.owner is None]
         live = [sent for sent in ours if sent.tag not in undecided]
         ids = _ids(live, stages, snapshot, _is_waiting)
-        left, said, _ = self._give(give, ids, lambda record: _is_waiting(record) and is_left(record))
+        left, said, after = self._give(give, ids, lambda record: _is_waiting(record) and is_left(record))
         reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
-        if reached:
-            self.ledger.append(event_of([str(sent.tag) for sent in reached]))
+        if tags := [str(sent.tag) for sent in reached if not (is_whole and any(map(is_left, after.live(sent.tag))))]:
+            self.ledger.append(event_of(tags))
         done = tuple(job for job in ids if job not in left)
         kept = {job: undecided[sent.tag] for sent in ours if sent.tag in undecided for job in sent.ids_for(stages)}
         return Affected(
