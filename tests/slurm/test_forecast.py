@@ -24,21 +24,17 @@ def test_waits_are_read_without_time_on_hold_or_for_a_dependency(
     ran = sbatch(slurm, "true", "--time=90")
     held = sbatch(slurm, "true", "--hold")
     later = sbatch(slurm, "true", dependency=After("afterok", held))
-    looks = count()
+    looks, known = count(), dict[str, Wait]()
 
-    def seen() -> dict[str, Wait]:
+    def has_started() -> bool:
         """Asked each time, since the cache is a workspace's."""
         history = read_history(Workspace(tmp_path / f"w{next(looks)}"), client(slurm), time.time())
         assert history.missing is None
-        return {wait.job: wait for wait in history.waits}
-
-    def has_started() -> bool:
-        wait = seen().get(ran)
-        return wait is not None and wait.started_s is not None
+        known.update({wait.job: wait for wait in history.waits})
+        return ran in known and known[ran].started_s is not None
 
     try:
         wait_until(has_started, "the start to be accounted")
-        known = seen()
     finally:
         slurm.run("scancel", held, later)
     assert (known[ran].shape, known[ran].account) == (shape_of(0, 5400), "abc@cpu")

@@ -22,7 +22,7 @@ TINY = {
         "intermediate_size": 48,
         "num_hidden_layers": 3,
         "num_attention_heads": 2,
-        "vocab_size": 100,
+        "vocab_size": 512,
     },
     "data.sequence_length": 64,
     "batch": {"sequences": 4, "microbatch_sequences": 2},
