@@ -15,7 +15,7 @@ from detour.errors import DetourError
 from detour.launch.text.logs import log_heading
 from detour.launch.tui.threads import Gone, in_thread, in_view
 from detour.ledger.workspace import Workspace
-from detour.orchestration.log_following import awaited, followed
+from detour.orchestration.log_following import awaited, followed, has_next
 from detour.orchestration.logs import LogPart, log_part
 from detour.text import plain, printable
 
@@ -107,8 +107,8 @@ class LogScreen(Screen[None]):
     def _lines(
         self, part: LogPart, on_next: Callable[[LogPart], None], sleep: Callable[[float], None]
     ) -> Iterator[str]:
-        """Another attempt follows in the same file only if the part has an end."""
-        return part.lines() if part.end is not None else followed(self.workspace, part, on_next, sleep)
+        """The last attempt is followed, into later ones; others are as they are."""
+        return part.lines() if has_next(self.workspace, part) else followed(self.workspace, part, on_next, sleep)
 
     def began(self, part: LogPart) -> None:
         """The lines of this attempt follow."""

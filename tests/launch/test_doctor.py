@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,12 +69,17 @@ def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(
     monkeypatch.setenv("COLUMNS", "80")
     narrow = call("--cluster", "slurm-local", "-w", tmp_path).stdout
     assert max(map(len, narrow.splitlines())) <= 80
-    assert narrow.split() == result.stdout.split()
+    assert without_figures(narrow) == without_figures(result.stdout)
     data = json.loads(call("--cluster", "slurm-local", "-w", tmp_path, "--json").stdout)
     assert data["cluster"] == "slurm-local"
     assert data["counts"]["problem"] == 0
     assert data["counts"]["unknown"] == 7
     assert (data["change"], len(data["unanswered"])) == ({}, 4)
+
+
+def without_figures(shown: str) -> list[str]:
+    """Its words without numbers: the free space may change between two calls."""
+    return re.sub(r"\d+", "", shown).split()
 
 
 def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:

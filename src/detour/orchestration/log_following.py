@@ -132,7 +132,7 @@ def _grown(
                 return file.tell(), ended
             if time.monotonic() - looked_s >= LOOK_S or part.end is not None:
                 looked_s, ended = time.monotonic(), endings.have_ended([part.stage])
-                is_over = ended or _has_next(workspace, part)  # the last lines come after the marker
+                is_over = ended or has_next(workspace, part)  # the last lines come after the marker
             sleep(FOLLOW_S)
 
 
@@ -172,7 +172,8 @@ class _Tail:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) or there.st_size < self._file.tell()
 
 
-def _has_next(workspace: Workspace, part: LogPart) -> bool:
+def has_next(workspace: Workspace, part: LogPart) -> bool:
+    """Whether a later attempt has a log."""
     try:
         newest = log_part(workspace, [part.stage], rank=part.rank)
     except UserError:
