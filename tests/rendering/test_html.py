@@ -352,6 +352,15 @@ def test_a_bar_of_the_timeline_spans_its_attempt_in_the_colour_of_its_outcome() 
     ]
 
 
+def test_attempts_of_one_outcome_without_a_visible_gap_share_a_bar() -> None:
+    short = [attempt(100.0 * number, 100.0 * number + 99.99, "done") for number in range(1000)]
+    chart = ElementTree.fromstring(timeline_chart(WIDE, {"a": [*short, attempt(500.0, 900.0, "failed")]}, "UTC"))
+    assert [(bar.attrib["class"], bar[0].text) for bar in chart.iter("rect")] == [
+        ("attempt outcome-done", "a, 1,000 attempts: done"),
+        ("attempt outcome-failed", "a, attempt 1: failed after 6m40s"),
+    ]
+
+
 def test_a_timeline_of_many_rows_says_that_it_shows_those_active_last() -> None:
     rows = {f"chain {number:02d}": [attempt(0.0, 100.0 + number, "done")] for number in range(40)}
     chart = timeline_chart(WIDE, rows, "UTC")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from detour.accounting import account
@@ -136,7 +137,7 @@ class Gatherer:
 
     def _user(self, attempt: AttemptState) -> str | None:
         in_job = (one for _, one in self.state.jobs.get(attempt.job or "", ()))
-        started = next((one.started for one in (attempt, *in_job) if one.started), None)
+        started = next((one.started for one in chain((attempt,), in_job) if one.started), None)
         writer = self.state.writers.get(started.writer) if started else None
         return writer.process.user if writer and writer.process else None
 
