@@ -31,7 +31,7 @@ from detour.launch.text.overview import headline
 from detour.launch.text.show import chain_lines, stage_lines, wrapped_lines
 from detour.launch.tui.lines import Line, View, headings, lines_of
 from detour.launch.tui.log_screen import LogScreen
-from detour.launch.tui.pages import Confirmation, Help, Page
+from detour.launch.tui.pages import LEAST_COLUMNS, Confirmation, Help, Page
 from detour.launch.tui.threads import Gone, in_thread, in_view
 from detour.ledger.workspace import Workspace
 from detour.monitoring.status import Status
@@ -46,8 +46,8 @@ ORDERS: dict[str, tuple[str, Verb]] = {
     "hold": ("Hold the pending jobs of {}", hold),
     "release": ("Release the held jobs of {}", release),
 }
-BESIDE_LINES, LEAST_COLUMNS = 3, 40
-"""Columns beside a line, for padding and scroll bar, and least columns of a line, of which the screen shows a part."""
+BESIDE_LINES = 3
+"""Columns beside a line, for padding and scroll bar."""
 
 
 class Chains(Screen[None]):

@@ -18,6 +18,7 @@ from detour.text import plain
 Make = Callable[[int], Iterable[str]]
 """Lines of so many columns. May raise DetourError, which is shown in their place."""
 LEAST_COLUMNS = 40
+"""Lines are at least as long; a narrower screen shows a part of them."""
 KEYS = """\
 Up, Down, Page Up, Page Down, Home, End   select a line
 Enter   open or close a chain, or the seeds of a task

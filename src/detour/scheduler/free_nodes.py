@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from detour.sacct.values import parse_gres
 from detour.scheduler.commands import Slurm
 
-_GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)")
 _USABLE = re.compile(r"(?:idle|mix)[~#@-]?", re.IGNORECASE)
 """Not states with `*` (the node does not answer) or `$` (maintenance)."""
 
@@ -68,11 +68,8 @@ def _nodes(lines: Iterable[str]) -> Iterable[_Node]:
             continue
         allocated, _idle, _other, total = map(int, counts)
         is_usable = _USABLE.fullmatch(state) is not None
-        yield _Node(partition.rstrip("*"), is_usable, _gpus(gres), _gpus(used), allocated, total)
-
-
-def _gpus(gres: str) -> int:
-    return sum(map(int, _GPUS.findall(gres)))
+        gpus, gpus_used = (parse_gres(text).gpus or 0 for text in (gres, used))
+        yield _Node(partition.rstrip("*"), is_usable, gpus, gpus_used, allocated, total)
 
 
 def _free(partition: str, nodes: list[_Node]) -> FreeNodes:
