@@ -235,3 +235,11 @@ def test_a_closed_journal_is_only_read_again_in_a_full_pass(
         file.write(encode(make_record(sequence=13)))
     assert sum(map(len, reader.read_new(lately=True))) == read
     assert len(read_all(reader)) == 1 - read
+
+
+def test_a_journal_seen_before_its_first_record_is_read_with_the_new_ones(workspace: Workspace) -> None:
+    path = write_file(workspace, "job.jsonl", b"")
+    reader = LedgerReader(workspace)
+    assert read_all(reader) == []
+    path.write_bytes(CONTENT)
+    assert sum(map(len, reader.read_new(lately=True))) == 12

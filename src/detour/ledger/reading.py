@@ -166,7 +166,7 @@ class LedgerReader:
             if tail is None or not is_same or not tail.is_sound:
                 tail = self._tails[path] = Tail(status.st_dev, status.st_ino)
             if tail.offset == status.st_size:
-                tail.size = tail.offset
+                tail.seen(status, tail.offset)
                 return []
             entries, at_once = list[Entry[Event]](), PIECE_BYTES
             while True:

@@ -65,10 +65,13 @@ class Tail:
         file.seek(self.offset - self.ending_bytes)
         return crc32(file.read(self.ending_bytes) or b"") == self.ending_crc
 
+    def seen(self, status: os.stat_result, size: int) -> None:
+        self.size = size
+        self.modified_ns, self.changed_ns = status.st_mtime_ns, status.st_ctime_ns
+
     def advance(self, content: bytes, parsed: Parsed, status: os.stat_result) -> None:
         """Move past what was just read."""
-        self.modified_ns, self.changed_ns = status.st_mtime_ns, status.st_ctime_ns
-        self.size = self.offset + len(content)
+        self.seen(status, self.offset + len(content))
         self.offset += parsed.used
         self.bad_lines += parsed.bad_lines
         self.nul_bytes += parsed.nul_bytes

@@ -22,9 +22,11 @@ def driven(app: Watch, act: Callable[[Pilot[None]], Awaitable[None]], size: tupl
             await pilot.pause()
             await act(pilot)
 
-    asyncio.run(drive())
-    if app.failure is not None:
-        raise app.failure
+    try:
+        asyncio.run(drive())
+    finally:
+        if app.failure is not None:
+            raise app.failure
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], bool], most_s: float = 30.0) -> None:
