@@ -119,6 +119,51 @@ def test_a_job_that_came_back_held_is_sent_again_if_it_may_have_run_and_released
     assert [job.id for job in desk.fake.schedule()] == [5]
 
 
+ALONE = [
+    JobRequest((("promote-1",),), Resources(), 60),
+    JobRequest((("export-1",),), Resources(), 60, after=("promote-1",)),
+]
+IN_ARRAYS = [
+    JobRequest((("promote-1",), ("promote-2",)), Resources(), 60),
+    JobRequest(
+        (("export-1",), ("export-2",)),
+        Resources(),
+        60,
+        after=("promote-1", "promote-2"),
+        after_each=(("promote-1",), ("promote-2",)),
+    ),
+]
+"""The same chain and a second one, as a sweep groups them."""
+
+
+def test_a_job_in_flight_waits_for_what_replaces_its_input_in_another_grouping(desk: Desk) -> None:
+    desk.submitter().submit(ALONE)
+    desk.fake.jobs[1].state = "FAILED"  # and Slurm has not cancelled yet what waits for it
+    again = desk.submitter().submit(IN_ARRAYS)
+    assert desk.job("export-1").dependency == "afterok:3_0"
+    assert again.in_flight == ("export-1",)
+
+
+def test_a_job_that_may_have_run_is_sent_again_in_another_grouping(desk: Desk) -> None:
+    desk.submitter().submit(ALONE)
+    desk.fake.forget_releases(2)
+    again = desk.submitter().submit(IN_ARRAYS)
+    assert "cancelled, no longer wanted: 1" in again.remarks
+    assert desk.job("export-1").dependency == "afterok:3_0"
+    assert not any(job.held for job in desk.fake.live())
+    assert sorted(job.id for job in desk.fake.live()) == [2, 3, 4]
+    assert desk.submitter().submit(IN_ARRAYS).remarks == ()
+
+
+def test_an_array_of_which_only_a_part_is_submitted_again_is_released(desk: Desk) -> None:
+    """What else it holds cannot be sent again here, and nothing is left held without a word."""
+    desk.submitter().submit(IN_ARRAYS)
+    desk.fake.forget_releases(2)
+    later = JobRequest((("summarize-1",),), Resources(), 60, after=("export-1",))
+    desk.submitter().submit([*ALONE, later])
+    assert not any(job.held for job in desk.fake.live())
+
+
 @pytest.mark.parametrize("instant", range(20))
 def test_a_submission_killed_while_it_sends_such_a_job_again_ends_alike(desk: Desk, instant: int) -> None:
     desk.submitter().submit(REQUESTS)

@@ -79,10 +79,12 @@ def decide(
     is_done: Callable[[str], bool] = lambda stage: False,  # noqa: ARG005
     *,
     has_room: bool = True,
+    asked: Collection[str] = (),
 ) -> Decision:
     """Decide for the user whose jobs `known` and `snapshot` hold (see `counted_for`).
 
     `is_done` reads a stage's marker, later than the snapshot: a stage neither in the queue nor done is not under way.
+    `asked` are stages of this submission that `requests` leaves out because they are in flight.
     Without `has_room`, when nothing more can be sent, jobs that may have run are released anyway, unless others have
     been sent in their places. Raises ValueError if the snapshot does not know the queue: nothing can be decided from
     ignorance.
@@ -97,7 +99,10 @@ def decide(
     suspects = may_have_run(current, seen, is_done)
     if not has_room:
         suspects = _replaced(suspects, current)
-    forgotten = frozenset(sent.tag for sent in suspects if sent.tag.unit in units)
+    requested = {stage for request in ordered for stage in request.stages}
+    forgotten = frozenset(
+        sent.tag for sent in suspects if all(stage in requested or is_done(stage) for stage in sent.stages)
+    )
     filled, doubles = fill(current, seen, units, forgotten)
     committed = [sent for sent in filled if sent.committed]
     under_way = {stage for sent in committed if sent.tag not in forgotten for stage in sent.stages}
@@ -106,7 +111,8 @@ def decide(
     ours = [sent for sent in held if sent.owner is None]
     ran = _that_ran(filled, held, is_done)
     awaited = awaited_by_others(current, seen)
-    asked = {stage for request in ordered for stage in (*request.stages, *request.after)}
+    asked = {*asked, *requested, *(stage for request in ordered for stage in request.after)}
+    send = tuple(_empty_slots(wanted, filled, forgotten))
     left_held = [
         *(sent for sent in suspects if not asked.intersection(sent.stages)),
         *(sent for sent in ran if sent.owner is None and sent.job_id in awaited),
@@ -116,6 +122,7 @@ def decide(
         *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in doubles if sent.owner is None),
         *((sent, RAN) for sent in ran if sent.owner is None and sent.job_id not in awaited),
         *_unwanted(wanted, filled, under_way, is_done),
+        *((sent, FORGOTTEN) for sent in _in_other_units(forgotten, wanted, filled, send)),
     ]
     doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
     return Decision(
@@ -130,7 +137,7 @@ def decide(
         held_by_others=tuple(sent for sent in held if sent.owner is not None and asked.intersection(sent.stages)),
         in_flight=tuple(stage for request in ordered for stage in request.stages if stage in under_way),
         wanted=tuple(wanted),
-        send=tuple(_empty_slots(wanted, filled, forgotten)),
+        send=send,
     )
 
 
@@ -178,10 +185,16 @@ def _without_tasks(request: JobRequest, is_done: Callable[[str], bool]) -> JobRe
 
 
 def _replaced(suspects: Sequence[Sent], current: Iterable[Sent]) -> list[Sent]:
-    """The suspects of units in all of whose slots there is another job."""
+    """The suspects of units in all of whose slots there is another job, or whose stages are all in other units."""
     doubtful = {sent.tag for sent in suspects}
-    filled = {sent.slot for sent in current if sent.tag not in doubtful}
-    lacking = {sent.tag.unit for sent in suspects if sent.slot not in filled}
+    others = [sent for sent in current if sent.tag not in doubtful]
+    filled, stages = {sent.slot for sent in others}, {stage for sent in others for stage in sent.stages}
+    begun = {sent.tag.unit for sent in others}
+    lacking = {
+        sent.tag.unit
+        for sent in suspects
+        if sent.slot not in filled and (sent.tag.unit in begun or not stages.issuperset(sent.stages))
+    }
     return [sent for sent in suspects if sent.tag.unit not in lacking]
 
 
@@ -206,6 +219,19 @@ def _unwanted(
             yield sent, OBSOLETE
         elif all(stage in under_way or is_done(stage) for stage in sent.stages):
             yield sent, REPLACED
+
+
+def _in_other_units(
+    forgotten: Collection[Tag], wanted: Iterable[JobRequest], filled: Places, send: Iterable[tuple[JobRequest, Slot]]
+) -> Iterator[Sent]:
+    """Forgotten jobs whose stages are requested in another grouping, once all jobs of that are there."""
+    units = {request.unit for request in wanted}
+    lacking = {stage for request, _ in send for stage in request.stages}
+    return (
+        sent
+        for sent in filled
+        if sent.tag in forgotten and sent.tag.unit not in units and lacking.isdisjoint(sent.stages)
+    )
 
 
 def _successors(doomed: Mapping[str, Slot], filled: Places) -> dict[str, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detour.errors import SchedulerUnavailable
@@ -48,11 +48,13 @@ class Relinker:
         to see if the queue shows it. Raises SchedulerUnavailable for a job that is not changed although it is pending.
         """
         is_unseen = False
-        wanted = {request.unit: request for request in requests}
+        wanted, waits = {request.unit: request for request in requests}, _waits_by_stage(requests)
         for sent in list(look.filled):
             if sent.job_id is None or sent.owner is not None or not can_be_changed(sent.tag, look.snapshot):
                 continue
-            request = wanted.get(sent.tag.unit) if all(sent.tasks) else None  # tasks that have left wait for nothing
+            request = None
+            if all(sent.tasks):  # tasks that have left wait for nothing
+                request = wanted.get(sent.tag.unit) or _regrouped(sent, requests, waits)
             dependency = right_dependency(sent, request, sent_now, successors, look)
             if dependency is None:
                 continue
@@ -78,6 +80,27 @@ class Relinker:
     def _still_waits(self, tag: Tag) -> bool:
         live = self.snapshot().live(tag)
         return bool(live) and all(record.state.standing is Standing.WAITING for record in live)
+
+
+def _waits_by_stage(requests: Iterable[JobRequest]) -> dict[str, tuple[str, ...]]:
+    return {
+        stage: waits
+        for request in requests
+        for task, waits in zip(request.tasks, request.after_each or (request.after,) * len(request.tasks), strict=True)
+        for stage in task
+    }
+
+
+def _regrouped(sent: Sent, requests: Sequence[JobRequest], waits: Mapping[str, tuple[str, ...]]) -> JobRequest | None:
+    """A request for the stages of a released job that are requested in another grouping now; None if some are not."""
+    if not sent.committed or not waits.keys() >= set(sent.stages):
+        return None
+    each = tuple(tuple(dict.fromkeys(one for stage in task for one in waits[stage])) for task in sent.tasks)
+    after = tuple(dict.fromkeys(one for of_task in each for one in of_task))
+    alike = next(request for request in requests if sent.stages[0] in request.stages)
+    return replace(
+        alike, tasks=sent.tasks, after=after, after_each=each if len(set(each)) > 1 else (), unit=sent.tag.unit
+    )
 
 
 def right_dependency(

@@ -85,6 +85,8 @@ class Submitter:
     _remarks: list[str] = field(default_factory=list)
     _seen: Look = field(default_factory=Look)
     """The last look."""
+    _asked: frozenset[str] = frozenset()
+    """All stages of the submission."""
     _known: Knowledge = field(init=False)
     _sender: Sender = field(init=False)
     _relinker: Relinker = field(init=False)
@@ -124,6 +126,7 @@ class Submitter:
         """
         self._known.begin()
         ordered = in_order(requests)
+        self._asked = frozenset(stage for request in ordered for stage in request.stages)
         if (alone := self._send_alone(ordered)) is not None:
             return alone
         decision = self._look(ordered)
@@ -234,7 +237,13 @@ class Submitter:
         }
         self._known.sent, queue = counted_for(self.users[0], known, snapshot, self.workspace)
         decision = decide(
-            requests, self._known.sent, queue, self.workspace, self.is_done, has_room=not self._sender.full
+            requests,
+            self._known.sent,
+            queue,
+            self.workspace,
+            self.is_done,
+            has_room=not self._sender.full,
+            asked=self._asked,
         )
         self._record(decision, requests)
         filled = places(self._known.sent, queue, self.workspace, decision.forgotten)
