@@ -144,6 +144,34 @@ def test_a_job_in_flight_waits_for_what_replaces_its_input_in_another_grouping(d
     assert again.in_flight == ("export-1",)
 
 
+def test_chains_stay_apart_although_the_input_of_one_is_in_flight_alone(desk: Desk) -> None:
+    """An array would wait for the inputs of all its tasks: if one chain fails, Slurm would cancel the other."""
+    desk.submitter().submit(ALONE[:1])
+    desk.submitter().submit(IN_ARRAYS)
+    assert desk.job("export-1").dependency == f"afterok:{desk.job('promote-1').id}"
+    assert desk.job("export-2").dependency == f"afterok:{desk.job('promote-2').id}"
+
+
+def test_tasks_that_correspond_to_an_array_in_flight_stay_an_array(desk: Desk) -> None:
+    desk.submitter().submit(IN_ARRAYS[:1])
+    third = JobRequest((("promote-3",),), Resources(), 60)
+    exports = replace(
+        IN_ARRAYS[1],
+        tasks=(*IN_ARRAYS[1].tasks, ("export-3",)),
+        after=(*IN_ARRAYS[1].after, "promote-3"),
+        after_each=(*IN_ARRAYS[1].after_each, ("promote-3",)),
+        unit="",
+    )
+    sent = desk.submitter().submit([IN_ARRAYS[0], third, exports])
+    dependencies = {request.stages: desk.job(request.unit).dependency for request in sent.requests}
+    assert dependencies == {
+        ("promote-1", "promote-2"): "",
+        ("promote-3",): "",
+        ("export-1", "export-2"): f"aftercorr:{desk.job(IN_ARRAYS[0].unit).id}",
+        ("export-3",): f"afterok:{desk.job('promote-3').id}",
+    }
+
+
 def test_a_job_that_may_have_run_is_sent_again_in_another_grouping(desk: Desk) -> None:
     desk.submitter().submit(ALONE)
     desk.fake.forget_releases(2)

@@ -18,7 +18,7 @@ from detour.scheduler.matching import by_tag, compare, current_jobs, fill, is_he
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.snapshot import Snapshot
-from detour.scheduler.tags import Slot, Tag
+from detour.scheduler.tags import Slot, Tag, Tasks
 
 DOUBLE = "another job fills its place"
 FORGOTTEN = "sent again as a new job: it is held as after a crash of slurmctld and may have run already"
@@ -106,7 +106,7 @@ def decide(
     filled, doubles = fill(current, seen, units, forgotten)
     committed = [sent for sent in filled if sent.committed]
     under_way = {stage for sent in committed if sent.tag not in forgotten for stage in sent.stages}
-    wanted = [left for request in ordered if (left := request.without(under_way)) is not None]
+    wanted = _apart((left for request in ordered if (left := request.without(under_way)) is not None), filled)
     held = [sent for sent in committed if sent.job_id and is_held(seen[sent.tag])]
     ours = [sent for sent in held if sent.owner is None]
     ran = _that_ran(filled, held, is_done)
@@ -158,7 +158,7 @@ def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependen
     upstream = [Upstream([job_id], "afterany") for job_id in request.after_jobs]
     for unit in filled.units_of(request.after):
         segments = filled.unit(unit)
-        if _corresponds(request, segments[0]):
+        if _corresponds(request, segments[0].tasks):
             upstream.append(Upstream([sent.job_id for sent in segments if sent.job_id], "aftercorr"))
         else:
             by_segment = [sent.ids_for(request.after) for sent in segments]
@@ -167,13 +167,47 @@ def dependency_of(request: JobRequest, segment: int, filled: Places) -> Dependen
     return after_segments(after_units(upstream), earlier)
 
 
-def _corresponds(request: JobRequest, sent: Sent) -> bool:
-    """Whether each task of an array waits for only the task of the same number in the other array."""
-    if len(request.after_each) != len(sent.tasks) or not request.is_array:
+def _corresponds(request: JobRequest, tasks: Tasks) -> bool:
+    """Whether each task of an array waits for only the task of the same number in an array of these tasks."""
+    if len(request.after_each) != len(tasks) or not request.is_array:
         return False
-    others = set(sent.stages)
+    others = {stage for task in tasks for stage in task}
     waits = [others.intersection(stages) for stages in request.after_each]
-    return all(mine and mine.issubset(task) for mine, task in zip(waits, sent.tasks, strict=True))
+    return all(mine and mine.issubset(task) for mine, task in zip(waits, tasks, strict=True))
+
+
+def _apart(requests: Iterable[JobRequest], filled: Places) -> list[JobRequest]:
+    """The requests, with arrays split whose tasks would have to wait for each other's inputs.
+
+    That is so if some inputs are in flight in another grouping: the failure of one chain would then end another.
+    """
+    place: dict[str, tuple[str, Tasks]] = {
+        stage: (sent.tag.unit, sent.tasks) for sent in filled if sent.committed for stage in sent.stages
+    }
+    found: list[JobRequest] = []
+    for request in requests:
+        parts = _parts(request, place) if request.after_each else [request]
+        place |= {stage: (part.unit, part.tasks) for part in parts for stage in part.stages}
+        found += parts
+    return found
+
+
+def _parts(request: JobRequest, place: Mapping[str, tuple[str, Tasks]]) -> list[JobRequest]:
+    """The tasks that wait for the same units together; each alone if they do not correspond to the tasks of these."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for index, waits in enumerate(request.after_each):
+        groups.setdefault(frozenset(place[stage][0] for stage in waits if stage in place), []).append(index)
+    parts = [request] if len(groups) == 1 else [request.only(indexes) for indexes in groups.values()]
+    return [
+        one
+        for part in parts
+        for one in ([part] if _is_free_of_others(part, place) else [part.only([i]) for i in range(len(part.tasks))])
+    ]
+
+
+def _is_free_of_others(request: JobRequest, place: Mapping[str, tuple[str, Tasks]]) -> bool:
+    units = dict(place[stage] for stage in request.after if stage in place)
+    return len(set(request.after_each)) <= 1 or all(_corresponds(request, tasks) for tasks in units.values())
 
 
 def _without_tasks(request: JobRequest, is_done: Callable[[str], bool]) -> JobRequest | None:
