@@ -145,7 +145,7 @@ def test_a_profile_that_a_plan_holds_applies_to_its_jobs_in_reports_and_budgets(
 def test_a_recorded_name_is_never_opened_as_a_path(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine")
     for name in (str(tmp_path / "mine.yaml"), "../local", "", None):
-        site = profile_sites(None)(name)
+        site = profile_sites([])(name)
         assert (site.pue, site.grid_g_per_kwh) == (None, None)
 
 

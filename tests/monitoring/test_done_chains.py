@@ -132,6 +132,13 @@ def move_site(workspace: Workspace) -> None:
     path.write_text(json.dumps(plan))
 
 
+def plan_another_chain_of_the_site(workspace: Workspace) -> None:
+    workspace.chain("other").mkdir()
+    plan = json.loads((workspace.chain("base") / "plan.json").read_text())
+    plan["site"]["pue"]["value"] = 1.9
+    (workspace.chain("other") / "plan.json").write_text(json.dumps(plan | {"stages": [], "planned_s": 1.0}))
+
+
 def share_gpu(workspace: Workspace) -> None:
     """Record energy of the training's GPU as another stage's sampler saw it at the same time."""
     journal = Journal.open(workspace, "other")
@@ -146,6 +153,7 @@ CHANGES: dict[str, Callable[[Workspace], object]] = {
     "another submission": submit_again,
     "a chain that shares a stage": add_chain,
     "another site": move_site,
+    "another plan of the site": plan_another_chain_of_the_site,
     "a GPU that was shared": share_gpu,
     "an output that is gone": lambda workspace: workspace.manifest(PREPARE.id).unlink(),
     "a shorter journal": lambda workspace: os.truncate(next(workspace.ledger.glob("*/*.jsonl")), 10),

@@ -38,7 +38,7 @@ def make_workspace(folder: Path, chain: str = "base", stages: tuple[Stage, ...] 
 def start(workspace: Workspace, stage: Stage, number: int = 1, **data: Any) -> Attempt:
     journal = Journal.open(workspace, f"{stage.id}.{number}")
     attempt = Attempt(journal, stage=stage.id, number=number, job=data.pop("job", None))
-    attempt.event(AttemptStarted(**{"gpus": 2, "cpus": 8, "nodes": 1, **data}))
+    attempt.event(AttemptStarted(**{"gpus": 2, "cpus": 8, "nodes": 1, "cluster": "here", **data}))
     return attempt
 
 

@@ -117,7 +117,9 @@ def test_a_profile_given_as_a_file_is_still_known(case: Case, tmp_path: Path) ->
     assert again.order.cluster.name == "ours"
 
 
-@pytest.mark.parametrize("damage", [{"cluster": None}, {"profile": {"name": 3}}, {"options": {"gpus_": 1}}])
+@pytest.mark.parametrize(
+    "damage", [{"profile": {}, "cluster": None}, {"profile": {"name": 3}, "from_file": True}, {"options": {"gpus_": 1}}]
+)
 def test_a_chain_file_without_what_a_retry_needs_is_named(case: Case, damage: dict[str, Any]) -> None:
     case.submit()
     path = plan_file(case.workspace, CHAIN)

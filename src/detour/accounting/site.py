@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from detour.planning.outlines import Outlines
 from detour.site import Hourly, Month, Node, Site, Sourced, unknown_site
 
 if TYPE_CHECKING:
     from detour.config.cluster import Cluster, Figure
+    from detour.ledger.workspace import Workspace
     from detour.planning.files import Target
 
 
@@ -34,15 +36,25 @@ def site_of(cluster: Cluster) -> Site:
     )
 
 
-def recorded_profiles(targets: Sequence[Target] = ()) -> Callable[[str | None], Cluster | None]:
-    """Return a function from recorded names to profiles: those that plans hold, otherwise those in files.
+def planned_targets(workspace: Workspace) -> list[Target]:
+    """Return what all chains of the workspace were last planned for."""
+    return [outline.target for outline in Outlines(workspace).known().chains.values()]
+
+
+def planned_sites(targets: Iterable[Target]) -> dict[str, Site]:
+    """Return the constants of each profile by name, from the plan that was made last."""
+    return {target.site.name: target.site for target in sorted(targets, key=_planned_s) if target.site is not None}
+
+
+def recorded_profiles(targets: Iterable[Target] = ()) -> Callable[[str | None], Cluster | None]:
+    """Return a function from recorded names to profiles: those in the plans made last, otherwise those in files.
 
     Recorded names come from journals, so they are looked up among known profiles, never opened as paths.
     """
     from detour.config.cluster import Cluster
     from detour.config.loading import available_clusters, load_cluster
 
-    held = {target.cluster: target.profile for target in targets if target.profile is not None}
+    held = {target.cluster: target.profile for target in sorted(targets, key=_planned_s) if target.profile is not None}
 
     @cache
     def profile(name: str | None) -> Cluster | None:
@@ -54,22 +66,28 @@ def recorded_profiles(targets: Sequence[Target] = ()) -> Callable[[str | None], 
     return profile
 
 
-def profile_sites(cluster: Cluster | None = None, targets: Sequence[Target] = ()) -> Callable[[str | None], Site]:
+def profile_sites(targets: Iterable[Target], cluster: Cluster | None = None) -> Callable[[str | None], Site]:
     """Return a function from recorded profile names to constants, or always to those of `cluster` if given.
 
-    Constants of a profile that is no longer known by its name are those in the plan that was made with it.
+    `targets` are those of all chains of a workspace, so that every command finds the same constants, in whatever folder
+    and for whatever chains. Only those of a profile that no plan has are read from its current file.
     """
-    chosen, profile = site_of(cluster) if cluster else None, recorded_profiles(targets)
-    planned = {target.site.name: target.site for target in targets if target.site is not None}
+    planned = planned_sites(targets)
 
     @cache
     def site(name: str | None) -> Site:
-        if chosen is not None:
-            return chosen
-        found = profile(name)
-        return planned.get(name or "", unknown_site(name)) if found is None else site_of(found)
+        if cluster is not None:
+            return site_of(cluster)
+        if name is None or name in planned:
+            return planned.get(name or "", unknown_site(name))
+        found = recorded_profiles()(name)  # reads profiles, which takes as long as the rest of a status
+        return unknown_site(name) if found is None else site_of(found)
 
     return site
+
+
+def _planned_s(target: Target) -> float:
+    return target.planned_s or 0.0
 
 
 def _node(cluster: Cluster) -> Node | None:

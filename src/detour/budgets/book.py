@@ -10,7 +10,7 @@ from functools import cache, partial
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage, gpu_hours
-from detour.accounting.site import profile_sites, recorded_profiles
+from detour.accounting.site import planned_targets, profile_sites, recorded_profiles
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
@@ -22,7 +22,6 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace, marked
 from detour.planning.files import read_stage_outline
 from detour.planning.order import upstream
-from detour.planning.selection import known_chains
 from detour.planning.stage import Stage
 from detour.pricing.billing import billed_gpu_hours
 from detour.scheduler.in_flight import stages_sent
@@ -160,8 +159,8 @@ class _AttemptAmounts:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        targets = [outline.target for outline in known_chains(workspace).chains.values()]
-        self._profile_of, self._site_of = recorded_profiles(targets), profile_sites(targets=targets)
+        targets = planned_targets(workspace)
+        self._profile_of, self._site_of = recorded_profiles(targets), profile_sites(targets)
 
     def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
         profile = self._profile_of(attempt.cluster)

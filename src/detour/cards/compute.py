@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detour.accounting.energy import EnergyFigure, Method, figure_by, preferred
-from detour.accounting.site import recorded_profiles
 from detour.cards.content import Compute, Energy
 from detour.config.cluster import Cluster
 from detour.errors import UserError
 from detour.planning.files import Target
 from detour.reporting.data import Chain
+from detour.reporting.profiles import ProfileOf
 from detour.reporting.report import Report
 from detour.text import exact
 
 
-def compute_of(report: Report, chain: Chain, method: Method | None, target: Target) -> Compute:
+def compute_of(report: Report, chain: Chain, method: Method | None, profile_of: ProfileOf, target: Target) -> Compute:
     """Return the compute of a chain; without a recorded cluster, that of its `target`."""
     attempts = [attempt for stage_id in chain.stages for attempt in report.stages[stage_id].attempts]
     names = dict.fromkeys(attempt.cluster for attempt in attempts if attempt.cluster) or [target.cluster]
-    clusters = [cluster for cluster in map(recorded_profiles([target]), names) if cluster is not None]
+    clusters = [cluster for cluster in map(profile_of, names) if cluster is not None]
     hours, fates = chain.cost.gpu_hours.value, chain.cost.fates_gpu_hours
     rows = [Energy(row, _arithmetic(row)) for row in chain.cost.energy]
     return Compute(

@@ -10,7 +10,7 @@ from typing import Any
 
 from detour.accounting.energy import Method
 from detour.accounting.result_cost import Spent
-from detour.accounting.site import profile_sites
+from detour.accounting.site import planned_targets, profile_sites, recorded_profiles
 from detour.cards.about_file import About, TaskAbout
 from detour.cards.compute import compute_of
 from detour.cards.content import Architecture, Content, Lineage, Phase, Score, Source
@@ -67,7 +67,8 @@ def gather(
             f"see `{workspace.command('status', chain)}`"
         )
     _check_tasks(about, plan)
-    report = build_report(workspace, Question([chain]), profile_sites(cluster, [target]), time.time())
+    targets = planned_targets(workspace)
+    report = build_report(workspace, Question([chain]), profile_sites(targets, cluster), time.time())
     found = report.chains[0]
     comparison = _comparison(workspace, chain, plan, about)
     title = about.title or chain
@@ -79,7 +80,7 @@ def gather(
         sources=tuple(
             Source(one.name, one.counts.get("train_tokens"), one.counts.get("train_documents")) for one in found.sources
         ),
-        compute=compute_of(report, found, method, target),
+        compute=compute_of(report, found, method, recorded_profiles(targets), target),
         scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
         seeds=None if comparison is None else _seeds(comparison, chain),
         results_table=None if comparison is None else markdown(comparison, {chain: title}),

@@ -1,13 +1,14 @@
 """The statuses of chains that are done, cached between commands on this node.
 
 In a large workspace most chains are done and no longer change, and recomputing their rows would take most of the time
-of `detour status`. Only a cache (see `detour.ledger.private`): a chain is read from it only while its plan, the site's
-file of grid factors, the events and prices of its stages, their output markers and the code are unchanged. Its lines
+of `detour status`. Only a cache (see `detour.ledger.private`): a chain is read from it only while its plan, the
+constants of all sites, the events and prices of its stages, their output markers and the code are unchanged. Its lines
 are what all of them depend on, then one chain each.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 
 from detour.ledger.cache import made_of, private_path
-from detour.ledger.private import FileStamp, keep_private, read_private, stamp_of
+from detour.ledger.private import keep_private, read_private, stamp_of
 from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -24,6 +25,7 @@ from detour.monitoring.chains import as_of
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, StageRow
 from detour.planning.outlines import Outlines
+from detour.site import Site
 
 WORTH_KEEPING = 4
 """Number of new chains from which caching is worthwhile."""
@@ -32,9 +34,10 @@ WORTH_KEEPING = 4
 class DoneChains:
     """Cached chains, without segments, as shown with one line per stage."""
 
-    def __init__(self, workspace: Workspace, view: LedgerView, outlines: Outlines) -> None:
+    def __init__(self, workspace: Workspace, view: LedgerView, outlines: Outlines, sites: Mapping[str, Site]) -> None:
         """`view` must be just opened: what it has touched came after the cached state."""
         self._workspace, self._view, self._outlines = workspace, view, outlines
+        self._constants = {name: [site.to_json(), _factors(site)] for name, site in sites.items()}
         self._touched = frozenset(view.touched)
         self._is_metered_anew = any(_is_metered(view.state, stage) for stage in self._touched)
         self._kept = self._restored()
@@ -44,10 +47,10 @@ class DoneChains:
         """The status as it would be computed again; None if it has to be."""
         if name not in self._kept:
             return None
-        stamps, is_metered, status = self._kept[name]
+        stamp, is_metered, status = self._kept[name]
         state, rows = self._view.state, status.stages
         is_same = (
-            self._stamps(name) == stamps
+            self._outlines.stamp(name) == stamp
             and not (is_metered and self._is_metered_anew)
             and self._touched.isdisjoint(row.id for row in rows)
             and all(row.expected_s == state.priced_s(row.id) for row in rows)
@@ -64,9 +67,9 @@ class DoneChains:
             return
         state = self._view.state
         lines = [
-            (stamps, any(_is_metered(state, row.id) for row in chain.stages), chain)
+            (stamp, any(_is_metered(state, row.id) for row in chain.stages), chain)
             for chain in done
-            if (stamps := self._stamps(chain.name)) is not None
+            if (stamp := self._outlines.stamp(chain.name)) is not None
         ]
         with suppress(OSError, TypeError):
             content = b"\n".join(orjson.dumps(line, default=tuple) for line in (self._made_of(), *lines))
@@ -78,19 +81,12 @@ class DoneChains:
             head, *lines = read_private(private_path(self._workspace, "chains")).split(b"\n")
             if self._view.stamp is None or orjson.loads(head) != self._made_of():
                 return {}
-            kept = [(_stamps(stamps), metered, _chain(*parts)) for stamps, metered, parts in map(orjson.loads, lines)]
-            return {status.name: (stamps, metered, status) for stamps, metered, status in kept}
+            kept = [(_tuple(stamp), metered, _chain(*parts)) for stamp, metered, parts in map(orjson.loads, lines)]
+            return {status.name: (stamp, metered, status) for stamp, metered, status in kept}
         return {}
 
     def _made_of(self) -> list[Any]:
-        return made_of(self._workspace, self._view.stamp)
-
-    def _stamps(self, name: str) -> tuple[FileStamp, ...] | None:
-        """The stamps of the files that the chain's rows are made of; None if one is missing or may be changing."""
-        target = self._outlines.target(name)
-        files = [self._outlines.stamp(name), *([] if target.factor_file is None else [_stamp_of(target.factor_file)])]
-        stamps = tuple(stamp for stamp in files if stamp is not None)
-        return stamps if len(stamps) == len(files) else None
+        return [*made_of(self._workspace, self._view.stamp), self._constants]
 
     def _are_there(self, rows: Iterable[StageRow]) -> bool:
         try:
@@ -104,15 +100,14 @@ class DoneChains:
         return all(run.ended for stage in stages if stage for run in stage.attempts)
 
 
-def _stamp_of(path: str) -> FileStamp | None:
-    try:
-        return stamp_of(Path(path).stat())
-    except OSError:
+def _factors(site: Site) -> list[int] | float | None:
+    """The stamp of the site's file of hourly factors; something that equals nothing if it may be changing."""
+    if site.hourly is None:
         return None
-
-
-def _stamps(kept: Iterable[Sequence[int]]) -> tuple[FileStamp, ...]:
-    return tuple((inode, size, modified_ns, changed_ns) for inode, size, modified_ns, changed_ns in kept)
+    with suppress(OSError):
+        if (stamp := stamp_of(Path(site.hourly.path).stat())) is not None:
+            return list(stamp)
+    return time.time()
 
 
 def _is_metered(state: State, stage_id: str) -> bool:

@@ -6,7 +6,7 @@ Needs neither torch nor pydantic, and decides nothing: `liveness` decides on a s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 from detour.accounting.attempts import figures_of, usage_of
 from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
+from detour.accounting.site import planned_sites, profile_sites
 from detour.accounting.traces import Spans, spans_in
 from detour.errors import UserError
 from detour.forecasting.records import accuracy
@@ -33,7 +34,7 @@ from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
 from detour.monitoring.segments import AttemptKey, key_of
 from detour.monitoring.status import ChainStatus, Status
-from detour.planning.files import ChainOutline, StageOutline, Target, read_plan_outline
+from detour.planning.files import ChainOutline, StageOutline, read_plan_outline
 from detour.planning.outlines import Outlines
 from detour.planning.selection import Known, select_chains
 from detour.site import Site, unknown_site
@@ -75,7 +76,7 @@ class Monitor:
         self._done_chains: DoneChains | None = None
         """During the first look, the chains cached by earlier commands."""
         self._site_of: Callable[[str | None], Site] = unknown_site
-        """Constants of the profile that an attempt ran under, if it is not that of its chain's plan."""
+        """Constants by the name of the profile that an attempt ran under."""
         self.factor_files: frozenset[str] = frozenset()
         """The files of hourly grid factors that the last look depends on."""
 
@@ -86,15 +87,16 @@ class Monitor:
         """
         at_s = time.time() if now_s is None else now_s
         is_full = self._memory.is_due(at_s)
-        view = self._refreshed(is_full=is_full)
         known = self._outlines.known()
+        sites = planned_sites(outline.target for outline in known.chains.values())
+        self.factor_files = frozenset(site.hourly.path for site in sites.values() if site.hourly)
+        view = self._refreshed(sites, is_full=is_full)
         warnings = [*view.warnings, *known.unreadable]
         shown = select_chains(self.workspace, tuple(names), known) if names else tuple(known.chains)
         plans = [known.chains[name] for name in shown if name in known.chains]
         if names and not plans:
             read_plan_outline(self.workspace, shown[0])  # raises what is wrong with it
-        self._site_of = _sites(outline.target for outline in known.chains.values())
-        self.factor_files = frozenset(file for plan in plans if (file := plan.target.factor_file))
+        self._site_of = _sites(known)
         if is_full:
             self._unread.clear()
         self._memory.look(at_s, known, view.touched, is_full=is_full)
@@ -128,11 +130,11 @@ class Monitor:
             yield self.look(names)
             time.sleep(every_s)
 
-    def _refreshed(self, *, is_full: bool) -> LedgerView:
+    def _refreshed(self, sites: Mapping[str, Site], *, is_full: bool) -> LedgerView:
         if self._view is None:
             self._view = LedgerView(self.workspace)
             if not self.with_segments:
-                self._done_chains = DoneChains(self.workspace, self._view, self._outlines)
+                self._done_chains = DoneChains(self.workspace, self._view, self._outlines, sites)
         else:
             self._view.refresh(lately=not is_full)
         self.state = self._view.state
@@ -154,7 +156,7 @@ class Monitor:
             if row is None:
                 chains = self._memory.needed_by[stage.id]
                 seen = readings.about(self.state.stages.get(stage.id), planned.target.slurm_cluster)
-                row = rows[stage.id] = self._stage(stage, planned.target, evidence._replace(jobs=seen), chains)
+                row = rows[stage.id] = self._stage(stage, evidence._replace(jobs=seen), chains)
             costed.append(row)
         status = chain_status(self.workspace, planned, costed, self.state, evidence.now_s)
         self._memory.keep(planned, status, readings, evidence.now_s)
@@ -206,7 +208,7 @@ class Monitor:
         stages = self._open.items()
         return frozenset(stage_id for stage_id, known in stages if silent_s(self.workspace, known, now_s) is not None)
 
-    def _stage(self, planned: StageOutline, target: Target, evidence: Evidence, chains: Sequence[str]) -> Costed:
+    def _stage(self, planned: StageOutline, evidence: Evidence, chains: Sequence[str]) -> Costed:
         stage_id = planned.id
         known = self.state.stages.get(stage_id)
         marker = self._marker(stage_id)
@@ -228,7 +230,7 @@ class Monitor:
             evidence,
             context,
         )
-        return Costed(row, self._figures(known, usages, target.site))
+        return Costed(row, self._figures(known, usages))
 
     def _marker(self, stage_id: str) -> Marker | None:
         try:
@@ -258,32 +260,25 @@ class Monitor:
         return ready_s
 
     def _figures(
-        self, known: StageState | None, usages: Mapping[AttemptKey, AttemptUsage], planned_site: Site | None
+        self, known: StageState | None, usages: Mapping[AttemptKey, AttemptUsage]
     ) -> Mapping[AttemptKey, list[EnergyFigure]]:
         figures: dict[AttemptKey, list[EnergyFigure]] = {}
         for attempt in known.runs if known else []:
             key = key_of(attempt)
             if key in usages:
-                is_planned = planned_site is not None and attempt.cluster in (None, planned_site.name)
-                site = planned_site if planned_site and is_planned else self._site_of(attempt.cluster)
-                figures[key] = figures_of(attempt, usages[key], site, self._spans)
+                figures[key] = figures_of(attempt, usages[key], self._site_of(attempt.cluster), self._spans)
         return figures
 
 
-def _sites(targets: Iterable[Target]) -> Callable[[str | None], Site]:
-    """Constants by name of the profile: those in a plan made with it, otherwise those of the profile of this name."""
-    listed = list(targets)
+def _sites(known: Known) -> Callable[[str | None], Site]:
+    """Constants by name of the profile, unknown if it cannot be read."""
+    recorded = profile_sites(outline.target for outline in known.chains.values())
 
     @cache
     def site(name: str | None) -> Site:
-        planned = next((target.site for target in reversed(listed) if target.site and target.site.name == name), None)
-        if planned is not None or name is None:
-            return planned or unknown_site(name)
-        from detour.accounting.site import profile_sites  # reads profiles, which takes as long as the rest of a status
-
         try:
-            return profile_sites(targets=listed)(name)
-        except UserError:  # a profile that cannot be read
+            return recorded(name)
+        except UserError:
             return unknown_site(name)
 
     return site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -38,10 +39,10 @@ def write_chains(
 ) -> None:
     """Write the stage files, then the chains that name them, then the events, so a kill leaves nothing misleading.
 
-    A chain's file also holds what `status` needs from the profile and what a retry needs: the `options`, and the
-    profile itself if it cannot be loaded by name. A chain planned without its `sweep` stays part of it. A stage that
-    another chain brought in keeps its file unless its runtime values changed. `prices`, by id of the stages that are
-    still to run, are recorded for `detour prices`. Past months of the ledger are compacted on the way.
+    A chain's file also holds the profile, from which all commands take the constants of its jobs, and what a retry
+    needs. A chain planned without its `sweep` stays part of it. A stage that another chain brought in keeps its file
+    unless its runtime values changed. `prices`, by id of the stages that are still to run, are recorded for `detour
+    prices`. Past months of the ledger are compacted on the way.
     """
     tidy(workspace)
     for stage in {stage.id: stage for plan in plans for stage in plan.stages}.values():
@@ -50,10 +51,12 @@ def write_chains(
         cluster.name,
         site_of(cluster),
         cluster.poll_seconds,
-        None if _is_known_by_name(cluster) else cluster.model_dump(mode="json", context=WITH_UNITS),
+        cluster.model_dump(mode="json", context=WITH_UNITS, exclude_none=True),
         None if options is None else asdict(options),
         cluster.slurm_cluster,
         project=facts_of(cluster, options.account if options else None, None)["project"],
+        planned_s=time.time(),
+        from_file=not _is_known_by_name(cluster),
     )
     for plan in plans:
         write_plan(workspace, plan, target._replace(sweep=sweep or _sweep_of(workspace, plan.chain)))

@@ -43,7 +43,8 @@ def retry_orders(workspace: Workspace, names: Sequence[str], options: JobOptions
     alike: dict[str, list[str]] = {}
     for chain in chains:
         target = read_plan_outline(workspace, chain).target
-        alike.setdefault(repr((target.cluster, target.profile, target.options)), []).append(chain)
+        held = target.profile if target.from_file else None
+        alike.setdefault(repr((target.cluster, held, target.options)), []).append(chain)
     return [retry_order(workspace, of_one, options) for of_one in alike.values()]
 
 
@@ -84,8 +85,8 @@ def _labels(plans: Sequence[Plan]) -> dict[str, str]:
 
 
 def cluster_of(workspace: Workspace, chain: str, target: Target) -> Cluster:
-    """The profile that the chain was last planned with; its current version if it has a name."""
-    if target.profile is None and target.cluster is not None:
+    """The profile that the chain was last planned with; its current version if it was found by its name."""
+    if target.cluster is not None and not target.from_file:
         return load_cluster(target.cluster)
     try:
         return Cluster.model_validate(target.profile)

@@ -36,7 +36,7 @@ class Target(NamedTuple):
     poll_s: float | None = None
     """The site's poll interval: minimum time between queries to Slurm."""
     profile: Mapping[str, Any] | None = None
-    """The cluster's profile, if it is not the one found by its name."""
+    """The cluster's profile at that time; not held by earlier versions if it was found by its name."""
     options: Mapping[str, Any] | None = None
     """Fields of `detour.orchestration.requests.JobOptions` that it was submitted with."""
     slurm_cluster: str | None = None
@@ -45,18 +45,17 @@ class Target(NamedTuple):
     """The sweep that the chain is part of."""
     project: str | None = None
     """The project that its hours are charged to."""
-
-    @property
-    def factor_file(self) -> str | None:
-        """The site's file of hourly grid factors."""
-        return self.site.hourly.path if self.site and self.site.hourly else None
+    planned_s: float | None = None
+    """When it was planned, in seconds since the epoch; None by earlier versions."""
+    from_file: bool = False
+    """Whether the profile was not the one found by its name, whose current version a retry takes."""
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Target:
-        poll_s = data.get("poll_s")
+        poll_s, planned_s = data.get("poll_s"), data.get("planned_s")
         return cls(
             _text(data.get("cluster")),
             Site.from_json(data.get("site")),
@@ -66,6 +65,8 @@ class Target(NamedTuple):
             _text(data.get("slurm_cluster")),
             _text(data.get("sweep")),
             _text(data.get("project")),
+            planned_s if type(planned_s) in (int, float) else None,
+            data.get("from_file", data.get("profile") is not None) is True,
         )
 
 

@@ -61,9 +61,6 @@ class Outlines:
         """Return the stamp of a known plan's file; as long as it is equal and not None, the file has not changed."""
         return self._read[chain][0]
 
-    def target(self, chain: str) -> Target:
-        return self._read[chain][1].target
-
 
 def _keep(workspace: Workspace, outlines: Mapping[str, tuple[FileStamp | None, ChainOutline]]) -> None:
     plans = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from detour.accounting.attempts import usage_of
 from detour.accounting.energy import EnergyFigure, quotable_method
 from detour.accounting.periods import unread_hours
-from detour.accounting.site import recorded_profiles
+from detour.accounting.site import planned_targets, recorded_profiles
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
@@ -88,7 +88,7 @@ def build_report(
     """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
     scope, view = reading or read(workspace, question.names, question.project)
-    profile_of, plans = recorded_profiles(scope.targets), scope.plans
+    profile_of, plans = recorded_profiles(planned_targets(workspace)), scope.plans
     outputs = OutputCache(workspace)
     gatherer = Gatherer(outputs, view, site_of, question.period, profile_of, now_s)
     gathered = gatherer.gather(plans)

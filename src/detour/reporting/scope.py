@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from detour.config.project import Project
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
-from detour.planning.files import Target, chain_names, read_plan
+from detour.planning.files import chain_names, read_plan
 from detour.planning.plan import Plan
 from detour.planning.selection import select_chains
 from detour.reporting.outputs import by_age
@@ -19,8 +19,6 @@ class Scope:
     title: str
     plans: list[Plan]
     """Plans of the chains, the oldest first."""
-    targets: list[Target]
-    """What each was planned for."""
     sweep: str | None = None
     """The sweep that all of them belong to, if any."""
 
@@ -34,10 +32,9 @@ def scope_of(workspace: Workspace, names: Sequence[str], project: Project | None
         )
     wanted = select_chains(workspace, names) if names else known
     read = [read_plan(workspace, name) for name in by_age(workspace, wanted)]
-    plans, targets = [plan for plan, _ in read], [target for _, target in read]
-    sweeps = {target.sweep for target in targets}
+    plans, sweeps = [plan for plan, _ in read], {target.sweep for _, target in read}
     sweep = sweeps.pop() if len(plans) > 1 and len(sweeps) == 1 else None
     if names:
-        return Scope(sweep or ", ".join(dict.fromkeys(names)), plans, targets, sweep)
+        return Scope(sweep or ", ".join(dict.fromkeys(names)), plans, sweep)
     everything = plans[0].chain if len(plans) == 1 else f"{len(plans)} chains of {workspace.root.resolve().name}"
-    return Scope(project.name if project else sweep or everything, plans, targets, sweep)
+    return Scope(project.name if project else sweep or everything, plans, sweep)

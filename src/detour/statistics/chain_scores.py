@@ -11,7 +11,7 @@ import orjson
 
 from detour.accounting.account import chain_energies
 from detour.accounting.result_cost import Spent
-from detour.accounting.site import profile_sites
+from detour.accounting.site import planned_targets, profile_sites
 from detour.errors import UserError
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -36,7 +36,7 @@ def chain_scores(
     Raises UserError for an unknown chain, one without a benchmark, or an unknown metric.
     """
     outlines = [read_plan_outline(workspace, chain) for chain in chains]
-    sites = site_of or profile_sites(targets=[outline.target for outline in outlines])
+    sites = site_of or profile_sites(planned_targets(workspace))
     energies = chain_energies(LedgerView(workspace).state, outlines, sites, time.time())
     scores: list[Score] = []
     notes: dict[str, None] = {}
