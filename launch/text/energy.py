@@ -12,6 +12,7 @@ from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
     amount,
+    exact,
     format_count,
     format_duration,
     plain,
@@ -30,8 +31,9 @@ def chain_energy_lines(energy: ChainEnergy) -> Iterator[str]:
         yield f"{plain(energy.chain)}: no attempt yet, so no energy"
         return
     for site in energy.sites:
-        hours = "unknown GPU-h" if site.gpu_hours.value is None else f"{amount(site.gpu_hours.value)} GPU-h"
-        yield f"{plain(energy.chain)} on {plain(site.site)}: {hours}"
+        hours, unknown = site.gpu_hours
+        more = f" (+ {unknown} unknown)" if hours is not None and unknown else ""
+        yield f"{plain(energy.chain)} on {plain(site.site)}: {_hours(hours)} GPU-h{more}"
         yield from _methods(site)
         yield from _beside(site)
     if (rate := energy.tokens_per_kwh) is not None:
@@ -82,8 +84,7 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
     yield f"  {'stage':<{_LABEL}}{'GPU-h':>9}  {'energy':>10}{'CO2eq':>10}  {'covered':>7}  method"
     for stage in energy.stages:
         for site in stage.sites:
-            figure = site.quoted
-            hours = "unknown" if site.gpu_hours.value is None else amount(site.gpu_hours.value)
+            figure, hours = site.quoted, _hours(site.gpu_hours.value)
             label = stage_label(plain(stage.outline.name), stage.outline.seed, _LABEL - 1)
             kwh = figure and (figure.facility_energy_kwh or figure.it_energy_kwh)
             energy_text = scaled(kwh.expected if kwh else None, ENERGY_UNITS)
@@ -91,6 +92,10 @@ def _stages(energy: ChainEnergy) -> Iterator[str]:
             covered = _covered(figure) if figure else ""
             method = figure.method.value if figure else ""
             yield f"  {label:<{_LABEL}}{hours:>9}  {energy_text:>10}{grams:>10}  {covered:>7}  {method}".rstrip()
+
+
+def _hours(hours: float | None) -> str:
+    return "unknown" if hours is None else amount(hours)
 
 
 def _covered(figure: EnergyFigure) -> str:
@@ -104,7 +109,8 @@ def _spread(band: Band | None, units: Sequence[tuple[float, str]]) -> str:
     if band.low == band.high:
         return scaled(band.expected, units)
     scale, unit = unit_for(band.expected, units)
-    return f"{amount(band.expected / scale)} {unit} ({amount(band.low / scale)} to {amount(band.high / scale)})"
+    low, expected, high = (exact(value / scale, 3) for value in (band.low, band.expected, band.high))
+    return f"{expected} {unit} ({low} to {high})"
 
 
 def energy_json(energy: ChainEnergy) -> dict[str, Any]:

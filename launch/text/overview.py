@@ -77,9 +77,14 @@ def headline(status: Status) -> str:
     parts = [", ".join(joined(f"{counts[word]} {word}") for word in WORDS if word in counts)]
     stages = {stage.id: stage for chain in status.chains for stage in chain.stages}.values()
     hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
-    grams = [stage.co2_g for stage in stages if stage.co2_g is not None]
+    grams: dict[str | None, list[float]] = {}
+    for stage in stages:
+        if stage.co2_g is not None:
+            grams.setdefault(stage.energy_method, []).append(stage.co2_g)
     used = [joined(f"{amount(sum(hours))} GPU-h")] if hours else []
-    used += [joined(f"{scaled(sum(grams), MASS_UNITS)} CO2eq")] if grams else []
+    for method, of_method in grams.items():
+        by = f" by {method}" if len(grams) > 1 else ""
+        used.append(joined(f"{scaled(sum(of_method), MASS_UNITS)} CO2eq{by}"))
     parts += [", ".join(used)] if used else []
     if status.queue_s is not None:
         parts.append(joined(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago"))
@@ -103,7 +108,7 @@ def _cells(chain: ChainStatus, now_s: float) -> tuple[str, ...]:
         f"{chain.counts.get('done', 0)}/{len(chain.stages)}",
         ends_in(chain, now_s),
         "-" if chain.gpu_hours is None else amount(chain.gpu_hours),
-        scaled(quoted.co2_g, MASS_UNITS) if quoted is not None and quoted.co2_g else "-",
+        scaled(quoted.co2_g, MASS_UNITS) if quoted is not None and quoted.co2_g is not None else "-",
         plain(chain.now or ""),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from detour.launch.text.overview import clock, ends_in
-from detour.launch.text.status import energy_in_words, progress, rate, summary
+from detour.launch.text.status import energy_lines, progress, rate, summary
 from detour.ledger.workspace import Workspace
 from detour.monitoring.reasons import reason_in_words
 from detour.monitoring.status import AttemptRow, ChainStatus, SegmentRow, StageRow, Status, plain_values
@@ -68,7 +68,7 @@ def chain_lines(chain: ChainStatus, now_s: float) -> Iterator[str]:
         )
         path = " -> ".join(labels[stage] for stage in chain.critical_path)
         yield f"  critical path{end}: {plain(path)}"
-    yield from (f"  {energy_in_words(energy)}" for energy in chain.energy)
+    yield from (f"  {line}" for line in energy_lines(chain.energy))
 
 
 def stage_lines(row: StageRow, labels: dict[str, str], now_s: float) -> Iterator[str]:

@@ -111,19 +111,29 @@ def summary(chain: ChainStatus) -> str:
 def outlook_line(chain: ChainStatus, now_s: float) -> str:
     """Sweep and cluster, what it used, and when it ends."""
     parts = [f"{word} {plain(name)}" for word, name in (("sweep", chain.sweep), ("on", chain.cluster)) if name]
-    parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h{_by_journal(chain)}"]
+    parts += [] if chain.gpu_hours is None else [f"{amount(chain.gpu_hours)} GPU-h{_of_hours(chain)}"]
     if chain.ends_s is not None and not (chain.is_done or chain.is_over):
         left_out = f", {counted(chain.unknown_durations, 'duration')} unknown" if chain.unknown_durations else ""
         parts.append(f"ends {clock(chain.ends_s)} (in {ends_in(chain, now_s).lstrip('>')}{left_out})")
     return ", ".join(parts)
 
 
-def _by_journal(chain: ChainStatus) -> str:
-    return f" ({counted(chain.by_journal, 'attempt')} by the journal)" if chain.gpu_hours and chain.by_journal else ""
+def _of_hours(chain: ChainStatus) -> str:
+    parts = [f"+ {chain.unknown_gpus} unknown"] if chain.unknown_gpus else []
+    if chain.gpu_hours and chain.by_journal:
+        parts.append(f"{counted(chain.by_journal, 'attempt')} by the journal")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
-def energy_in_words(energy: EnergyTotal) -> str:
-    """`codecarbon: 1.2 Wh, 0.07 g CO2eq`, or why it is unknown."""
+def energy_lines(totals: Sequence[EnergyTotal]) -> list[str]:
+    """`codecarbon: 1.2 Wh, 0.07 g CO2eq` for each method, or why all are unknown."""
+    reasons = {energy.missing if energy.it_energy_kwh is None else None for energy in totals}
+    if len(totals) > 1 and len(reasons) == 1 and (reason := reasons.pop()):
+        return [f"energy and CO2eq: unknown ({plain(reason)})"]
+    return [_energy_in_words(energy) for energy in totals]
+
+
+def _energy_in_words(energy: EnergyTotal) -> str:
     if energy.co2_g is None:
         known = "" if energy.it_energy_kwh is None else f"{scaled(energy.it_energy_kwh, ENERGY_UNITS)} before PUE; "
         return f"{energy.method}: {known}unknown ({plain(energy.missing or 'no figure')})"
@@ -202,8 +212,8 @@ def _chain_lines(chain: ChainStatus, status: Status, width: int, paint: Paint) -
                 yield from (paint(line, colour) for line in wrapped(text, "    ", width, DETAIL_LINES))
     if chain.quoted is not None:
         yield cut(f"  energy and CO2eq of the stages by {chain.quoted.method}; in total, by method:", width)
-    for energy in chain.energy:
-        yield from wrapped(energy_in_words(energy), "    ", width)
+    for line in energy_lines(chain.energy):
+        yield from wrapped(line, "    ", width)
 
 
 def stage_headings(width: int) -> str:

@@ -13,13 +13,16 @@ from detour.ledger.events import EnergyCounted, JobAccounted, StageDone, StageSu
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
+from detour.monitoring.groups import groups
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.queries import Question, Reading, SeenJob
-from detour.monitoring.status import StageRow
+from detour.monitoring.status import ChainStatus, StageRow
+from tests.monitoring.made_rows import make_chain, make_row
 from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
     PROMOTE,
+    SITE,
     TRAIN,
     end,
     make_workspace,
@@ -348,3 +351,51 @@ def test_a_job_that_ran_on_one_cluster_has_not_been_tried_on_another(tmp_path: P
     end(start(workspace, PREPARE, job="7"), "interrupted")
     Monitor(workspace, ask=site).look()
     assert {cluster: question.tried for cluster, question in site.asked.items()} == {"old": {"7"}, "new": frozenset()}
+
+
+def test_energy_and_co2_of_0_are_0(tmp_path: Path) -> None:
+    """An attempt of no length, and a grid factor of 0."""
+    workspace = make_workspace(tmp_path, site=SITE | {"grid_g_per_kwh": {"value": 0, "source": "own solar"}})
+    past = Past(workspace)
+    past.attempt(PREPARE.id, 1.8e9, 0.0, job="6", gpus=0, cpus=10, cluster="here")
+    past.attempt(TRAIN.id, 1.8e9, 3600.0, job="7", gpus=1, cpus=10, cluster="here")
+    past.write()
+    found = rows(workspace)
+    assert (found[PREPARE.id].energy_kwh, found[PREPARE.id].co2_g) == (0.0, 0.0)
+    assert (found[TRAIN.id].energy_kwh or 0) > 0
+    assert found[TRAIN.id].co2_g == 0.0
+
+
+def test_over_several_sites_a_chain_has_no_sum_of_energy(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    past = Past(workspace)
+    past.attempt(PREPARE.id, 1.8e9, 3600.0, job="6", gpus=0, cpus=10, cluster="jean-zay")
+    past.attempt(TRAIN.id, 1.8e9, 3600.0, job="7", gpus=1, cpus=10, cluster="here")
+    past.write()
+    (chain,) = Monitor(workspace).look().chains
+    assert chain.quoted is None
+    assert {(one.energy_kwh, one.co2_g) for one in chain.energy} == {(None, None)}
+    assert all("several sites" in (one.missing or "") for one in chain.energy)
+    assert all((stage.co2_g or 0) > 0 for stage in chain.stages[:2])
+
+
+def test_attempts_of_unknown_gpus_are_counted(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    end(start(workspace, PREPARE, gpus=None))
+    end(start(workspace, TRAIN))
+    (chain,) = Monitor(workspace).look().chains
+    assert [stage.unknown_gpus for stage in chain.stages] == [1, 0, 0]
+    assert chain.unknown_gpus == 1
+
+
+def test_a_group_does_not_add_figures_of_different_methods() -> None:
+    def chain(name: str, method: str) -> ChainStatus:
+        row = make_row(id=f"pretrain-{name}", energy_kwh=1.0, co2_g=2.0, energy_method=method)
+        return make_chain(name, [row], sweep="s")
+
+    def added(*methods: str) -> tuple[float | None, float | None]:
+        (group,) = groups([chain(str(place), method) for place, method in enumerate(methods)], lambda one: one.sweep)
+        return group.energy_kwh, group.co2_g
+
+    assert added("M2 estimated", "M2 estimated") == (2.0, 4.0)
+    assert added("M2 estimated", "M1 measured") == (None, None)

@@ -53,6 +53,7 @@ def chain_status(
         critical_path=ahead.path,
         elapsed_s=added(row.elapsed_s for row in stages),
         gpu_hours=added(row.gpu_hours for row in stages),
+        unknown_gpus=sum(row.unknown_gpus for row in stages),
         by_journal=sum(row.by_journal for row in stages),
         energy=tuple(totals(sums)),
         quoted=quoted(figures, methods),

@@ -21,6 +21,7 @@ class EnergyTotal(NamedTuple):
     """Why there is no CO2 figure."""
 
 
+SEVERAL_SITES = "it ran at several sites, of which `detour energy` has the figures"
 Sums = Mapping[Method, Mapping[str, EnergyFigure]]
 """By method and by name of the site."""
 
@@ -36,8 +37,8 @@ def sums_of(figures: Iterable[EnergyFigure]) -> Sums:
 
 
 def totals(sums: Sums) -> list[EnergyTotal]:
-    """One total per method, over all sites; a site without a figure makes the sum unknown."""
-    return [_sum(method.value, list(of_method.values())) for method, of_method in sums.items()]
+    """One total per method, unknown over several sites."""
+    return [_total(method, list(of_method.values())) for method, of_method in sums.items()]
 
 
 def chosen(sums: Sums) -> dict[str, Method]:
@@ -48,32 +49,26 @@ def chosen(sums: Sums) -> dict[str, Method]:
 
 
 def quoted(figures: Sequence[EnergyFigure], methods: Mapping[str, Method]) -> EnergyTotal | None:
-    """The sum over all sites by the given methods, with the methods named; None if a site has no figure."""
-    by_site: dict[str, list[EnergyFigure]] = {}
-    for figure in figures:
-        name = figure.site.name
-        same = by_site.setdefault(name, [])
-        if figure.method is methods.get(name):
-            same.append(figure)
-    if not by_site or not all(by_site.values()):
-        return None
-    sums = [total(same) for same in by_site.values()]
-    return _sum(" + ".join(dict.fromkeys(figure.method.value for figure in sums)), sums)
+    """The sum by the method of their site; None for several sites, and without a method."""
+    sites = {figure.site.name for figure in figures}
+    method = methods.get(sites.pop()) if len(sites) == 1 else None
+    return None if method is None else _total(method, [total(one for one in figures if one.method is method)])
 
 
-def _sum(method: str, figures: Sequence[EnergyFigure]) -> EnergyTotal:
-    coverages = [figure.coverage for figure in figures if figure.coverage is not None]
+def _total(method: Method, sums: Sequence[EnergyFigure]) -> EnergyTotal:
+    """The total of one sum per site."""
+    if len(sums) > 1:
+        return EnergyTotal(method.value, None, None, None, None, SEVERAL_SITES)
+    (figure,) = sums
     return EnergyTotal(
-        method=method,
-        it_energy_kwh=_expected(figure.it_energy_kwh for figure in figures),
-        energy_kwh=_expected(figure.facility_energy_kwh for figure in figures),
-        co2_g=_expected(figure.co2_g for figure in figures),
-        coverage=min(coverages, default=None),
-        missing="; ".join(dict.fromkeys(figure.missing for figure in figures if figure.missing)) or None,
+        method=method.value,
+        it_energy_kwh=_expected(figure.it_energy_kwh),
+        energy_kwh=_expected(figure.facility_energy_kwh),
+        co2_g=_expected(figure.co2_g),
+        coverage=figure.coverage,
+        missing=figure.missing,
     )
 
 
-def _expected(bands: Iterable[Band | None]) -> float | None:
-    values = [None if band is None else band.expected for band in bands]
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+def _expected(band: Band | None) -> float | None:
+    return None if band is None else band.expected

@@ -86,6 +86,7 @@ def stage_row(
         segments=segments,
         elapsed_s=_elapsed_s(attempts, status, evidence.now_s),
         gpu_hours=added(map(gpu_hours, context.usages.values())),
+        unknown_gpus=sum(one.gpus is None for one in context.usages.values()),
         by_journal=len([one for one in context.usages.values() if one.source == "journal" and not one.running]),
         energy_kwh=None,
         co2_g=None,
@@ -108,11 +109,10 @@ def with_energy(
         )
         for segment in row.segments
     )
-    # What has begun has used energy: a sum of 0 means that nothing has been measured yet.
     return row._replace(
         segments=tuple(segments),
-        energy_kwh=energy.energy_kwh or None,
-        co2_g=energy.co2_g or None,
+        energy_kwh=energy.energy_kwh,
+        co2_g=energy.co2_g,
         energy_method=energy.method,
     )
 
@@ -141,7 +141,7 @@ def added(values: Iterable[float | None]) -> float | None:
 
 
 def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:
-    return row if energy is None else row._replace(energy_kwh=energy.energy_kwh or None, co2_g=energy.co2_g or None)
+    return row if energy is None else row._replace(energy_kwh=energy.energy_kwh, co2_g=energy.co2_g)
 
 
 def _left_s(

@@ -130,6 +130,8 @@ class StageRow(NamedTuple):
     elapsed_s: float | None
     """Over all attempts."""
     gpu_hours: float | None
+    unknown_gpus: int
+    """Attempts whose GPUs are unknown, so that `gpu_hours` leaves them out."""
     by_journal: int
     """Attempts that have ended and whose hours are the journal's: not asked of sacct yet, or unknown to it."""
     energy_kwh: float | None
@@ -188,12 +190,14 @@ class ChainStatus(NamedTuple):
     """Sum over attempts, which may have run side by side."""
     gpu_hours: float | None
     """Sum over its stages, shared ones in full."""
+    unknown_gpus: int
+    """Number of attempts of its stages that `gpu_hours` leaves out."""
     by_journal: int
     """Number of attempts of its stages whose hours are the journal's."""
     energy: tuple[EnergyTotal, ...]
     """One per method; the methods must not be added up."""
     quoted: EnergyTotal | None
-    """The figure to quote; None if a site has none."""
+    """The figure to quote; None if there is none, and over several sites, whose figures are never added."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -263,6 +267,7 @@ class GroupStatus(NamedTuple):
     done: int
     gpu_hours: float | None
     energy_kwh: float | None
+    """None also if its stages have figures of different methods, which are never added."""
     co2_g: float | None
 
 

@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from detour.launch.text.overview import clock, ends_in, overview_lines
+from detour.launch.text.overview import clock, ends_in, headline, overview_lines
 from detour.launch.text.states import SIGNS
 from detour.launch.text.status import render_text, status_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.status import ChainStatus, Status, worst_first
+from detour.text import JOINT
 from tests.monitoring.made_rows import make_chain, make_row
 
 DONE = make_row(id="prepare-1", name="prepare", kind="prepare", status="done", state="done", gpu_hours=1.0)
@@ -96,3 +97,18 @@ def test_long_warnings_do_not_push_the_headline_off_the_screen(monkeypatch: pyte
     lines = status_text(STATUS._replace(chains=CHAINS * 5, warnings=("squeue failed " * 20,))).splitlines()
     assert lines[0].startswith("40 chains: ")
     assert sum(-(-len(line) // 80) for line in lines) <= 23, "with the prompt, 24"
+
+
+def test_the_headline_sums_co2_by_method_and_shows_0() -> None:
+    def line(*stages: tuple[str, float]) -> str:
+        rows = [
+            make_row(status="done", state="done", id=f"pretrain-{place}", energy_method=method, co2_g=grams)
+            for place, (method, grams) in enumerate(stages)
+        ]
+        return headline(Status("w", 0.0, (make_chain("a", rows),))).replace(JOINT, " ")
+
+    assert line(("M2 estimated", 1.0), ("M2 estimated", 2.0)).endswith("; 3 g CO2eq")
+    assert line(("M2 estimated", 1.0), ("M1 measured", 2.0)).endswith(
+        "; 1 g CO2eq by M2 estimated, 2 g CO2eq by M1 measured"
+    )
+    assert line(("M2 estimated", 0.0)).endswith("; 0 g CO2eq")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from detour.launch.text.live import draw, live_view, show_looks
-from detour.launch.text.status import DETAIL_LINES, energy_in_words, outlook_line, render_text
+from detour.launch.text.status import DETAIL_LINES, energy_lines, outlook_line, render_text
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.status import Status
@@ -157,12 +157,21 @@ def test_energy_is_shown_in_a_fitting_unit(kwh: float | None, text: str) -> None
 
 
 def test_energy_names_its_method_or_its_gap() -> None:
-    assert energy_in_words(EnergyTotal("codecarbon", 0.5, 0.6, 30.0, 0.8, None)) == (
-        "codecarbon: 600 Wh, 30 g CO2eq (covers 80% of the time)"
-    )
-    assert energy_in_words(EnergyTotal("codecarbon", 0.5, None, None, 1.0, "no PUE is known")) == (
-        "codecarbon: 500 Wh before PUE; unknown (no PUE is known)"
-    )
+    totals = [
+        EnergyTotal("M1 measured", None, None, None, None, "no energy counter was read"),
+        EnergyTotal("codecarbon", 0.5, 0.6, 30.0, 0.8, None),
+        EnergyTotal("M2 estimated", 0.5, None, None, 1.0, "no PUE is known"),
+    ]
+    assert energy_lines(totals) == [
+        "M1 measured: unknown (no energy counter was read)",
+        "codecarbon: 600 Wh, 30 g CO2eq (covers 80% of the time)",
+        "M2 estimated: 500 Wh before PUE; unknown (no PUE is known)",
+    ]
+
+
+def test_one_reason_for_all_methods_is_one_line() -> None:
+    totals = [EnergyTotal(method, None, None, None, None, "several sites") for method in ("M1", "M2")]
+    assert energy_lines(totals) == ["energy and CO2eq: unknown (several sites)"]
 
 
 def test_the_live_view_shows_the_same(status: Status) -> None:
@@ -227,3 +236,4 @@ def test_hours_without_accounts_are_labelled_as_those_of_the_journal() -> None:
     )
     assert outlook_line(make_chain("a", [], gpu_hours=12.5, by_journal=0), 0.0) == "12.5 GPU-h"
     assert outlook_line(make_chain("a", [], gpu_hours=0.0, by_journal=3), 0.0) == "0 GPU-h"
+    assert outlook_line(make_chain("a", [], gpu_hours=0.5, unknown_gpus=1), 0.0) == "0.5 GPU-h (+ 1 unknown)"
