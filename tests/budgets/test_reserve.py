@@ -331,6 +331,18 @@ def test_a_done_stage_counts_by_what_it_spent(workspace: Workspace, journal: Jou
     assert book.spendings[0].facts == FACTS, "its own reservation"
 
 
+@pytest.mark.parametrize(("early_s", "facts"), [(2.0, FACTS), (900.0, {"cluster": "jean-zay", "user": None})])
+def test_an_attempt_that_seems_to_start_just_before_its_reservation_is_its_own(
+    workspace: Workspace, journal: Journal, early_s: float, facts: Mapping[str, str | None]
+) -> None:
+    """Slurm's clock may be behind, and it leaves out parts of seconds."""
+    reserve(workspace, journal, [], demand_of(5.0, "a")).commit()
+    past = Past(workspace)
+    past.attempt(make_stage("a").id, time.time() - early_s, 600.0, gpus=4, cpus=8, cluster="jean-zay")
+    past.write()
+    assert [one.facts for one in Book(LedgerView(workspace)).spendings] == [facts]
+
+
 def test_dependents_of_a_failed_stage_are_free_until_it_is_retried(workspace: Workspace, journal: Journal) -> None:
     first = make_stage("first")
     second = make_stage("second", {"parent": first.id})

@@ -15,6 +15,7 @@ from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, w
 from detour.budgets.caps import Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.errors import UserError
+from detour.ledger.allocations import APART_S
 from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
 from detour.ledger.state import AttemptState
@@ -129,8 +130,7 @@ class Book:
                 usage = usage_of(stage_id, attempt, self.now_s)
                 if usage is None:
                     continue
-                before = [made for made in made_for.get(stage_id, ()) if made.at_s <= usage.start_s]
-                facts = before[-1].facts if before else self._facts(attempt)
+                facts = _facts_at(usage.start_s, made_for.get(stage_id, ())) or self._facts(attempt)
                 yield Spending(stage_id, facts, usage.start_s, usage.end_s, amounts_of(usage, attempt))
 
     def _facts(self, attempt: AttemptState) -> Facts:
@@ -150,6 +150,13 @@ class Book:
     def _is_doomed(self, stage: str) -> bool:
         """Whether the stage failed permanently, or depends on one that did."""
         return bool(self._failed) and not self._failed.isdisjoint(upstream([stage], self._inputs_of))
+
+
+def _facts_at(start_s: float, made: Sequence[Reservation]) -> Facts | None:
+    """Return the facts of the last reservation before a start, or the first if it may only seem to be later: Slurm's
+    starts are whole seconds, by another clock."""
+    before = [one for one in made if one.at_s <= start_s]
+    return before[-1].facts if before else next((one.facts for one in made if one.at_s - start_s <= APART_S), None)
 
 
 class _AttemptAmounts:
