@@ -380,6 +380,18 @@ def test_metadata_of_another_form_leave_the_rest_checked(tmp_path: Path, metadat
     assert found["16 GPU-h: 4 GPUs x 4 h = 16 GPU-h"] == "holds"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "sentence", "verdict"),
+    [
+        ("2 nodes of 2 GPUs", "16 GPU-h: 2 nodes x 2 GPUs x 4 h = 16 GPU-h", "holds"),
+        ("4 GPUs on 2 nodes", "16 GPU-h: 4 GPUs x 4 h = 16 GPU-h", "holds"),
+        ("3 nodes of 3 GPUs", "16 GPU-h: 3 GPUs x 4 h = 12 GPU-h", "differs"),
+    ],
+)
+def test_gpus_may_be_those_of_each_node(tmp_path: Path, gpus: str, sentence: str, verdict: str) -> None:
+    assert verified(tmp_path, f"It took 16 GPU-h, on {gpus} for 4 hours.\n")[sentence] == verdict
+
+
 @pytest.mark.parametrize("digits", [400, 50_000])
 def test_absurdly_long_figures_are_checked_like_others(tmp_path: Path, digits: int) -> None:
     many = "9" * digits

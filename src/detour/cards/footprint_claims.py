@@ -24,6 +24,7 @@ CO2 = re.compile(
 GPUS = re.compile(
     rf"\b(\d+)\s*(?:[×x]\s*|times\s+|\s)(?:{BOARD}\b|GPUs?\b)(?!(?: GPU)?[- ·.]?(?:h|hours?)\b)", re.IGNORECASE
 )
+NODES = re.compile(r"\b(\d{1,5})\s*(?:[×x]\s*)?nodes?\b", re.IGNORECASE)
 HOURS = re.compile(rf"(?<![\w.,]){NUMBER}\s*(?:hours?|h)\b(?!\s*GPU)(\s*(?:of\s+)?wall)?", re.IGNORECASE)
 TIMES = r"\s*[x×*]\s*"
 ARITHMETIC = re.compile(
@@ -103,16 +104,23 @@ def _multiplied(line: int, hours: str, value: str, unit: str, conventions: Seque
 
 
 def _wall_time(line: int, said: str, gpu_hours: Sequence[str]) -> Iterator[Finding]:
-    """Check GPU-hours against GPUs x hours, if the sentence gives one number of each (or one wall time)."""
-    gpus, found = set(GPUS.findall(said)), HOURS.findall(said)
+    """Check GPU-hours against GPUs x hours, if the sentence gives one number of each (or one wall time).
+
+    GPUs next to a number of nodes may be those of all nodes or of each.
+    """
+    gpus, nodes, found = set(GPUS.findall(said)), set(NODES.findall(said)), HOURS.findall(said)
     walls = {hours for hours, is_wall in found if is_wall} or {hours for hours, _ in found}
     if len(gpus) == len(walls) == 1 and gpu_hours:
         (number,), (wall,) = gpus, walls
         product = _number(number) * _number(wall)
+        products = {f"{number} GPUs x {wall} h": product}
+        if len(nodes) == 1:
+            (count,) = nodes
+            products[f"{count} nodes x {number} GPUs x {wall} h"] = _number(count) * product
+        holds = next((words for words, value in products.items() if agrees(gpu_hours[0], value)), None)
+        shown = holds or next(iter(products))
         yield Finding(
-            "holds" if agrees(gpu_hours[0], product) else "differs",
-            f"{gpu_hours[0]} GPU-h: {number} GPUs x {wall} h = {product:g} GPU-h",
-            line,
+            "holds" if holds else "differs", f"{gpu_hours[0]} GPU-h: {shown} = {products[shown]:g} GPU-h", line
         )
 
 
