@@ -112,10 +112,16 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def nearest_name(word: str, names: Iterable[str]) -> str | None:
-    """Return the most similar name, None if no name is close; for `cml` it is `clm`, of the same letters, not `mlm`."""
+    """Return the most similar name in any case, None if no name is close.
+
+    For `cml` it is `clm`, of the same letters, not `mlm`.
+    """
     from difflib import get_close_matches  # only messages need it
 
-    similar = get_close_matches(word, list(names))
+    known = list(names)
+    if same := [name for name in known if name.casefold() == word.casefold()]:
+        return same[0]
+    similar = get_close_matches(word, known)
     same_letters = (name for name in similar if sorted(name) == sorted(word))
     return next(same_letters, similar[0]) if similar else None
 

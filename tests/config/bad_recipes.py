@@ -159,6 +159,7 @@ CHOICES = [
     Bad("schedule-misspelt", 26, "did you mean `one_minus_sqrt`?", "one_minus_sqrt", "one_minus_sqr"),
     Bad("schedule-without-kind", 26, "phases.mlm.schedule.kind: is missing", "{kind: one_minus_sqrt}", "{floor: 0.1}"),
     Bad("carry-unknown", 24, "phases.mlm.carry", "    masking_rate: 0.15", "    carry: nothing\n    masking_rate: 0.15"),
+    Bad("type-in-capitals", 19, '"CAUSAL" is none of causal, masked; did you mean `causal`?', "objective: causal", "objective: CAUSAL"),
     Bad("two-origins", 2, "model: give either `pretrained`", "  config:", "  pretrained: a/b\n  config:"),
     Bad("origin-empty", 3, "model.pretrained: is empty: write a value, or leave the key out", "  config: {hidden_size: 32, num_hidden_layers: 4}", '  pretrained: ""'),
     Bad("no-origin", 2, "model: give either `pretrained`", "  config: {hidden_size: 32, num_hidden_layers: 4}", "  revision: main"),
@@ -186,6 +187,9 @@ NOT_YAML = [
     Bad("a-list", 1, "expected `key: value` lines, found a list", text="- a\n- b\n"),
     Bad("a-word", 1, 'found "recipe"', text="recipe\n"),
     Bad("tab", 14, "a tab is used where YAML wants spaces", "  sequences: 8", "\tsequences: 8"),
+    Bad("decimal-comma", 10, "a key without `:` (a decimal comma? write a point, as in 0.5)", "      weight: 1", "    - {name: b, path: b.csv, weight: 0,5}"),
+    Bad("key-without-colon", 26, "phases.1.schedule.floor: a key without `:`", "{kind: one_minus_sqrt}", "{kind: one_minus_sqrt, floor}"),
+    Bad("no-space-after-colon", 26, "phases.1.schedule.floor:0.1: a space is missing after `:`", "{kind: one_minus_sqrt}", "{kind: one_minus_sqrt, floor:0.1}"),
     Bad("unclosed-brace", 26, "is not closed", "{kind: one_minus_sqrt}", "{kind: one_minus_sqrt"),
     Bad("unclosed-quote", 1, "is not closed", "name: tiny", "name: 'tiny"),
     Bad("two-colons", 1, "quote the text", "name: tiny", "name: tiny: model"),
@@ -205,6 +209,7 @@ NOT_YAML = [
 VARIABLES = [
     Bad("variable-not-set", 9, "DETOUR_NOWHERE is not set", "path: labels.csv", "path: ${DETOUR_NOWHERE}/labels.csv"),
     Bad("variable-malformed", 9, "is not a variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR-NOWHERE}/labels.csv"),
+    Bad("variable-between-brackets", 10, "between brackets, a text with `${` must be quoted", "      weight: 1", "    - {name: b, path: ${HOME}/b.csv}"),
     Bad("variable-unclosed", 9, "is not a variable: write ${NAME}", "path: labels.csv", "path: ${DETOUR_NOWHERE"),
     Bad("variable-of-wrong-type", 20, "'many' is not a quantity", "300k", "${DETOUR_NOWHERE:-many}"),
 ]  # fmt: skip
@@ -219,6 +224,8 @@ EXTENDS = [
     Bad("extends-a-folder", 0, "is a folder", text="extends: ../recipes\n"),
     Bad("extended-then-wrong", 3, "phases.clm.tokens", text="extends: good.yaml\nphases:\n  clm: {tokens: ten}\n"),
     Bad("extended-then-incomplete", 3, "phases.more.objective: \"x\"", text="extends: good.yaml\nphases:\n  more: {objective: x, tokens: 1M, schedule: {kind: one_minus_sqrt}}\n"),
+    Bad("extended-then-nothing-removed", 2, "benchmrk: unknown key; did you mean `benchmark`?", text="extends: good.yaml\nbenchmrk: null\n"),
+    Bad("extended-then-nothing-removed-below", 2, "phases.mlm.freez: unknown key; did you mean `freeze`?", text="extends: good.yaml\nphases: {mlm: {freez: null}}\n"),
     Bad("extended-then-emptied", 2, "phases: needs at least one item", text="extends: good.yaml\nphases: {clm: null, mlm: null}\n"),
 ]  # fmt: skip
 CASES = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
     """Return the model. Raises RecipeError with the problems found before and all mistakes in the tree."""
-    known = list(problems)
+    known = [*problems, *_unknown_nulls(model, root, root)]
     plain = to_plain(root)
     try:
         built = model.model_validate(plain)
@@ -68,8 +68,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
         return []  # pydantic left out the invalid items, which are reported on their own
     if detail["type"] == "extra_forbidden":
-        known = sorted(_keys_at(model, path[:-1]))
-        return [Problem(position, key, f"unknown key{suggestion(str(path[-1]), known)}")]
+        return [Problem(position, key, _unknown_key(path[-1], _keys_at(model, path[:-1])))]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = str(context["discriminator"]).strip("'")
         position, key = place(root, (*path, tag))
@@ -78,6 +77,23 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
             return [Problem(position, f"{key}.{tag}", "is missing: it selects the kind")]
         return [Problem(position, key, _choice(context["tag"], expected))]
     return [Problem(position, key, _message(detail, context))]
+
+
+def _unknown_key(key: str | int, known: Iterable[str]) -> str:
+    return f"unknown key{suggestion(str(key), sorted(known))}"
+
+
+def _unknown_nulls(model: type[BaseModel], root: Node, node: Node, path: KeyPath = ()) -> Iterator[Problem]:
+    """Problems of null keys, which pydantic does not see because null removes: a misspelt one would remove nothing."""
+    if isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            yield from _unknown_nulls(model, root, item, (*path, index))
+    elif isinstance(node.value, dict):
+        for key, child in node.value.items():
+            if child.value is not None:
+                yield from _unknown_nulls(model, root, child, (*path, key))
+            elif (known := set(_keys_at(model, path))) and key not in known:
+                yield Problem(*place(root, (*path, key)), _unknown_key(key, known))
 
 
 def _missing(root: Node, path: KeyPath) -> Problem:

@@ -95,7 +95,7 @@ def parse_yaml(text: str, name: str) -> tuple[Node, list[Problem]]:
     root = _compose(text, name)
     if root is None:
         raise RecipeError([Problem(Position(name), "", "is empty: expected a mapping of keys to values")])
-    reader = _Reader(name)
+    reader = _Reader(name, text)
     node = reader.read(root, Position(name, 1, 1), (), 0)
     if not isinstance(node.value, dict):
         found = describe(node.value)
@@ -113,7 +113,7 @@ def parse_value(text: str, position: Position) -> Node:
         raise ValueError(f"{text!r} is not a YAML value: {error.problems[0].message}") from error
     if root is None:
         return Node(position, None)
-    reader = _Reader(str(position), fixed=position)
+    reader = _Reader(str(position), text, fixed=position)
     node = reader.read(root, position, (), 0)
     if reader.problems:
         raise ValueError(reader.problems[0].message)
@@ -154,17 +154,19 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         position = Position(name, before.count("\n") + 1, error.position - before.rfind("\n"))
         raise RecipeError([Problem(position, "", "a control character has no place in YAML")]) from error
     except yaml.MarkedYAMLError as error:
-        raise RecipeError([_syntax_problem(error, name)]) from error
+        raise RecipeError([_syntax_problem(error, name, text)]) from error
     except RecursionError as error:
         raise RecipeError([Problem(Position(name), "", "is nested too deeply")]) from error
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     position = Position(name, mark.line + 1, mark.column + 1) if mark else Position(name)
     said = error.problem or "not YAML"
     if "'\\t'" in said:
         return Problem(position, "", "a tab is used where YAML wants spaces: indent with spaces")
+    if mark and text[mark.index - 1 : mark.index + 1] == "${":
+        return Problem(position, "", "not valid YAML: between brackets, a text with `${` must be quoted")
     context = (error.context or "").removeprefix("while ")
     if error.context_mark and (context.startswith("parsing a flow") or "end of stream" in said):
         opened = Position(name, error.context_mark.line + 1, error.context_mark.column + 1)
@@ -186,8 +188,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str) -> Problem:
 class _Reader:
     """Turns composed nodes into ours, collecting problems."""
 
-    def __init__(self, name: str, fixed: Position | None = None) -> None:
+    def __init__(self, name: str, text: str, fixed: Position | None = None) -> None:
         self.name = name
+        self.text = text
         self.fixed = fixed
         self.problems: list[Problem] = []
         self.values = 0
@@ -235,6 +238,10 @@ class _Reader:
                 first = children[name].position
                 self._problem(at, (*path, name), f"written twice, first in line {first.line}: keep one")
                 continue
+            start, end = key.end_mark.index, value.start_mark.index
+            if start <= end and ":" not in self.text[start:end]:  # an alias is where its anchor is
+                self._problem(at, (*path, name), _without_value(name))
+                continue
             children[name] = self.read(value, at, (*path, name), depth + 1)
         return children
 
@@ -243,6 +250,13 @@ class _Reader:
 
     def _problem(self, position: Position, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(position, dotted(path), message))
+
+
+def _without_value(key: str) -> str:
+    """Say what is wrong with a key between brackets, where `lr: 0,5` is `lr: 0` and a key `5`."""
+    if ":" in key:
+        return "a space is missing after `:`"
+    return "a key without `:`" + (" (a decimal comma? write a point, as in 0.5)" if key[:1].isdigit() else "")
 
 
 def dotted(path: KeyPath) -> str:
