@@ -9,7 +9,7 @@ from detour.accounting.energy import Band
 from detour.launch.text.plan_tree import corpus_in_words, in_words, phase_in_words, render_tree
 from detour.launch.text.price import band_json, hours_in_words, price_json
 from detour.ledger.workspace import Workspace
-from detour.orchestration.plans import Planned
+from detour.orchestration.plans import Planned, obstacles
 from detour.orchestration.progress import PROGRESS, Progress, count
 from detour.planning.outputs import planned_outputs
 from detour.planning.plan import Plan
@@ -28,7 +28,9 @@ def render_plan(planned: Planned, known: Mapping[str, Progress], width: int = WI
     title = f"{planned.name}: {planned.description}" if planned.description else planned.name
     is_sweep = planned.sweep is not None
     tree = render_tree(planned.plans, known, width) if is_sweep else render_chain(planned.plans[0], known, width)
-    return "\n".join([*wrapped(title, "", width), *tree, *_counts(planned, known, width), *_missing(planned, width)])
+    return "\n".join(
+        [*wrapped(title, "", width), *tree, *_counts(planned, known, width), *_not_runnable(planned, width)]
+    )
 
 
 def render_chain(plan: Plan, known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
@@ -86,17 +88,22 @@ def _counts(planned: Planned, known: Mapping[str, Progress], width: int) -> Iter
     yield from wrapped(f"{sums}.", "", width)
 
 
-def _missing(planned: Planned, width: int) -> Iterator[str]:
+def _not_runnable(planned: Planned, width: int) -> Iterator[str]:
     missing = planned.shared.missing
+    others = [] if missing else [*obstacles(planned)]
     for entry in missing[:MISSING_SHOWN]:
         yield from wrapped(f"not found here: {entry}", "", width)
     if len(missing) > MISSING_SHOWN:
         yield f"... and {len(missing) - MISSING_SHOWN} more; --json names them all"
+    for obstacle in others:
+        yield from wrapped(obstacle, "", width)
     if missing:
         inputs = f"{counted(len(missing), 'input')} {'is' if len(missing) == 1 else 'are'} missing"
         yield f"This plan can be priced but not run: {inputs}."
         yield "Relative paths start at the folder of the file that contains them."
         yield "Keys that depend on a missing input are provisional."
+    elif others:
+        yield "This plan can be priced but not run."
 
 
 def shares_lines(planned: Planned, left: Sequence[Stage], price: PlanPrice) -> Iterator[str]:

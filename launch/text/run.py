@@ -57,7 +57,8 @@ class Lines:
         now_s = time.monotonic()
         for stage_id in [stage_id for stage_id in self._started_s if stage_id not in running]:
             elapsed = format_duration(now_s - self._started_s.pop(stage_id))
-            ending = "done" if self._workspace.is_done(stage_id) else "stopped"
+            has_failed = self._workspace.has_failed(stage_id)
+            ending = "done" if self._workspace.is_done(stage_id) else "failed" if has_failed else "stopped"
             show_progress(f"{fitted(self._labels[stage_id], self._width)}  {ending} after {elapsed}")
         for stage_id in running:
             if stage_id not in self._started_s:

@@ -65,6 +65,12 @@ def test_the_base_recipe_has_the_published_steps_and_a_separate_price(workspace:
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_plan_says_why_its_tasks_cannot_be_run(workspace: Workspace) -> None:
+    text = run("quickstart", "benchmark.tasks.icd10-chapters.split=null", "-w", workspace.root)
+    assert "benchmark icd10-chapters cannot be evaluated: icd10-chapters: give one of `split`" in text
+    assert text.splitlines()[-1] == "This plan can be priced but not run."
+
+
 def test_one_chain_of_one_seed_and_one_task_is_not_a_plural(workspace: Workspace, tmp_path: Path) -> None:
     text = run("quickstart", "benchmark.seeds=[1]", "-w", workspace.root)
     assert "single label, 1 seed, 3 epochs" in text

@@ -49,6 +49,15 @@ def test_a_missing_file_is_named_with_what_was_expected(tmp_path: Path) -> None:
         task_files(data(tmp_path / "table.csv"))
 
 
+def test_a_folder_of_files_with_other_suffixes_is_read_by_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").touch()
+    with pytest.raises(UserError, match=r"other suffixes give a pattern, such as .*/\*\.txt"):
+        task_files(data(tmp_path, reader="bio"))
+    assert task_files(data(tmp_path / "*.txt", reader="bio")) == [tmp_path / "train.txt"]
+    with pytest.raises(UserError, match=r"/\*\.bio: no match$"):
+        task_files(data(tmp_path / "*.bio", reader="bio"))
+
+
 def test_an_uncached_hub_data_set_is_named_with_the_command_that_fetches_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

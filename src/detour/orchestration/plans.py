@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,20 +78,23 @@ def load_plans(recipe_or_sweep: Path, overrides: Sequence[str] = ()) -> Planned:
 
 
 def check_runnable(planned: Planned) -> None:
-    """Raises UserError for what would only fail hours later.
-
-    That is missing files, loggers that are not installed, and tasks that cannot be evaluated.
-    """
+    """Raises UserError for what would only fail hours later: missing files, and `obstacles`."""
     if missing := planned.shared.missing:
         raise UserError("cannot run, because these files are missing here:\n  " + "\n  ".join(missing))
+    for obstacle in obstacles(planned):
+        raise UserError(obstacle)
+
+
+def obstacles(planned: Planned) -> Iterator[str]:
+    """Why a plan cannot be run whose files are all here: loggers that are not installed, unusable tasks."""
     for logger in dict.fromkeys(name for recipe in planned.recipes for name in recipe.training.loggers):
         if find_spec(logger) is None:
-            raise UserError(f"training.loggers: {logger} is not installed: `pip install {logger}`, or leave it out")
+            yield f"training.loggers: {logger} is not installed: `pip install {logger}`, or leave it out"
     benchmarks = {recipe.benchmark.name: recipe.benchmark for recipe in planned.recipes if recipe.benchmark}
     for benchmark in benchmarks.values():
         if unsupported := unsupported_tasks(benchmark):
             reasons = "; ".join(f"{task}: {reason}" for task, reason in unsupported.items())
-            raise UserError(f"benchmark {benchmark.name} cannot be evaluated: {reasons}")
+            yield f"benchmark {benchmark.name} cannot be evaluated: {reasons}"
 
 
 def demand_of(planned: Planned, stages: Sequence[Stage], price: PlanPrice) -> Demand:

@@ -24,10 +24,14 @@ def task_files(data: TaskData) -> list[Path]:
         raise SourceError(f"{data.path}: only tables are read from a package ({data.package})")
     pattern = (hub_folder(data.hub, data.revision) / data.path) if data.hub else written_path(data.path).absolute()
     found = _matches(pattern)
+    if not found:
+        raise SourceError(f"{pattern}: no match")
     reader = reader_named(data.layout)
     paths = sorted({path for one in found for path in _read_of(one, reader)})
     if not paths or (reader.is_paired and not any(path.suffix in reader.suffixes for path in paths)):
-        raise SourceError(f"{pattern}: has no {' or '.join(reader.suffixes)} file: expected {reader.layout}")
+        suffixes = " or ".join(reader.suffixes)
+        others = "" if reader.is_paired else f"; for files with other suffixes give a pattern, such as {pattern}/*.txt"
+        raise SourceError(f"{pattern}: has no {suffixes} file: expected {reader.layout}{others}")
     for path in paths:
         check_readable(path, may_be_empty=True)
     return paths

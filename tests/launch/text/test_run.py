@@ -22,3 +22,14 @@ def test_a_stage_that_another_process_runs_is_said_once(tmp_path: Path, capsys: 
     assert [line.partition("  ")[0].strip() for line in shown] == ["prepare", "prepare", "pretrain mlm"]
     assert "awaited: " in shown[2]
     assert shown[2].endswith(" runs it")
+
+
+def test_a_stage_that_failed_is_not_called_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    lines = Lines(workspace, {"prepare-01": "prepare"})
+    lines.refresh(["prepare-01"])
+    workspace.failure("prepare-01").parent.mkdir(parents=True)
+    workspace.failure("prepare-01").write_text("{}")
+    lines.refresh([])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("prepare  failed after ")
