@@ -342,6 +342,22 @@ def test_a_partition_closed_to_the_qos_or_the_account_is_a_problem(profile: Clus
     ]
 
 
+def test_an_account_without_a_qos_of_the_partition_is_a_problem_even_if_the_profile_names_no_qos(
+    extended: Callable[..., Cluster], site: LiveCluster
+) -> None:
+    assert site.partitions is not None
+    gpu = replace(site.partitions["gpu_p6"], qos=frozenset({"qos_gpu_h100-t3"}))
+    accounts = {"abc@cpu": frozenset({"qos_cpu-t3"}), "abc@h100": frozenset({"qos_gpu_h100-t3"})}
+    live = replace(site, partitions={**site.partitions, "gpu_p6": gpu}, accounts=accounts)
+    values = {"qos_required": False, "gpu_partition": {"account": "abc@cpu"}, "cpu_partition": {"account": "abc@cpu"}}
+    profile = extended({**values, "qos": dict.fromkeys((qos.name for qos in extended({}).qos), None)})
+    problems = [finding for finding in bad(profile, live) if finding.verdict == "problem"]
+    assert [(finding.subject, finding.site) for finding in problems] == [
+        ("account of GPU jobs, partition", "no QOS for gpu_p6")
+    ]
+    assert problems[0].change == {"gpu_partition": {"account": "abc@h100"}}
+
+
 def test_the_qos_of_a_partition_limits_it_too(
     profile: Cluster, extended: Callable[..., Cluster], site: LiveCluster
 ) -> None:

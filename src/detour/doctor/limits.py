@@ -193,6 +193,7 @@ def account_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
         else:
             yield Finding(subject, "ok", account, "yours")
             yield from _account_qos(subject, cluster, use, account, live.accounts[account])
+            yield from _account_partition(subject, cluster, use, account, live)
 
 
 def _account_qos(subject: str, cluster: Cluster, use: Use, account: str, allowed: frozenset[str]) -> Iterator[Finding]:
@@ -201,6 +202,22 @@ def _account_qos(subject: str, cluster: Cluster, use: Use, account: str, allowed
             verdict: Verdict = "problem" if qos == cluster.default_qos(use) else "warning"
             advice = f"it may use {listed(allowed, qos.name)}"
             yield Finding(f"{subject}, QOS", verdict, qos.name, f"not for {account}", advice)
+
+
+def _account_partition(
+    subject: str, cluster: Cluster, use: Use, account: str, live: LiveCluster
+) -> Iterator[Finding]:
+    """Whether the account may use any QOS that the partition takes; otherwise jobs are refused with or without one."""
+    partition, accounts = (live.partitions or {}).get(_partition(cluster, use).name or ""), live.accounts or {}
+    if partition is None or partition.qos is None:
+        return
+    taken, allowed = partition.qos, accounts[account]
+    if not allowed or taken & allowed:
+        return
+    fitting = next((name for name, theirs in sorted(accounts.items()) if taken & theirs), None)
+    advice = f"it takes {listed(taken)}, and {account} may use {listed(allowed)}"
+    change = {f"{use}_partition": {"account": fitting}} if fitting else {}
+    yield Finding(f"{subject}, partition", "problem", account, f"no QOS for {partition.name}", advice, change)
 
 
 def _other_account(cluster: Cluster, use: Use, yours: Mapping[str, frozenset[str]]) -> dict[str, Any]:
