@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from detour.config.models import Task
 from detour.evaluation.ner_encoding import EncodedEntities, encode_ner, scored
 from detour.tasks.document import Document, Entity
 from detour.tasks.loading import TaskDocuments
+from tests.support.corpora import SPECIAL_TOKENS, small_tokenizer
 
 WORDS = ("coeur", "l'aspirine", "5mg", "fièvre.", "cerveau\n", "…", "maladie chronique")
 LABELS = ("ANAT", "DISO")
@@ -47,6 +50,20 @@ def test_every_entity_is_either_a_target_or_counted(
     kept = sum(len(scored(document, is_flat=entities == "flat")) for document in found)
     distinct = sum(len({(e.label, e.fragments) for e in document.entities}) for document in found)
     assert (encoded.reach.entities, encoded.reach.overlapping) == (kept, distinct - kept)
+
+
+def test_windows_are_enclosed_as_documents_are_if_the_tokenizer_only_has_the_ends_of_a_sequence(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    tokens = {f"{role}_token": SPECIAL_TOKENS[role] for role in ("pad", "mask", "unk")}
+    ends = {"bos_token": SPECIAL_TOKENS["cls"], "eos_token": SPECIAL_TOKENS["sep"]}
+    PreTrainedTokenizerFast(tokenizer_object=small_tokenizer(), **tokens, **ends).save_pretrained(folder)
+    task = Task.model_validate({"name": "t", "type": "ner", "max_length": 24, "steps": 1, "data": {"path": "x"}})
+    found = TaskDocuments((Document("coeur"),), (), (), {}, {})
+    with_both = encode_ner(found, task, model_folder).train.windows
+    assert encode_ner(found, task, folder).train.windows == with_both
+    assert None not in with_both[0].token_ids
 
 
 def found_by(encoded: EncodedEntities, document: int, labels: list[str]) -> set[tuple[str, int, int]]:

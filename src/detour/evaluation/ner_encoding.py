@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detour.config.models import Task
+from detour.corpus.tokenizer import special_tokens
 from detour.evaluation.encoding import reader_of
 from detour.evaluation.windows import Place, Window, cut, first_tokens, word_places
 from detour.tasks.document import Document, Entity
@@ -93,6 +94,7 @@ class _Split:
         self.documents = tuple(documents)
         self.is_flat = task.entities == "flat"
         self.tokenizer, self.capacity, self.labels = tokenizer, max_length - 2, labels
+        self.special = special_tokens(tokenizer)
         self.windows: list[Window] = []
         self.targets: list[list[Target]] = []
         self.cut = self.unaligned = 0
@@ -109,7 +111,7 @@ class _Split:
             begin, stop = firsts[start], firsts[end] if end < len(words) else len(ids)
             kept = ids[begin:stop][: self.capacity]
             positions = [min(1 + firsts[word] - begin, len(kept)) for word in range(start, end)]
-            token_ids = [self.tokenizer.cls_token_id, *kept, self.tokenizer.sep_token_id]
+            token_ids = [self.special.cls, *kept, self.special.sep]
             self.windows.append(Window(number, token_ids, list(words[start:end]), positions))
             self.targets.append(targets)
 
