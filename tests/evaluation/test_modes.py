@@ -100,6 +100,12 @@ def test_no_packed_token_follows_the_last_boundary_and_sizes_are_round() -> None
     assert joined.owners.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
 
 
+def test_the_padding_is_not_longer_than_what_a_kernel_is_prepared_for() -> None:
+    joined = Joined.of([[1, 2, 3]], 0, torch.device("cpu"), most=4, longest=64, mode=JOINED)
+    assert joined.cu_seqlens.diff().tolist() == [3, 125, 0, 0, 0]
+    assert joined.longest >= 125
+
+
 def test_there_are_few_sizes_and_each_is_filled_up_by_at_most_an_eighth() -> None:
     sizes = {tokens: filled_up(tokens, 4096) for tokens in range(1, 40_000)}
     assert len({size for tokens, size in sizes.items() if 4096 < tokens <= 8192}) == 8

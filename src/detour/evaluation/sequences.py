@@ -120,7 +120,7 @@ class Joined:
     owners: Tensor
     """(sequences, tokens) float32: the matrix that computes each sequence's mean."""
     longest: int
-    """Upper limit on the length of a sequence in tokens, the same for all batches."""
+    """Upper limit on the length of a sequence in tokens, padding included, the same for all batches."""
     mode: Mode
     graphs: EncoderGraphs | None = None
 
@@ -151,7 +151,7 @@ class Joined:
             owners[row, end - length : end] = 1.0 / length
         arrays = (joined[None], positions[None], boundaries, ends - lengths, owners)
         ids, places, cu_seqlens, starts, shares = (torch.from_numpy(array).to(device) for array in arrays)
-        return cls(ids, places, cu_seqlens, starts, shares, longest, mode, graphs)
+        return cls(ids, places, cu_seqlens, starts, shares, max(longest, LEAST_GRID), mode, graphs)
 
     def encode(self, encoder: Any) -> JoinedStates:
         through = self._through_fused_layers if self.mode.fused else self._through_own_layers
