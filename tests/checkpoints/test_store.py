@@ -103,6 +103,15 @@ def test_a_checkpoint_of_another_training_is_set_aside(tmp_path: Path) -> None:
     assert only_skipped(skipped).reason == "it is a checkpoint of pretrain-2"
 
 
+def test_a_checkpoint_that_was_put_back_is_set_aside_again(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, "pretrain-1")
+    (foreign,) = save(CheckpointStore(tmp_path, "pretrain-2"), 2)
+    for _ in range(3):
+        _, skipped = store.newest_good(loads)
+        shutil.copytree(only_skipped(skipped).path, foreign.path.parent)
+    assert len(list(tmp_path.glob("damaged-step-*"))) == 3
+
+
 def test_a_checkpoint_without_a_record_of_its_training_is_resumed(tmp_path: Path) -> None:
     (older,) = save(CheckpointStore(tmp_path), 1)
     assert CheckpointStore(tmp_path, "pretrain-1").newest_good(loads) == (older, [])

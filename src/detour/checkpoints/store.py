@@ -158,6 +158,8 @@ class CheckpointStore:
 
     def _set_aside(self, folder: Path) -> Path:
         target = self.folder / f"damaged-{folder.name}"
+        while target.exists():  # of a copy that was put back and is not better
+            target = target.with_name(f"{target.name}-again")
         folder.rename(target)
         fsync_directory(self.folder)
         return target
