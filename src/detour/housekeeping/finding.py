@@ -83,8 +83,8 @@ class Survey:
         """Whether a job that may use it is running or pending; unknown counts as busy."""
         if holder(self.workspace, stage) is not None:
             return True
-        known = self.state.stages.get(stage)
-        return known is not None and known.is_open and bool(known.jobs) and not self.workspace.is_done(stage)
+        known = self.state.stage(stage)
+        return known.is_open and bool(known.jobs) and not self.workspace.is_done(stage)
 
     @cached_property
     def anything_queued(self) -> bool:

@@ -112,6 +112,10 @@ class State:
         """Whether a person cancelled it as a whole and has not planned or submitted it since."""
         return self.cancelled_s.get(chain, 0.0) > self.wanted_s.get(chain, 0.0)
 
+    def stage(self, stage_id: str) -> StageState:
+        """What is known of a stage; an empty state if the ledger has nothing about it."""
+        return self.stages.get(stage_id) or StageState(stage_id)
+
     def add(self, entries: Iterable[Entry[Any]]) -> set[str]:
         """Fold entries; returns the ids of stages that may have changed."""
         touched: set[str] = set()

@@ -62,13 +62,13 @@ def lineage(workspace: Workspace, stage_id: str) -> list[Step]:
         stage = known_stage(workspace, current)
         for upstream in stage.inputs.values():
             follow(upstream)
-        found[current] = _step(workspace, stage, state.stages.get(current))
+        found[current] = _step(workspace, stage, state.stage(current))
 
     follow(stage_id)
     return list(found.values())
 
 
-def _step(workspace: Workspace, stage: Stage, known: StageState | None) -> Step:
+def _step(workspace: Workspace, stage: Stage, known: StageState) -> Step:
     try:
         manifest = read_manifest(workspace.output(stage.id))
     except ValueError:
@@ -85,8 +85,8 @@ def _step(workspace: Workspace, stage: Stage, known: StageState | None) -> Step:
         start=_start(stage),
         code=_text(commit or at(code, "version")),
         machine=_text(at(manifest, "provenance", "machine", "node")),
-        jobs=tuple(sorted(known.all_jobs, key=natural_key)) if known else (),
-        attempts=len(known.attempts) if known else 0,
+        jobs=tuple(sorted(known.all_jobs, key=natural_key)),
+        attempts=len(known.attempts),
         overridden=_overridden(workspace, stage),
     )
 

@@ -63,14 +63,14 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
         if export_now is not None:
             stages = tuple(stage.id for stage in read_plan_outline(workspace, name).stages)
             planned.setdefault((name, export_now), stages)
-    done = LedgerView(workspace).state.stages
+    state = LedgerView(workspace).state
     versions = [
         Version(
             model=name,
             export=export,
             stages=stages,
             sha256=_sha256(workspace.output(export)),
-            made_s=(done[export].ended_s if export in done else None) or workspace.manifest(export).stat().st_mtime,
+            made_s=state.stage(export).ended_s or workspace.manifest(export).stat().st_mtime,
             aliases=tuple(sorted(alias for alias, target in aliases(workspace, name).items() if target == export)),
             is_current=current.get(name) == export,
         )

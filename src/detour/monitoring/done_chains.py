@@ -96,8 +96,8 @@ class DoneChains:
 
     def _has_ended(self, chain: ChainStatus) -> bool:
         """Whether none of its attempts may still be running, which would change its figures."""
-        stages = (self._view.state.stages.get(row.id) for row in chain.stages)
-        return all(run.ended for stage in stages if stage for run in stage.attempts)
+        state = self._view.state
+        return all(run.ended for row in chain.stages for run in state.stage(row.id).attempts)
 
 
 def _factors(site: Site) -> list[int] | float | None:
@@ -112,8 +112,7 @@ def _factors(site: Site) -> list[int] | float | None:
 
 def _is_metered(state: State, stage_id: str) -> bool:
     """Whether its energy was measured, and so depends on other readings of the same GPUs."""
-    stage = state.stages.get(stage_id)
-    return stage is not None and any(attempt.readings for attempt in stage.attempts)
+    return any(attempt.readings for attempt in state.stage(stage_id).attempts)
 
 
 def _chain(*parts: Any) -> ChainStatus:

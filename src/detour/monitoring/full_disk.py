@@ -52,9 +52,9 @@ def waits_in_words(waited_s: float, *, is_full: bool) -> str:
     return f"it is alive, and its journal has taken nothing for {since}: a quota may be used up"
 
 
-def awaited_room(workspace: Workspace, known: StageState | None, now_s: float) -> str | None:
+def awaited_room(workspace: Workspace, known: StageState, now_s: float) -> str | None:
     """What a running stage waits for, and what to do; None unless its journal is silent and its owner alive."""
-    waited_s = None if known is None else silent_s(workspace, known, now_s)
+    waited_s = silent_s(workspace, known, now_s)
     if waited_s is None:
         return None
     return f"{waits_in_words(waited_s, is_full=disk_is_full(workspace))}; {NEXT_STEP}"

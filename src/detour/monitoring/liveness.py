@@ -36,10 +36,8 @@ class Evidence(NamedTuple):
         seen = self.jobs.get(attempt.job or "")
         return seen is not None and seen.standing != "unknown" and seen.seen_s > (attempt.last_seen_s or 0.0)
 
-    def reports(self, known: StageState | None) -> list[SeenJob]:
+    def reports(self, known: StageState) -> list[SeenJob]:
         """What Slurm reports about the stage's jobs, without what it said of a live job before its attempt ended."""
-        if known is None:
-            return []
         ended_s = {attempt.job: attempt.ended.wall_s for attempt in known.attempts if attempt.ended}
         return [
             seen
@@ -65,15 +63,13 @@ def unread_sentence(errors: Sequence[OSError]) -> Iterator[str]:
         yield f"{error.filename}: cannot be read ({error.strerror}){others}"
 
 
-def stage_status(known: StageState | None, marker: Marker | None, evidence: Evidence) -> StageStatus:
+def stage_status(known: StageState, marker: Marker | None, evidence: Evidence) -> StageStatus:
     """The status of a stage, in one word. With unreadable markers, done and failed are both `unknown`."""
     if marker == "unreadable":
         by_ledger = stage_status(known, None, evidence)
         return by_ledger if by_ledger in ("running", "submitted") else "unknown"
     if marker is not None:
         return marker
-    if known is None:
-        return "planned"
     if known.is_cancelled:
         return "cancelled"
     status = known.status

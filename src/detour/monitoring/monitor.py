@@ -155,7 +155,7 @@ class Monitor:
             row = rows.get(stage.id)
             if row is None:
                 chains = self._memory.needed_by[stage.id]
-                seen = readings.about(self.state.stages.get(stage.id), planned.target.slurm_cluster)
+                seen = readings.about(self.state.stage(stage.id), planned.target.slurm_cluster)
                 row = rows[stage.id] = self._stage(stage, evidence._replace(jobs=seen), chains)
             costed.append(row)
         status = chain_status(self.workspace, planned, costed, self.state, evidence.now_s)
@@ -210,10 +210,10 @@ class Monitor:
 
     def _stage(self, planned: StageOutline, evidence: Evidence, chains: Sequence[str]) -> Costed:
         stage_id = planned.id
-        known = self.state.stages.get(stage_id)
+        known = self.state.stage(stage_id)
         marker = self._marker(stage_id)
-        current = known if known is None or marker in ("done", "unreadable") else known.since_done()
-        usages = _usages(stage_id, known, evidence.now_s)
+        current = known if marker in ("done", "unreadable") else known.since_done()
+        usages = _usages(known, evidence.now_s)
         context = Context(
             tuple(chains),
             self._inputs_ready_s(planned),
@@ -252,18 +252,16 @@ class Monitor:
         """When the last input was done: 0 without inputs, None while one is not done."""
         ready_s = 0.0
         for stage_id in planned.inputs.values():
-            stage = self.state.stages.get(stage_id)
-            end_s = stage.ended_s if stage else None
-            if end_s is None:
+            if (end_s := self.state.stage(stage_id).ended_s) is None:
                 return None
             ready_s = max(ready_s, end_s)
         return ready_s
 
     def _figures(
-        self, known: StageState | None, usages: Mapping[AttemptKey, AttemptUsage]
+        self, known: StageState, usages: Mapping[AttemptKey, AttemptUsage]
     ) -> Mapping[AttemptKey, list[EnergyFigure]]:
         figures: dict[AttemptKey, list[EnergyFigure]] = {}
-        for attempt in known.runs if known else []:
+        for attempt in known.runs:
             key = key_of(attempt)
             if key in usages:
                 figures[key] = figures_of(attempt, usages[key], self._site_of(attempt.cluster), self._spans)
@@ -284,12 +282,9 @@ def _sites(known: Known) -> Callable[[str | None], Site]:
     return site
 
 
-def _usages(stage_id: str, known: StageState | None, now_s: float) -> dict[AttemptKey, AttemptUsage]:
-    usages = {}
-    for run in known.runs if known else ():
-        if (usage := usage_of(stage_id, run, now_s)) is not None:
-            usages[key_of(run)] = usage
-    return usages
+def _usages(known: StageState, now_s: float) -> dict[AttemptKey, AttemptUsage]:
+    usages = ((run, usage_of(known.id, run, now_s)) for run in known.runs)
+    return {key_of(run): usage for run, usage in usages if usage is not None}
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -88,12 +88,12 @@ class Readings(NamedTuple):
     def missing(self) -> tuple[str, ...]:
         return tuple(said for one in self.by_cluster.values() for said in one.missing)
 
-    def about(self, known: StageState | None, planned: str | None) -> dict[str, SeenJob]:
+    def about(self, known: StageState, planned: str | None) -> dict[str, SeenJob]:
         """A stage's jobs, each as the cluster that has it reports it; `planned` as in `StageState.slurm_cluster`.
 
         Another cluster may have a job with the same id.
         """
-        if known is None or not self.by_cluster:
+        if not self.by_cluster:
             return {}
         found = ((job, self.by_cluster.get(known.slurm_cluster(job, planned))) for job in known.all_jobs)
         return {job: reading.jobs[job] for job, reading in found if reading is not None and job in reading.jobs}

@@ -33,16 +33,16 @@ class Context(NamedTuple):
 
 def stage_row(
     planned: StageOutline,
-    known: StageState | None,
-    current: StageState | None,
+    known: StageState,
+    current: StageState,
     status: StageStatus,
     said: str | None,
     evidence: Evidence,
     context: Context,
 ) -> StageRow:
     """The row without its energy. `current` is the part of `known` that counts now; `said` is that of `judge`."""
-    attempts = known.attempts if known else []
-    reached = [attempt for attempt in current.attempts if attempt.progress] if current else []
+    attempts = known.attempts
+    reached = [attempt for attempt in current.attempts if attempt.progress]
     latest = reached[-1].progress if reached else None
     progress = latest.event if latest else None
     done, total = (progress.done, progress.total) if progress else (None, None)
@@ -50,9 +50,9 @@ def stage_row(
     judged = judge(planned.kind, current, status, said, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
-    jobs = in_order(known.all_jobs) if known else []
+    jobs = in_order(known.all_jobs)
     segments: tuple[SegmentRow, ...] = ()
-    if known and context.with_segments:
+    if context.with_segments:
         segments = segment_rows(known, jobs, context.usages, judged, evidence, context.inputs_ready_s)
     seen_s = [attempt.last_seen_s or 0.0 for attempt in attempts]
     return StageRow(

@@ -66,7 +66,7 @@ class Judged(NamedTuple):
     """The job that `why` is about; None if it is about the stage."""
 
 
-def judge(kind: str, known: StageState | None, status: StageStatus, said: str | None, evidence: Evidence) -> Judged:
+def judge(kind: str, known: StageState, status: StageStatus, said: str | None, evidence: Evidence) -> Judged:
     """The word for a stage. `status` comes from `liveness.stage_status`; `said` is the content of its failure marker,
     or why its markers cannot be read.
     """
@@ -87,21 +87,21 @@ def judge(kind: str, known: StageState | None, status: StageStatus, said: str | 
             return _stopped(known, status, evidence)
 
 
-def _failed(known: StageState | None, failure: str | None, evidence: Evidence) -> Judged:
-    why = failure or (known.reason if known else None)
+def _failed(known: StageState, failure: str | None, evidence: Evidence) -> Judged:
+    why = failure or known.reason
     job, seen = None, _last_seen(known, evidence)
     if why is None and seen is not None:
-        before = "" if known and known.attempts else " before it started the stage"
+        before = "" if known.attempts else " before it started the stage"
         why, job = _end_in_words(seen) + before, seen.id
     return Judged("failed", why, True, "`{why}`; once the cause is fixed: `{retry}`", job)
 
 
-def _unreadable(known: StageState | None, said: str) -> Judged:
-    by_ledger = "" if known is None else f"; by the ledger it is {known.status}"
+def _unreadable(known: StageState, said: str) -> Judged:
+    by_ledger = "" if known.status == "planned" else f"; by the ledger it is {known.status}"
     return Judged("unknown", f"{said}{by_ledger}", True, "ask its owner for the right to read it, then look again")
 
 
-def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
+def _unknown(known: StageState, evidence: Evidence) -> Judged:
     seen = _last_seen(known, evidence)
     if seen is not None and seen.standing == "succeeded":
         why = "completed according to Slurm, but its output is missing (so far)"
@@ -115,10 +115,10 @@ def _unknown(known: StageState | None, evidence: Evidence) -> Judged:
     return Judged("unknown", f"{silent}Slurm does not say", True, "look again when Slurm answers")
 
 
-def _running(known: StageState | None, evidence: Evidence) -> Judged:
-    last = known.last_attempt if known else None
+def _running(known: StageState, evidence: Evidence) -> Judged:
+    last = known.last_attempt
     age_s = _silence_s(known, evidence)
-    if known is not None and age_s is not None and known.id in evidence.waiting_for_room:
+    if age_s is not None and known.id in evidence.waiting_for_room:
         return Judged("running", waits_in_words(age_s, is_full=evidence.disk_is_full), True, NEXT_STEP)
     suspended = next((job for job in evidence.reports(known) if job.state in SUSPENDED), None)
     if suspended is not None:
@@ -138,10 +138,10 @@ def _running(known: StageState | None, evidence: Evidence) -> Judged:
     return Judged("running", "has started, and not yet given a sign of life", job=begun.id if begun else None)
 
 
-def _has_ended_in(known: StageState | None, job: SeenJob) -> bool:
+def _has_ended_in(known: StageState, job: SeenJob) -> bool:
     """Whether an attempt began and ended since the job's start."""
-    attempts = known.attempts if known else ()
-    return any(one.job == job.id and one.ended and one.ended.wall_s > (job.started_s or 0.0) for one in attempts)
+    ended = (one.ended for one in known.attempts if one.job == job.id and one.ended)
+    return any(end.wall_s > (job.started_s or 0.0) for end in ended)
 
 
 def _lost(why: str, job: str | None) -> Judged:
@@ -154,7 +154,7 @@ def _run_s(job: SeenJob) -> float:
     return job.seen_s - job.started_s if job.started_s is not None else 0.0
 
 
-def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
+def _waiting(known: StageState, evidence: Evidence) -> Judged:
     waiting = _waiting_job(known, evidence)
     if waiting is None:
         return Judged("pending", None)
@@ -166,7 +166,7 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
         return Judged("held", why, True, f"`{{release}}`{more}", waiting.id)
     if waiting.reason == "DependencyNeverSatisfied":
         return Judged("pending", why, True, "`{cancel}`, then `{retry}`", waiting.id)
-    last = known.last_attempt if known else None
+    last = known.last_attempt
     word = end_of(last, evidence, waiting) if last is not None else None
     failure = _failure_of(last, evidence) if word is None and last is not None and last.job != waiting.id else None
     if failure:
@@ -174,9 +174,9 @@ def _waiting(known: StageState | None, evidence: Evidence) -> Judged:
     return Judged(word or "pending", why, job=waiting.id)
 
 
-def _stopped(known: StageState | None, status: StageStatus, evidence: Evidence) -> Judged:
+def _stopped(known: StageState, status: StageStatus, evidence: Evidence) -> Judged:
     """The word for a stage that has stopped without another job that could continue it."""
-    last = known.last_attempt if known else None
+    last = known.last_attempt
     seen = _last_seen(known, evidence)
     if status == "cancelled":
         if seen is None:
@@ -223,29 +223,29 @@ def _end_in_words(seen: SeenJob) -> str:
     return f"ended as {seen.state}{code}{signal}"
 
 
-def _is_said_to_run(known: StageState | None, evidence: Evidence) -> bool:
+def _is_said_to_run(known: StageState, evidence: Evidence) -> bool:
     """Whether Slurm, or this machine if it ran here, reports that it is running; its own signs of life do not count."""
-    last = known.last_attempt if known else None
+    last = known.last_attempt
     return last is not None and (
         evidence.standing(last.job) == "running" or process_is_alive(last, evidence.writers) is True
     )
 
 
-def _silence_s(known: StageState | None, evidence: Evidence) -> float | None:
+def _silence_s(known: StageState, evidence: Evidence) -> float | None:
     """Seconds since the last attempt's last sign of life; None if the attempt has ended."""
-    last = known.last_attempt if known else None
+    last = known.last_attempt
     if last is not None and last.ended is None and last.last_seen_s is not None:
         return max(evidence.now_s - last.last_seen_s, 0.0)
     return None
 
 
-def _waiting_job(known: StageState | None, evidence: Evidence) -> SeenJob | None:
+def _waiting_job(known: StageState, evidence: Evidence) -> SeenJob | None:
     """The pending job; of several segments the next one, since the others wait for it."""
     waiting = [job for job in evidence.reports(known) if job.standing == "waiting"]
     return min(waiting, key=lambda job: job.reason == "Dependency", default=None)
 
 
-def _last_seen(known: StageState | None, evidence: Evidence) -> SeenJob | None:
+def _last_seen(known: StageState, evidence: Evidence) -> SeenJob | None:
     """The job that ended last, according to Slurm."""
     ended = [job for job in evidence.reports(known) if job.standing not in ("waiting", "running") and not job.has_left]
     return max(ended, key=lambda job: (job.started_s is not None, job.ended_s or 0.0), default=None)

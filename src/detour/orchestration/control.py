@@ -15,7 +15,6 @@ from detour.disk import OUT_OF_ROOM
 from detour.errors import SchedulerUnavailable, UserError
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
 from detour.ledger.journal import Journal, command_journal
-from detour.ledger.state import StageState
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace, marked
 from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
@@ -97,10 +96,10 @@ def cancel(
             lambda of_cluster, stages: of_cluster.cancel(stages, "cancelled by its user", concerned=choice.labels),
         )
         view.refresh()
-        known = view.state.stages
         settled = [row.id for row in choice.stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
         for stage_id in settled:
-            for job in sorted(_open_jobs(known[stage_id]) if stage_id in known else ()):
+            known = view.state.stage(stage_id)
+            for job in sorted(known.executors - known.cancelled_jobs):
                 journal.append(StageCancelled(), stage=stage_id, job=job)
         release_stages(workspace, journal, settled, "cancelled")
         for chain in choice.affected_chains:
@@ -110,11 +109,6 @@ def cancel(
     kept = _labels_of(row for row in choice.kept if not marked(workspace.is_done, row.id))
     deferred = tuple(one for one in waves.stages if one in choice.labels and one not in affected.stages)
     return Controlled("cancelled", affected, choice.labels | dict(waves.ended), again, warnings, kept, deferred)
-
-
-def _open_jobs(stage: StageState) -> set[str]:
-    """Jobs and processes that the stage was submitted as or tried in, and that are not cancelled yet."""
-    return stage.executors - stage.cancelled_jobs
 
 
 def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:

@@ -104,10 +104,8 @@ def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
     )
 
 
-def slurm_jobs(known: StageState | None) -> list[str]:
+def slurm_jobs(known: StageState) -> list[str]:
     """Jobs of a stage that Slurm may know; if it last ran on this machine, those submitted since."""
-    if known is None:
-        return []
     jobs = known.all_jobs or set(filter(is_job_id, known.cancelled_jobs))
     last = known.last_attempt
     if last is not None and last.process is not None:
@@ -132,7 +130,7 @@ def _pending_arrays(queue: Sequence[Row], jobs: Sequence[str]) -> list[str]:
 def stage_evidence(
     workspace: Workspace,
     stage: str,
-    known: StageState | None,
+    known: StageState,
     jobs: Sequence[str],
     events: StageEvents,
     answers: Answers,
@@ -150,7 +148,7 @@ def stage_evidence(
         if answers.accounts is None
         else [row for row in answers.accounts if any(_is_about(row, job) for job in jobs)]
     )
-    ran = next((one for one in reversed(known.attempts) if one.executor), None) if known else None
+    ran = next((one for one in reversed(known.attempts) if one.executor), None)
     last = ran.executor if ran else next(iter(jobs), None)
     executor = queued[0] if queued else _last_started(rows or ()) or last
     job = ran.job if ran and executor == ran.executor else executor

@@ -115,8 +115,7 @@ def _slurm_clusters(workspace: Workspace, status: Status, state: State) -> Mappi
     for chain in status.chains:
         planned = read_plan_outline(workspace, chain.name).target.slurm_cluster
         for row in chain.stages:
-            known = state.stages.get(row.id)
-            found.setdefault(row.id, known.last_slurm_cluster(planned) if known else planned)
+            found.setdefault(row.id, state.stage(row.id).last_slurm_cluster(planned))
     return found
 
 
@@ -268,8 +267,7 @@ def _happened(state: State, rows: Iterable[StageRow]) -> Happened:
 
 
 def _recorded_cluster(state: State, stage: str, job: str | None) -> str | None:
-    known = state.stages.get(stage)
-    return known.slurm_clusters.get(job or "") if known else None
+    return state.stage(stage).slurm_clusters.get(job or "")
 
 
 def _waiting(row: StageRow) -> SegmentRow | None:

@@ -76,8 +76,7 @@ def _unfinished(view: LedgerView, outline: ChainOutline) -> Iterator[StageOutlin
     """Stages that neither ended nor were cancelled, nor wait for one that did not succeed."""
     workspace, gone = view.workspace, set[str]()
     for stage in outline.stages:
-        known = view.state.stages.get(stage.id)
-        is_cancelled = known is not None and known.is_cancelled
+        is_cancelled = view.state.stage(stage.id).is_cancelled
         if is_cancelled or marked(workspace.has_failed, stage.id) or not gone.isdisjoint(stage.inputs.values()):
             gone.add(stage.id)
         elif not marked(workspace.is_done, stage.id):

@@ -122,15 +122,15 @@ class Runner:
         """Record why the stage failed, unless it succeeded or another command is running it."""
         if self.workspace.is_done(stage_id) or self.stopping or holder(self.workspace, stage_id) is not None:
             return
-        known = LedgerView(self.workspace).state.stages.get(stage_id)
-        last = known.last_attempt if known else None
+        known = LedgerView(self.workspace).state.stage(stage_id)
+        last = known.last_attempt
         is_anothers = (
             last is not None and last.executor != job.id and (last.started_s or 0.0) >= self.started_s[stage_id]
         )
         if self.workspace.has_failed(stage_id):
             self.failed[stage_id] = failure_reason(self.workspace, stage_id)
         elif not is_anothers:
-            ours = known.reason if known and last and last.executor == job.id else None
+            ours = known.reason if last and last.executor == job.id else None
             self.failed[stage_id] = ours or "its process was killed"
 
 

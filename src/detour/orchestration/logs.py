@@ -90,7 +90,7 @@ def log_part(
     state = LedgerView(workspace).state
     logs = _Logs(workspace)
     stage, label = _stage(workspace, names, state, logs)
-    known = state.stages.get(stage)
+    known = state.stage(stage)
     wanted = _attempt(known, label, attempt)
     executor = wanted.executor if wanted else None
     if attempt is None and (unbegun := _unbegun(known, executor, logs)):
@@ -152,8 +152,8 @@ def _last_sign_s(stage: StageState, logs: _Logs) -> float:
     return max(*signs_s, *(logs.written_s(stage.id, executor) for executor in stage.executors), 0.0)
 
 
-def _attempt(known: StageState | None, label: str, wanted: int | None) -> AttemptState | None:
-    attempts = known.attempts if known else []
+def _attempt(known: StageState, label: str, wanted: int | None) -> AttemptState | None:
+    attempts = known.attempts
     if wanted is None:
         return attempts[-1] if attempts else None
     if wanted < 0 and len(attempts) + wanted - 1 >= 0:
@@ -164,13 +164,11 @@ def _attempt(known: StageState | None, label: str, wanted: int | None) -> Attemp
     raise UserError(f"{label}: no attempt {wanted}; {there}")
 
 
-def _unbegun(known: StageState | None, last: str | None, logs: _Logs) -> str | None:
+def _unbegun(known: StageState, last: str | None, logs: _Logs) -> str | None:
     """The job that has not begun the stage, if its log is newer than the last attempt's or there is no attempt.
 
     Of several, the one with the newest log, or else the first.
     """
-    if known is None:
-        return None
     begun = {attempt.executor for attempt in known.attempts}
     written_s = {job: logs.written_s(known.id, job) for job in sorted(known.executors - begun, key=natural_key)}
     newest = max(written_s, key=written_s.__getitem__, default=None)
@@ -178,10 +176,10 @@ def _unbegun(known: StageState | None, last: str | None, logs: _Logs) -> str | N
     return newest if is_newer or not begun else None
 
 
-def _part(path: Path, stage: str, known: StageState | None, wanted: AttemptState | None) -> tuple[int, int | None]:
+def _part(path: Path, stage: str, known: StageState, wanted: AttemptState | None) -> tuple[int, int | None]:
     """Start and end of the attempt in its job's file: the whole file if attempts cannot be distinguished."""
     begins = list(_begins(path, stage))
-    of_job = [one for one in known.attempts if wanted and one.executor == wanted.executor] if known else []
+    of_job = [one for one in known.attempts if wanted and one.executor == wanted.executor]
     if wanted is None or len(begins) < 2 or wanted not in of_job:
         return 0, None
     index = min(of_job.index(wanted), len(begins) - 1)

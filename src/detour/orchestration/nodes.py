@@ -22,11 +22,9 @@ def shell_in_job(workspace: Workspace, stage: str) -> int:
 
     Raises UserError if no job runs it, SchedulerUnavailable.
     """
-    known = LedgerView(workspace).state.stages.get(stage)
-    running = [run for run in known.attempts if run.outcome is None and run.job] if known else []
-    if known is None or not running:
+    known = LedgerView(workspace).state.stage(stage)
+    jobs = [run.job for run in known.attempts if run.outcome is None and run.job]
+    if not jobs:
         raise UserError(f"{stage}: no job runs it, so there is no node to open a shell on")
-    job = running[-1].job
-    assert job is not None
     planned = known_chains(workspace).targets().of(stage).slurm_cluster
-    return open_shell(Slurm().on(known.slurm_cluster(job, planned)), job)
+    return open_shell(Slurm().on(known.slurm_cluster(jobs[-1], planned)), jobs[-1])

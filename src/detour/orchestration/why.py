@@ -172,9 +172,8 @@ def _facts(
     clusters, jobs = dict[str, str | None](), dict[str, list[str]]()
     for stage in (stage.id for stage in asked):
         known, of_chain = _current(workspace, state, stage), planned[stage]
-        clusters[stage] = known.last_slurm_cluster(of_chain) if known else of_chain
-        here = (job for job in slurm_jobs(known) if known and known.slurm_cluster(job, of_chain) == clusters[stage])
-        jobs[stage] = list(here)
+        clusters[stage] = known.last_slurm_cluster(of_chain)
+        jobs[stage] = [job for job in slurm_jobs(known) if known.slurm_cluster(job, of_chain) == clusters[stage]]
     client = slurm or Slurm(timeout_s=PATIENCE_S)
     slurms = {cluster: client.on(cluster) for cluster in clusters.values()}
     events = stage_events(workspace, list(clusters))
@@ -210,14 +209,14 @@ class _Facts:
         cluster, chains = self.clusters[stage.id], tuple(self.needed_by[stage.id])
         known = _current(self.workspace, self.state, stage.id)
         found = stage_evidence(self.workspace, stage.id, known, self.jobs[stage.id], self.events, self.answers[cluster])
-        alive = found.job is None and known is not None and _is_alive(known, self.state)
+        alive = found.job is None and _is_alive(known, self.state)
         verdict = still_running(found.evidence) if alive else judge(found.evidence)
         pending = _pending(self.workspace, chains[0], found, verdict, self.slurms[cluster])
         earlier = self._earlier(known, found) if pending else None
         return Why(stage, chains, found, verdict, pending, earlier, awaited_room(self.workspace, known, time.time()))
 
-    def _earlier(self, known: StageState | None, found: StageEvidence) -> Earlier | None:
-        last = known.last_attempt if known else None
+    def _earlier(self, known: StageState, found: StageEvidence) -> Earlier | None:
+        last = known.last_attempt
         if last is None or last.job in (None, found.job):
             return None
         answers = self.answers[self.clusters[found.stage]]
@@ -274,10 +273,10 @@ def _remedies(workspace: Workspace, chain: str, script: Path, slurm: Slurm) -> R
     return try_remedies(slurm, script, cluster)
 
 
-def _current(workspace: Workspace, state: State, stage_id: str) -> StageState | None:
+def _current(workspace: Workspace, state: State, stage_id: str) -> StageState:
     """What the ledger knows of the stage, without what came before the removal of its output."""
-    known = state.stages.get(stage_id)
-    return known if known is None or workspace.is_done(stage_id) else known.since_done()
+    known = state.stage(stage_id)
+    return known if workspace.is_done(stage_id) else known.since_done()
 
 
 def _word(workspace: Workspace, stage: StageOutline, state: State) -> str:
@@ -286,8 +285,8 @@ def _word(workspace: Workspace, stage: StageOutline, state: State) -> str:
     if workspace.has_failed(stage.id):
         return "failed"
     known = _current(workspace, state, stage.id)
-    status = known.status if known else "planned"
-    if known and status == "running" and not _is_alive(known, state):
+    status = known.status
+    if status == "running" and not _is_alive(known, state):
         return CUT_OFF
     return status if status in _WORST and status != "done" else "planned"
 

@@ -211,7 +211,7 @@ def _waits(view: LedgerView, gathered: Mapping[str, Gathered], period: Period, n
     for one in gathered.values():
         inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
         before_s = None
-        for attempt in one.known.runs if one.known else ():
+        for attempt in one.known.runs:
             usage = usage_of(one.planned.id, attempt, now_s)
             if usage is None:
                 continue

@@ -84,7 +84,7 @@ class Reader:
             stage=stage.id,
             objective=phase.objective,
             tokens=runtime.tokens,
-            tokens_done=known.progress.done if known and known.progress else None,
+            tokens_done=known.progress.done if known.progress else None,
             flops_per_token=None
             if shape is None
             else training_flops_per_token(

@@ -35,7 +35,7 @@ class Gathered(NamedTuple):
     planned: PlannedStage
     stage: Stage
     attempts: list[Counted]
-    known: StageState | None
+    known: StageState
     provenance: Mapping[str, Any]
     """Provenance from the manifest of its output; empty without one."""
 
@@ -58,7 +58,7 @@ class Gatherer:
     ) -> None:
         self.outputs, self.site_of, self.period, self.profile_of = outputs, site_of, period, profile_of
         self.workspace = outputs.workspace
-        self.state, self.states = view.state, view.state.stages
+        self.state = view.state
         self.unread: list[OSError] = []
         """Why the markers of stages cannot be read."""
         self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
@@ -74,8 +74,8 @@ class Gatherer:
         return {stage_id: self._stage(stage, users[stage_id]) for stage_id, stage in planned.items()}
 
     def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:
-        known = self.states.get(planned.id)
-        counted, rows, is_cut = self._attempts(planned.id, known)
+        known = self.state.stage(planned.id)
+        counted, rows, is_cut = self._attempts(known)
         manifest = self.outputs.manifest(planned.id)
         failure = {} if manifest else read_json(self.workspace.failure(planned.id))
         stage = Stage(
@@ -83,8 +83,8 @@ class Gatherer:
             kind=planned.kind,
             name=planned.name,
             label=planned.label,
-            status=self._status(planned.id, known, is_done=manifest is not None),
-            reason=_text(failure.get("reason")) or (known.reason if known else None),
+            status=self._status(known, is_done=manifest is not None),
+            reason=_text(failure.get("reason")) or known.reason,
             chains=users,
             attempts=rows,
             cost=cost_of(counted, every_method=False),
@@ -93,11 +93,11 @@ class Gatherer:
         )
         return Gathered(planned, stage, counted, known, manifest.provenance if manifest else {})
 
-    def _attempts(self, stage_id: str, known: StageState | None) -> tuple[list[Counted], list[AttemptRow], bool]:
+    def _attempts(self, known: StageState) -> tuple[list[Counted], list[AttemptRow], bool]:
         """Return the attempts in the period, as figures and as rows, and whether the period cuts any."""
         counted, rows, is_cut = [], [], False
-        for attempt in known.runs if known else []:
-            whole = usage_of(stage_id, attempt, self.evidence.now_s)
+        for attempt in known.runs:
+            whole = usage_of(known.id, attempt, self.evidence.now_s)
             usage = whole and self.period.part_of(whole)
             is_cut = is_cut or usage is not whole
             if whole is None or usage is None:
@@ -141,13 +141,13 @@ class Gatherer:
         writer = self.state.writers.get(started.writer) if started else None
         return writer.process.user if writer and writer.process else None
 
-    def _status(self, stage_id: str, known: StageState | None, is_done: bool) -> StageStatus:
+    def _status(self, known: StageState, is_done: bool) -> StageStatus:
         """Return the status as in `detour status` without querying the scheduler."""
         marker: Marker | None = None
         try:
-            if is_done or self.workspace.is_done(stage_id):
+            if is_done or self.workspace.is_done(known.id):
                 marker = "done"
-            elif self.workspace.has_failed(stage_id):
+            elif self.workspace.has_failed(known.id):
                 marker = "failed"
         except OSError as error:
             marker = "unreadable"
