@@ -9,7 +9,6 @@ import pytest
 from detour.config.loading import (
     load_cluster,
     load_recipe,
-    load_recipe_document,
     recipe_path,
 )
 from detour.config.models import Model, Seeds, WarmupConstant
@@ -268,13 +267,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: str, hint: str, r
     with pytest.raises(RecipeError, match="no such recipe or sweep") as error:
         recipe_path(Path(name))
     assert hint in str(error.value)
-
-
-def test_a_document_locates_problems_found_later(recipes: Path) -> None:
-    document = load_recipe_document(recipes / "good.yaml")
-    problem = document.problem(("data", "sources", 0, "path"), "no such file")
-    assert str(problem) == "configs/recipes/good.yaml:9:7: data.sources.labels.path: no such file"
-    assert str(RecipeError([problem])) == str(problem)
 
 
 def test_loading_does_not_depend_on_key_order_or_folder(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from detour.config.layers import keep, read_layers
+from detour.config.layers import read_layers
 from detour.config.loading import absolute_paths
 from detour.config.models import Benchmark, Recipe
 from detour.config.validation import validate
@@ -81,7 +80,7 @@ def _index(items: list[Any], name: str) -> int:
 
 def load_benchmark(path: Path) -> Benchmark:
     """Read a benchmark's file without a recipe."""
-    tree, problems = read_layers(path, keep, os.environ)
+    tree, problems = read_layers(path)
     whole = absolute_paths(Node(tree.position, {"benchmark": tree}))
     assert isinstance(whole.value, dict)
     return validate(Benchmark, whole.value["benchmark"], problems)

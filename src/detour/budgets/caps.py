@@ -11,7 +11,6 @@ Only the caps are defined here; `arithmetic` compares them with what is requeste
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
@@ -21,9 +20,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from detour.config.fields import Name, NotNegative, TimeZone, Written
-from detour.config.layers import keep, read_layers
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
-from detour.config.validation import validate
+from detour.config.validation import read_model
 
 Measure = Literal["gpu_hours", "billed_hours", "energy_kwh", "co2_kg"]
 FIRST_YEAR, LAST_YEAR = 1970, 2099
@@ -123,8 +121,7 @@ class Budget(Written):
 
 def load_budget(path: Path) -> Budget:
     """Load a budget file. Raises RecipeError (exit code 2)."""
-    tree, problems = read_layers(path, keep, os.environ)
-    return validate(Budget, tree, problems)
+    return read_model(Budget, path)
 
 
 def load_budgets(folder: Path | None = None) -> list[Budget]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from detour.config.fields import Filled, Written
-from detour.config.layers import keep, read_layers
 from detour.config.roots import find_named
-from detour.config.validation import validate
+from detour.config.validation import read_model
 
 
 class TaskAbout(Written):
@@ -58,11 +56,10 @@ class About(Written):
 
 def load_about(path: Path) -> About:
     """Load an about file. Raises RecipeError, which names file, line and key of every mistake."""
-    tree, problems = read_layers(path, keep, os.environ)
-    return validate(About, tree, problems)
+    return read_model(About, path)
 
 
 def about_chain(chain: str) -> About:
     """Load `configs/cards/CHAIN.yaml`, if it exists."""
-    found, _ = find_named("cards", chain)
+    found = find_named("cards", chain)
     return About() if found is None else load_about(found)

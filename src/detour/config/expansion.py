@@ -20,7 +20,7 @@ from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError, similar_file
-from detour.config.roots import find_named
+from detour.config.roots import find_named, names_in
 from detour.config.sweep import Point, Sweep, label_of
 from detour.config.validation import validate
 from detour.config.yaml_source import Node, to_plain
@@ -193,11 +193,11 @@ class _Builder:
         path = Path(where.file).parent / written_path(written)
         is_name = "/" not in written
         if is_name and not path.is_file():
-            path = find_named("recipes", written, path)[0] or path
+            path = find_named("recipes", written, path) or path
         key = path.resolve()
         if key not in self.bases:
             if not path.is_file():
-                names = find_named("recipes", written, path)[1] if is_name else []
+                names = names_in("recipes", path) if is_name else []
                 hint = similar_file(path) or (suggestion(written, names) if names else "")
                 raise RecipeError([Problem(where, "recipe", f"no such file: {written}{hint}")])
             tree, problems = recipe_tree(path, sweep.overrides)

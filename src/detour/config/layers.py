@@ -10,6 +10,7 @@ Every value keeps its position in the file that it comes from.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,28 +28,22 @@ Transform = Callable[[Node, Path, list[Problem]], Node]
 """What a kind of document does to each of its files before they are merged, such as reading the files it names."""
 
 
-def keep(node: Node, file: Path, problems: list[Problem]) -> Node:
-    """Change nothing: the identity transform."""
-    del file, problems
-    return node
-
-
-def read_layers(path: Path, transform: Transform, environment: Mapping[str, str]) -> tuple[Node, list[Problem]]:
+def read_layers(path: Path, transform: Transform | None = None) -> tuple[Node, list[Problem]]:
     """Return the document at `path`, merged over everything it extends, and the problems found."""
     problems: list[Problem] = []
-    return _read_layer(path, transform, environment, problems, ()), problems
+    return _read_layer(path, transform, problems, ()), problems
 
 
-def _read_layer(
-    path: Path, transform: Transform, environment: Mapping[str, str], problems: list[Problem], chain: tuple[Path, ...]
-) -> Node:
+def _read_layer(path: Path, transform: Transform | None, problems: list[Problem], chain: tuple[Path, ...]) -> Node:
     node, found = read_yaml(path)
     problems += found
-    node = fill_variables(node, environment, problems)
+    node = _fill_variables(node, problems)
     assert isinstance(node.value, dict)
     own = dict(node.value)
     parent = own.pop("extends", None)
-    node = transform(replace(node, value=own), path, problems)
+    node = replace(node, value=own)
+    if transform is not None:
+        node = transform(node, path, problems)
     if parent is None:
         return node
     if not isinstance(parent.value, str) or not parent.value.strip():
@@ -59,7 +54,7 @@ def _read_layer(
     chain = (*chain, path)
     _refuse_bad_chain(target, chain, parent.position)
     try:
-        below = _read_layer(target, transform, environment, problems, chain)
+        below = _read_layer(target, transform, problems, chain)
     except RecipeError as error:
         raise RecipeError([*problems, *(_blamed(problem, target, parent) for problem in error.problems)]) from error
     return merge(below, node)
@@ -139,16 +134,15 @@ def by_name(items: Sequence[Node]) -> dict[str, Node] | None:
     return named
 
 
-def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Problem], path: str = "") -> Node:
+def _fill_variables(node: Node, problems: list[Problem], path: str = "") -> Node:
     """Substitute every `${VAR}` in every string; a missing variable is a problem at its position."""
+    below = f"{path}." if path else ""
     if isinstance(node.value, dict):
-        below = f"{path}." if path else ""
-        filled = {k: fill_variables(child, environment, problems, below + k) for k, child in node.value.items()}
+        filled = {key: _fill_variables(child, problems, below + key) for key, child in node.value.items()}
         return replace(node, value=filled)
     if isinstance(node.value, list):
-        below = f"{path}." if path else ""
         items = enumerate(node.value)
-        return replace(node, value=[fill_variables(c, environment, problems, f"{below}{i}") for i, c in items])
+        return replace(node, value=[_fill_variables(child, problems, f"{below}{index}") for index, child in items])
     if not isinstance(node.value, str) or "${" not in node.value:
         return node
 
@@ -161,7 +155,7 @@ def fill_variables(node: Node, environment: Mapping[str, str], problems: list[Pr
             )
             problems.append(Problem(node.position, path, message))
             return match[0]
-        value = environment.get(match[1]) or match[2]
+        value = os.environ.get(match[1]) or match[2]
         if value is None:
             message = f"the environment variable {match[1]} is not set: set it, or write ${{{match[1]}:-default}}"
             problems.append(Problem(node.position, path, message))

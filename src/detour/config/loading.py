@@ -10,17 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
-
-from pydantic import BaseModel
 
 from detour.config.cluster import Cluster
-from detour.config.layers import keep, read_layers
+from detour.config.layers import read_layers
 from detour.config.models import Recipe
 from detour.config.overrides import apply_override
-from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError, shown, similar_file
-from detour.config.roots import find_named
-from detour.config.validation import place, validate
+from detour.config.problems import COMMAND_LINE, Problem, RecipeError, shown, similar_file
+from detour.config.roots import find_named, names_in
+from detour.config.validation import validate
 from detour.config.yaml_source import Node
 from detour.files import is_file_or_pipe
 from detour.paths import written_path
@@ -28,19 +25,6 @@ from detour.text import suggestion
 
 _NOTHING = Node(COMMAND_LINE, None)
 _HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+(/[\w.-]+)?", re.ASCII)
-M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class Document(Generic[M]):
-    """A model with the tree it was read from, for problems that can only be found later (missing data)."""
-
-    model: M
-    tree: Node
-
-    def problem(self, path: KeyPath, message: str) -> Problem:
-        """Return a problem at `path`, which holds keys and list indices: `("data", "sources", 0, "path")`."""
-        return Problem(*place(self.tree, path), message)
 
 
 def recipe_path(name_or_path: Path) -> Path:
@@ -52,33 +36,26 @@ def recipe_path(name_or_path: Path) -> Path:
     name = str(name_or_path)
     is_file = os.path.isfile(name)  # noqa: PTH113 - a name too long for a file is unknown
     if not is_file and is_file_or_pipe(name_or_path):
-        raise RecipeError([Problem(Position(name), "", "is a pipe, and a recipe is read twice: give a file")])
+        raise RecipeError.of_file(name, "is a pipe, and a recipe is read twice: give a file")
     if not is_name(name) or is_file:
         return name_or_path
-    names: list[str] = []
-    for folder in ("recipes", "sweeps"):
-        found, known = find_named(folder, name)
-        if found is not None:
-            return found
-        names += known
+    folders = ("recipes", "sweeps")
+    if found := next(filter(None, (find_named(folder, name) for folder in folders)), None):
+        return found
     if os.path.isdir(name):  # noqa: PTH112 - as above
-        raise RecipeError([Problem(Position(name), "", "is a folder: give a YAML file in it, or the name of a recipe")])
-    raise RecipeError([Problem(Position(name), "", f"no such recipe or sweep{suggestion(name, names)}")])
+        raise RecipeError.of_file(name, "is a folder: give a YAML file in it, or the name of a recipe")
+    names = [known for folder in folders for known in names_in(folder)]
+    raise RecipeError.of_file(name, f"no such recipe or sweep{suggestion(name, names)}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Load the recipe at `path` with `key=value` overrides applied. Raises RecipeError (exit code 2)."""
-    return load_recipe_document(path, overrides).model
-
-
-def load_recipe_document(path: Path, overrides: Sequence[str] = ()) -> Document[Recipe]:
-    tree, problems = recipe_tree(path, overrides)
-    return Document(validate(Recipe, tree, problems), tree)
+    return validate(Recipe, *recipe_tree(path, overrides))
 
 
 def recipe_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[Node, list[Problem]]:
     """Return the merged document before validation, and the problems in its files."""
-    tree, problems = read_layers(path, _benchmark_by_name, os.environ)
+    tree, problems = read_layers(path, _benchmark_by_name)
     here = Path.cwd() / "command-line"
     for text in overrides:
         tree = _benchmark_by_name(apply_override(tree, text, problems), here, problems)
@@ -94,13 +71,12 @@ def load_cluster(name_or_path: str | Path) -> Cluster:
     """Load a profile by name (`configs/clusters/NAME.yaml`) or by path (ends in .yaml or contains a `/`)."""
     path = written_path(str(name_or_path))
     if is_name(str(name_or_path)):
-        found, known = find_named("clusters", path.name)
+        found = find_named("clusters", path.name)
         if found is None:
-            raise RecipeError(
-                [Problem(Position(str(name_or_path)), "", f"no such cluster profile{suggestion(path.name, known)}")]
-            )
+            hint = suggestion(path.name, available_clusters())
+            raise RecipeError.of_file(str(name_or_path), f"no such cluster profile{hint}")
         path = found
-    tree, problems = read_layers(path, keep, os.environ)
+    tree, problems = read_layers(path)
     return validate(Cluster, change_at(tree, ("site", "grid_hourly", "path"), _absolute), problems)
 
 
@@ -111,12 +87,12 @@ def is_name(written: str) -> bool:
 
 def available_clusters() -> list[str]:
     """Return the names that `load_cluster` knows: those in `./configs/clusters` and those shipped."""
-    return find_named("clusters", "")[1]
+    return names_in("clusters")
 
 
 def profile_path(name: str) -> Path:
     """Return the file of a profile, by the name or path that `load_cluster` takes."""
-    return find_named("clusters", name)[0] or written_path(name).absolute()
+    return find_named("clusters", name) or written_path(name).absolute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +168,14 @@ def _benchmark(node: Node, file: Path, problems: list[Problem]) -> Node:
         found = written if written.exists() else None
         absent = f"no such file: {shown(written)}{similar_file(written)}"
     else:
-        found, known = find_named("benchmarks", node.value, file)
-        absent = f'no benchmark "{node.value}" in configs/benchmarks{suggestion(node.value, known)}'
+        found = find_named("benchmarks", node.value, file)
+        hint = "" if found else suggestion(node.value, names_in("benchmarks", file))
+        absent = f'no benchmark "{node.value}" in configs/benchmarks{hint}'
     if found is None:
         problems.append(Problem(node.position, "benchmark", absent))
         return Node(node.position, None)
     try:
-        tree, inside = read_layers(found, keep, os.environ)
+        tree, inside = read_layers(found)
     except RecipeError as error:
         problems += error.problems
         return Node(node.position, None)

@@ -24,7 +24,7 @@ def apply_override(root: Node, text: str, problems: list[Problem]) -> Node:
         )
         return root
     try:
-        value = replace(parse_value(written, COMMAND_LINE), whole=True)
+        value = replace(parse_value(written), whole=True)
     except ValueError as error:
         problems.append(Problem(COMMAND_LINE, key, str(error)))
         return root

@@ -51,6 +51,11 @@ class RecipeError(UserError):
         )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    @classmethod
+    def of_file(cls, name: str, message: str) -> RecipeError:
+        """One problem that concerns a file as a whole."""
+        return cls([Problem(Position(name), "", message)])
+
 
 class Inconsistent(ValueError):
     """Raised by a model's validator, with each problem's path below that model so it is reported at its line."""

@@ -12,15 +12,13 @@ equivalents:
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 
 from detour.config.fields import Positive, TimeZone, Written
-from detour.config.layers import keep, read_layers
 from detour.config.roots import config_roots
-from detour.config.validation import validate
+from detour.config.validation import read_model
 
 
 class EquivalentUnit(Written):
@@ -50,7 +48,4 @@ def load_project(path: Path | None = None) -> Project | None:
     Raises RecipeError.
     """
     path = path or next((file for root in config_roots() if (file := root / "project.yaml").is_file()), None)
-    if path is None:
-        return None
-    tree, problems = read_layers(path, keep, os.environ)
-    return validate(Project, tree, problems)
+    return None if path is None else read_model(Project, path)

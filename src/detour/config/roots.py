@@ -8,18 +8,16 @@ from pathlib import Path
 SHIPPED = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
 
-def find_named(folder: str, name: str, beside: Path | None = None) -> tuple[Path | None, list[str]]:
-    """Find `configs/<folder>/<name>.yaml` in the nearest `configs` above `beside`, in `./configs`, then as shipped.
+def find_named(folder: str, name: str, beside: Path | None = None) -> Path | None:
+    """Find `configs/<folder>/<name>.yaml` in the nearest `configs` above `beside`, in `./configs`, then as shipped."""
+    places = (root / folder / f"{name}.yaml" for root in config_roots(beside))
+    return next(filter(os.path.isfile, places), None)  # a name too long for a file is unknown, not an error
 
-    Returns the file, or None with the names that exist.
-    """
-    known: set[str] = set()
-    for root in config_roots(beside):
-        candidate = root / folder / f"{name}.yaml"
-        if os.path.isfile(candidate):  # noqa: PTH113 - a name too long for a file is unknown, not an error
-            return candidate, []
-        known.update(path.stem for path in (root / folder).glob("*.yaml") if path.is_file())
-    return None, sorted(known)
+
+def names_in(folder: str, beside: Path | None = None) -> list[str]:
+    """Return the names that `find_named` finds, sorted."""
+    files = (path for root in config_roots(beside) for path in (root / folder).glob("*.yaml"))
+    return sorted({path.stem for path in files if path.is_file()})
 
 
 def config_roots(beside: Path | None = None) -> list[Path]:

@@ -14,7 +14,6 @@ chains of other sweeps.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -28,7 +27,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from detour.config.fields import Name, Seed, Written, repeated
-from detour.config.layers import by_name, keep, read_layers
+from detour.config.layers import by_name, read_layers
 from detour.config.problems import COMMAND_LINE, Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe, parse_value, to_plain
@@ -174,7 +173,7 @@ class Sweep:
 
 def is_sweep(path: Path) -> bool:
     """Whether a file, with what it extends, is a sweep. Raises RecipeError if it cannot be read."""
-    root, _ = read_layers(path, keep, os.environ)
+    root, _ = read_layers(path)
     return isinstance(root.value, dict) and not {"axes", "sweeps", "recipe"}.isdisjoint(root.value)
 
 
@@ -184,7 +183,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
 
 
 def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Sweep:
-    tree, problems = read_layers(path, keep, os.environ)
+    tree, problems = read_layers(path)
     file = validate(SweepFile, tree, problems)
     _check(file, tree)
     others = []
@@ -265,7 +264,7 @@ def _keys_overridden(override: str) -> list[str]:
     key, _, written = override.partition("=")
     key = key.strip()
     try:
-        return [inner for inner, _ in _leaves(key, parse_value(written, COMMAND_LINE))] or [key]
+        return [inner for inner, _ in _leaves(key, parse_value(written))] or [key]
     except ValueError:  # said where it is applied
         return [key]
 

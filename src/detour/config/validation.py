@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from detour.config.layers import read_layers
 from detour.config.partial import further_problems
 from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
 from detour.config.yaml_source import Node, describe, to_plain
 from detour.text import suggestion
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def read_model(model: type[M], path: Path) -> M:
+    """Return the model in the file at `path`, with what it extends. Raises RecipeError with every mistake."""
+    return validate(model, *read_layers(path))
 
 
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from detour.config.problems import KeyPath, Position, Problem, RecipeError, shown, similar_file, visible
+from detour.config.problems import COMMAND_LINE, KeyPath, Position, Problem, RecipeError, shown, similar_file, visible
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000
@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> tuple[Node, list[Problem]]:
 def parse_yaml(text: str, name: str) -> tuple[Node, list[Problem]]:
     root = _compose(text, name)
     if root is None:
-        raise RecipeError([Problem(Position(name), "", "is empty: expected a mapping of keys to values")])
+        raise RecipeError.of_file(name, "is empty: expected a mapping of keys to values")
     reader = _Reader(name, text)
     node = reader.read(root, Position(name, 1, 1), (), 0)
     if not isinstance(node.value, dict):
@@ -105,16 +105,17 @@ def parse_yaml(text: str, name: str) -> tuple[Node, list[Problem]]:
     return node, reader.problems
 
 
-def parse_value(text: str, position: Position) -> Node:
-    """Parse the value of `key=value` as YAML, with everything at one position. Raises ValueError."""
+def parse_value(text: str) -> Node:
+    """Parse the value of `key=value` on the command line as YAML. Raises ValueError."""
+    name = str(COMMAND_LINE)
     try:
-        root = _compose(text, str(position))
+        root = _compose(text, name)
     except RecipeError as error:
         raise ValueError(f"{text!r} is not a YAML value: {error.problems[0].message}") from error
     if root is None:
-        return Node(position, None)
-    reader = _Reader(str(position), text, fixed=position)
-    node = reader.read(root, position, (), 0)
+        return Node(COMMAND_LINE, None)
+    reader = _Reader(name, text, fixed=COMMAND_LINE)
+    node = reader.read(root, COMMAND_LINE, (), 0)
     if reader.problems:
         raise ValueError(reader.problems[0].message)
     return node
@@ -122,20 +123,20 @@ def parse_value(text: str, position: Position) -> Node:
 
 def _read_text(path: Path, name: str) -> str:
     if path.is_fifo() and DEVICES not in path.parents:  # it may have no writer; those of a shell do
-        raise RecipeError([Problem(Position(name), "", "is a pipe: give a file")])
+        raise RecipeError.of_file(name, "is a pipe: give a file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise RecipeError([Problem(Position(name), "", f"no such file{similar_file(path)}")]) from error
+        raise RecipeError.of_file(name, f"no such file{similar_file(path)}") from error
     except IsADirectoryError as error:
-        raise RecipeError([Problem(Position(name), "", "is a folder: give a YAML file")]) from error
+        raise RecipeError.of_file(name, "is a folder: give a YAML file") from error
     except OSError as error:
-        raise RecipeError([Problem(Position(name), "", f"cannot be read: {error.strerror}")]) from error
+        raise RecipeError.of_file(name, f"cannot be read: {error.strerror}") from error
     if len(content) > MAX_BYTES:
-        raise RecipeError([Problem(Position(name), "", "is larger than 1 MiB: this is not a configuration file")])
+        raise RecipeError.of_file(name, "is larger than 1 MiB: this is not a configuration file")
     if (zero := content.find(b"\0")) >= 0:
-        raise RecipeError([Problem(Position(name), "", f"is binary (a zero byte at byte {zero}): expected YAML text")])
+        raise RecipeError.of_file(name, f"is binary (a zero byte at byte {zero}): expected YAML text")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,7 +157,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         raise RecipeError([_syntax_problem(error, name, text)]) from error
     except RecursionError as error:
-        raise RecipeError([Problem(Position(name), "", "is nested too deeply")]) from error
+        raise RecipeError.of_file(name, "is nested too deeply") from error
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str, text: str) -> Problem:
