@@ -198,7 +198,7 @@ class _Builder:
         if key not in self.bases:
             if not path.is_file():
                 names = names_in("recipes", path) if is_name else []
-                hint = similar_file(path) or (suggestion(written, names) if names else "")
+                hint = similar_file(path) or suggestion(written, names)
                 raise RecipeError([Problem(where, "recipe", f"no such file: {written}{hint}")])
             tree, problems = recipe_tree(path, sweep.overrides)
             self.bases[key] = _Base(validate(Recipe, tree, problems).name, tree)

@@ -6,14 +6,14 @@ no check can object to, and the checks of the models around it run on the rest.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from detour.config.annotations import items_in, models_in
 from detour.config.problems import Inconsistent, KeyPath
 
 
@@ -59,14 +59,15 @@ def _build(annotation: Any, value: Any, path: KeyPath, wrong: set[KeyPath], foun
             return TypeAdapter(annotation).validate_python(value)
         except ValidationError:  # an item of a list that is too long, of which nothing else is reported
             return _Unknown()
-    model, item = _model_of(annotation), _item_of(annotation)
-    if model is not None and isinstance(value, Mapping):
+    models, items = models_in(annotation), items_in(annotation)
+    if len(models) == 1 and isinstance(value, Mapping):  # of a union of several, it is not known which was meant
+        (model,) = models
         fields = {name: _field(field, value, (*path, name), wrong, found) for name, field in model.model_fields.items()}
         built = model.model_construct(**fields)
         found += _objections(built, path)
         return built
-    if item is not None and isinstance(value, list) and value:
-        return tuple(_build(item, one, (*path, index), wrong, found) for index, one in enumerate(value))
+    if len(items) == 1 and isinstance(value, list) and value:
+        return tuple(_build(items[0], one, (*path, index), wrong, found) for index, one in enumerate(value))
     return _Unknown()
 
 
@@ -92,25 +93,3 @@ def _objections(built: BaseModel, path: KeyPath) -> Iterator[tuple[KeyPath, str]
             yield path, str(error)
         except Exception:  # noqa: BLE001 - whatever the check did with an unknown value
             continue
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the model of a field that holds one, possibly or None; a union of several has no known one."""
-    models = [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-    return models[0] if len(models) == 1 else None
-
-
-def _item_of(annotation: Any) -> Any:
-    """Return what a list of any length has as items."""
-    items = [get_args(part)[0] for part in _parts(annotation) if get_origin(part) in (tuple, list)]
-    return items[0] if len(items) == 1 else None
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) is Annotated:
-        yield from _parts(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for argument in get_args(annotation):
-            yield from _parts(argument)
-    else:
-        yield annotation

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from detour.config.annotations import items_in, models_in, values_in
 from detour.config.layers import read_layers
 from detour.config.partial import further_problems
 from detour.config.problems import EMPTY, Inconsistent, KeyPath, Position, Problem, RecipeError
@@ -177,38 +177,17 @@ def _keys_at(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
     current: Any = model
     for part in path:
         current = _step(current, part)
-    return [name for found in _models(current) for name in found.model_fields]
+    return [name for found in models_in(current) for name in found.model_fields]
 
 
 def _step(annotation: Any, part: str | int) -> Any:
-    found = list(_models(annotation))
+    found = models_in(annotation)
     if isinstance(part, int):
-        return _first(annotation, lambda origin: origin in (tuple, list))
+        return next(iter(items_in(annotation)), None)
     for candidate in found:
         if part in candidate.model_fields:
             return candidate.model_fields[part].annotation
     for candidate in found:
         if any(part in get_args(field.annotation) for field in candidate.model_fields.values()):
             return candidate
-    return _first(annotation, lambda origin: origin is dict)
-
-
-def _first(annotation: Any, wanted: Callable[[Any], bool]) -> Any:
-    """Return the item type of the first list (or value type of the first dict) inside an annotation."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if wanted(origin):
-        return arguments[-1] if origin is dict else arguments[0]
-    if origin in (Annotated, Union, types.UnionType):
-        for argument in arguments:
-            if (found := _first(argument, wanted)) is not None:
-                return found
-    return None
-
-
-def _models(annotation: Any) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        if issubclass(annotation, BaseModel):
-            yield annotation
-    elif get_origin(annotation) in (Annotated, Union, types.UnionType):
-        for argument in get_args(annotation):
-            yield from _models(argument)
+    return next(iter(values_in(annotation)), None)
