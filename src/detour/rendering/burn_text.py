@@ -7,6 +7,11 @@ from detour.rendering.words import day, last_day, significant
 from detour.reporting.report import BurnDown
 
 
+def name(one: BurnDown) -> str:
+    """Name of its table."""
+    return f"burn-{one.budget or 'own'}-{one.measure}"
+
+
 def title(one: BurnDown) -> str:
     return f"{one.budget}: {one.unit}" if one.budget else f"{one.unit} used"
 

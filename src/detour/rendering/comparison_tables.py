@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detour.rendering import words
 from detour.rendering.cost_tables import MOST_CHAINS
-from detour.rendering.tables import Column, Table, energy, number
+from detour.rendering.tables import Column, Table, energy, number, or_dash
 from detour.reporting.report import Report
 from detour.text import format_count, format_duration
 
@@ -24,7 +24,7 @@ def prices(report: Report) -> Table:
 
 
 def token_yields(report: Report) -> Table:
-    unit = "GPU-hour" if report.has_gpus else "CPU-hour"
+    unit = f"{report.device}-hour"
     columns = (
         Column("chain", "chain"),
         Column("phase", "phase"),
@@ -40,7 +40,7 @@ def token_yields(report: Report) -> Table:
 
 
 def points(report: Report) -> Table:
-    unit = "GPU-h" if report.has_gpus else "CPU-h"
+    unit = f"{report.device}-h"
     columns = (
         Column("chain", "chain"),
         number("score", "mean score", words.in_percent),
@@ -48,7 +48,7 @@ def points(report: Report) -> Table:
         number("co2_g", "CO2eq", words.co2),
         number("more_points", "points above the cheapest", words.signed),
         number("more_hours", f"{unit} above the cheapest", words.signed),
-        number("hours_per_point", f"{unit} per point", words.significant_or_dash),
+        number("hours_per_point", f"{unit} per point", or_dash(words.significant)),
         Column("is_best_so_far", "no cheaper one as good", words.yes),
     )
     return Table("cost-per-point", "", columns, [] if report.cut else report.point_costs, shown=MOST_CHAINS)

@@ -11,7 +11,7 @@ from detour.accounting.fates import Fates, Known
 from detour.accounting.hours import HOUR_S
 from detour.budgets.burn import Row
 from detour.rendering import burn_text, words
-from detour.rendering.tables import Column, Table, co2, energy, hours, number
+from detour.rendering.tables import Column, Table, co2, energy, hours, number, or_dash
 from detour.reporting.data import AttemptRow, Cost
 from detour.reporting.purpose import PURPOSES, PurposeRow
 from detour.reporting.report import BurnDown, Report
@@ -93,7 +93,7 @@ def chain_costs(report: Report) -> Table:
     columns = (
         Column("of", ""),
         Column("status", "status"),
-        number("score", "mean score, %", words.percent_or_dash),
+        number("score", "mean score, %", or_dash(words.percent)),
         number("attempts", "attempts", words.whole, "cost.attempts"),
         hours("gpu_hours", "GPU-hours", "cost.gpu_hours", main=report.has_gpus),
         hours("billed_gpu_hours", "billed GPU-hours", "cost.billed_hours", main=report.has_gpus),
@@ -129,14 +129,13 @@ def periods(report: Report) -> Table:
 
 def fates(report: Report) -> Table:
     parts = Fates._fields
-    on_gpus = report.has_gpus
     columns = [Column("of", "")]
     for unit, path in (("gpu_hours", "cost.fates_gpu_hours"), ("cpu_hours", "cost.fates_cpu_hours")):
-        main = (unit == "gpu_hours") == on_gpus
+        main = (unit == "gpu_hours") == report.has_gpus
         columns += [number(f"{part}_{unit}", FATES[part], words.figure, f"{path}.{part}", main=main) for part in parts]
     columns += [number(f"{part}_s", FATES[part], format_duration, f"cost.fates_s.{part}", main=False) for part in parts]
     note = "Redone is work between the last checkpoint and an interruption, failed the same before an error."
-    title = f"What became of the {'GPU' if on_gpus else 'CPU'}-hours"
+    title = f"What became of the {report.device}-hours"
     return Table("fates", title, tuple(columns), scoped(report), note, shown=MOST_CHAINS)
 
 
@@ -167,7 +166,7 @@ def by_stage(report: Report) -> Table:
     )
     return Table(
         "by-stage",
-        f"{'GPU' if report.has_gpus else 'CPU'}-hours by stage",
+        f"{report.device}-hours by stage",
         columns,
         [row for row in rows if row.attempts],
     )
@@ -191,7 +190,7 @@ def by_user(report: Report) -> Table:
         number("allocated_s", "time", format_duration),
         number("useful_s", "of it useful", format_duration, "fates_s.useful"),
     )
-    return Table("by-user", f"{'GPU' if report.has_gpus else 'CPU'}-hours by user", columns, rows)
+    return Table("by-user", f"{report.device}-hours by user", columns, rows)
 
 
 def _of_user(user: str | None, attempts: Sequence[AttemptRow]) -> ByUser:
@@ -208,7 +207,7 @@ def _of_user(user: str | None, attempts: Sequence[AttemptRow]) -> ByUser:
 
 def waste(report: Report) -> Table:
     unit = "gpu_hours" if report.has_gpus else "cpu_hours"
-    parts = ["startup", "redone", "failed", "idle"]
+    parts = [part for part in Fates._fields if part != "useful"]
     columns = [Column("cause", "cause"), number("attempts", "attempts", words.whole)]
     for one in ("gpu_hours", "cpu_hours"):
         label = "GPU-hours lost" if one == "gpu_hours" else "CPU-hours lost"
@@ -272,8 +271,7 @@ def burns(report: Report) -> Iterator[Table]:
             number("spent", "used", amount),
             number("pace", "linear pace", amount),
         )
-        name = f"burn-{one.budget or 'own'}-{one.measure}"
-        yield Table(name, burn_text.title(one), columns, _burn_rows(one), burn_text.note(one))
+        yield Table(burn_text.name(one), burn_text.title(one), columns, _burn_rows(one), burn_text.note(one))
 
 
 def _burn_rows(one: BurnDown) -> Sequence[Row]:

@@ -6,7 +6,7 @@ and a content security policy blocks anything that might still slip through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from detour.monitoring.status import Status
-from detour.rendering import cost_tables, result_tables, status_tables
+from detour.rendering import burn_text, cost_tables, result_tables, status_tables
 from detour.rendering.charts.costs import bars, burn_chart, energy_chart, fates_chart
 from detour.rendering.charts.scores import grid_chart, points_chart, score_chart
 from detour.rendering.charts.svg import CANVASES, Canvas, series
@@ -27,8 +27,8 @@ from detour.rendering.cost_tables import scoped
 from detour.rendering.statements import statements
 from detour.rendering.summaries import chain_summaries, facts, origin, tiles
 from detour.rendering.tables import Table
-from detour.reporting.data import AttemptRow, TaskScores
-from detour.reporting.report import BurnDown, Report
+from detour.reporting.data import AttemptRow
+from detour.reporting.report import Report
 from detour.text import counted
 
 KEYED = ("chain", "of")
@@ -41,7 +41,7 @@ LONG = 12
 LONG_WORD = 28
 
 
-Plots: TypeAlias = dict[str, tuple[str, Callable[[Canvas], list[Markup]]]]
+Plots: TypeAlias = dict[str, tuple[str, Callable[[Canvas], Markup]]]
 """Table name -> the legend below its plots, and the function that draws them."""
 
 
@@ -116,32 +116,28 @@ def _live_sections(report: Report, status: Status) -> list[Section]:
 
 
 def _figure(table: Table, plots: Plots) -> Figure:
-    legend, draw = plots.get(table.name, ("", _nothing))
-    drawn = [plot for canvas in CANVASES for plot in draw(canvas) if plot]
+    legend, draw = plots.get(table.name, ("", None))
+    drawn = [plot for canvas in CANVASES if draw and (plot := draw(canvas))]
     is_long = len(table.main_rows) > (LONG if table.name in FOLDED else 2 * LONG)
     is_folded = table.name not in OPEN and (is_long or table.name == "losses")
     return Figure(table, drawn, legend if drawn else "", is_folded)
 
 
 def _plots(report: Report) -> Plots:
-    unit = "GPU-hours" if report.has_gpus else "CPU-hours"
+    unit = f"{report.device}-hours"
     costs = [(one.of, one.cost.fates(report.has_gpus)) for one in scoped(report)]
     found: Plots = {
-        "losses": ("chains", lambda canvas: [training_chart(canvas, report.chains)]),
-        "fates": ("fates", lambda canvas: [fates_chart(canvas, costs)]),
-        "by-stage": ("", lambda canvas: [bars(canvas, _hours_by_stage(report), unit)]),
-        "energy": ("", lambda canvas: [energy_chart(canvas, report.total.energy)]),
-        "cost-per-point": ("", lambda canvas: [points_chart(canvas, report.point_costs, unit)]),
-        "grid": ("", lambda canvas: _grids(canvas, report, unit)),
-        "attempts": (
-            "outcomes",
-            lambda canvas: [timeline_chart(canvas, _attempts(report), report.period.time_zone)],
-        ),
+        "losses": ("chains", partial(training_chart, chains=report.chains)),
+        "fates": ("fates", partial(fates_chart, rows=costs)),
+        "by-stage": ("", partial(bars, rows=_hours_by_stage(report), unit=unit)),
+        "energy": ("", partial(energy_chart, rows=report.total.energy)),
+        "cost-per-point": ("", partial(points_chart, rows=report.point_costs, unit=unit)),
+        "grid": ("", partial(_grids, report=report, unit=unit)),
+        "attempts": ("outcomes", partial(timeline_chart, rows=_attempts(report), time_zone=report.period.time_zone)),
     }
     for one in report.burns:
-        name = f"burn-{one.budget or 'own'}-{one.measure}"
         legend = "burn" if one.burn.cap is not None else ""
-        found[name] = (legend, partial(_burn, one))
+        found[burn_text.name(one)] = (legend, partial(burn_chart, burn=one.burn, curve=one.curve, unit=one.unit))
     for task in dict.fromkeys(scores.task for chain in report.chains for scores in chain.scores):
         rows = [
             (chain.name, index, scores)
@@ -149,12 +145,8 @@ def _plots(report: Report) -> Plots:
             for scores in chain.scores
             if scores.task == task
         ]
-        found[f"scores-{task}"] = ("", partial(_scores, task, rows))
+        found[f"scores-{task}"] = ("", partial(score_chart, task=task, chains=rows))
     return found
-
-
-def _nothing(_: Canvas) -> list[Markup]:
-    return []
 
 
 def _hours_by_stage(report: Report) -> list[tuple[str, float]]:
@@ -174,21 +166,14 @@ def _attempts(report: Report) -> dict[str, list[AttemptRow]]:
     return found
 
 
-def _burn(one: BurnDown, canvas: Canvas) -> list[Markup]:
-    return [burn_chart(canvas, one.burn, one.curve, one.unit)]
-
-
-def _scores(task: str, rows: Sequence[tuple[str, int, TaskScores]], canvas: Canvas) -> list[Markup]:
-    return [score_chart(canvas, task, rows)]
-
-
-def _grids(canvas: Canvas, report: Report, unit: str) -> list[Markup]:
+def _grids(canvas: Canvas, report: Report, unit: str) -> Markup:
     """Draw the grid by score and by cost."""
     if report.grid is None:
-        return []
+        return Markup("")
     scores: dict[str, float | None] = {}
     hours: dict[str, float | None] = {}
     for chain in report.chains:
         scores[chain.name] = None if chain.mean_score is None else 100 * chain.mean_score
         hours[chain.name] = chain.cost.hours(report.has_gpus).value if chain.cost.attempts else None
-    return [grid_chart(canvas, report.grid, scores, "mean score, %"), grid_chart(canvas, report.grid, hours, unit)]
+    by_score = grid_chart(canvas, report.grid, scores, "mean score, %")
+    return by_score + grid_chart(canvas, report.grid, hours, unit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import NamedTuple
 
+from detour.accounting.fates import Fates
 from detour.accounting.result_cost import Spent
 from detour.rendering import words
 from detour.rendering.tables import Column, Table, hours, number
@@ -129,7 +130,7 @@ def grids(report: Report) -> list[Table]:
         *(Column(axis.name.replace(" ", "_"), axis.name, get=_label_at(place)) for place, axis in enumerate(grid.axes)),
         Column("status", "status", path="chain.status"),
         number("score", "mean score", words.in_percent, "chain.mean_score"),
-        number("hours", "GPU-hours" if report.has_gpus else "CPU-hours", words.figure),
+        number("hours", f"{report.device}-hours", words.figure),
     )
     rows = [
         OnGrid(point.labels, chain, chain.cost.hours(report.has_gpus).value)
@@ -263,10 +264,7 @@ def attempts(report: Report) -> Table:
         Column("reason", "why", path="attempt.reason"),
         Column("source", "hours by", path="attempt.source"),
         Column("open_ended", "no end recorded", path="attempt.open_ended", is_main=False),
-        *(
-            number(f"{part}_s", part, format_duration, f"attempt.fates_s.{part}", main=False)
-            for part in ("useful", "startup", "redone", "failed", "idle")
-        ),
+        *(number(f"{part}_s", part, format_duration, f"attempt.fates_s.{part}", main=False) for part in Fates._fields),
         Column("stage_id", "id", path="stage.id", is_main=False),
     )
     return Table("attempts", "Attempts", columns, rows, shown=ROWS_ON_PAGE)

@@ -198,7 +198,8 @@ def _each_released(report: Report) -> str:
     if len(each) < 2:
         return ""
     spread = words.figure(each[0]) if each[0] == each[-1] else f"{words.figure(each[0])} to {words.figure(each[-1])}"
-    return f"Each released model took {spread} {_unit(report)}, failed attempts and stages that models share included."
+    took = f"{spread} {report.device}-hours"
+    return f"Each released model took {took}, failed attempts and stages that models share included."
 
 
 def _by_purpose(report: Report) -> Iterator[str]:
@@ -221,7 +222,7 @@ def _by_purpose(report: Report) -> Iterator[str]:
 
 
 def _hours_of(row: PurposeRow, report: Report) -> str:
-    return words.hours_of(row.gpu_hours if report.has_gpus else row.cpu_hours, _unit(report))
+    return words.hours_of(row.gpu_hours if report.has_gpus else row.cpu_hours, f"{report.device}-hours")
 
 
 def _longest(report: Report) -> str:
@@ -237,13 +238,7 @@ def _longest(report: Report) -> str:
 
 
 def _total(cost: Cost) -> str:
-    on_cpus = cost.gpu_hours.value == 0
-    used = words.hours_of(cost.cpu_hours, "CPU-hours") if on_cpus else words.hours_of(cost.gpu_hours, "GPU-hours")
-    return f"{used} in {counted(cost.attempts, 'attempt')}"
-
-
-def _unit(report: Report) -> str:
-    return "GPU-hours" if report.has_gpus else "CPU-hours"
+    return f"{words.used_hours(cost)} in {counted(cost.attempts, 'attempt')}"
 
 
 def _sourced(constant: Sourced | None, unit: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from detour.monitoring.status import ChainStatus, StageRow, Status, worst_first
 from detour.rendering import words
-from detour.rendering.tables import Column, Form, Table, number
+from detour.rendering.tables import Column, Table, number, or_dash
 from detour.text import format_count, format_duration
 
 QUIET = ("done", "promoted", "planned", "cancelled")
@@ -27,8 +27,8 @@ def chains(status: Status, time_zone: str) -> Table:
         Column("chain", "chain", path="name"),
         Column("status", "state", path="state"),
         Column("stages", "stages done", get=_done),
-        number("ends_s", "ends", _or_dash(instant)),
-        number("gpu_hours", "GPU-hours", _or_dash(words.figure)),
+        number("ends_s", "ends", or_dash(instant)),
+        number("gpu_hours", "GPU-hours", or_dash(words.figure)),
         Column("now", "now"),
     )
     return Table("now-chains", "Chains", columns, worst_first(status.chains), shown=ROWS_ON_PAGE)
@@ -47,9 +47,9 @@ def stages(status: Status) -> Table:
         Column("stage", "stage", path="stage.label"),
         Column("status", "state", path="stage.state"),
         Column("progress", "progress", get=_progress),
-        number("rate_per_s", "per second", _or_dash(lambda value: format_count(round(value))), "stage.rate_per_s"),
-        number("left_s", "left", _or_dash(format_duration), "stage.left_s"),
-        number("loss", "loss", _or_dash(words.significant), "stage.loss"),
+        number("rate_per_s", "per second", or_dash(lambda value: format_count(round(value))), "stage.rate_per_s"),
+        number("left_s", "left", or_dash(format_duration), "stage.left_s"),
+        number("loss", "loss", or_dash(words.significant), "stage.loss"),
         Column("why", "why", path="stage.why"),
         Column("next_step", "next step", path="stage.next_step"),
     )
@@ -66,8 +66,3 @@ def _progress(row: OfStage) -> str | None:
         return None
     whole = "" if stage.total is None else f" of {format_count(stage.total)}"
     return f"{format_count(stage.done)}{whole} {stage.unit or ''}".strip()
-
-
-def _or_dash(form: Form) -> Form:
-    """Return a form without a word for what is not known yet."""
-    return lambda value: "–" if value is None else form(value)

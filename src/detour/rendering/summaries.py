@@ -64,7 +64,6 @@ def tiles(report: Report) -> list[Tile]:
     total = report.total
     row = total.quoted
     done = sum(chain.status == "done" for chain in report.chains)
-    unit = "GPU-hours" if report.has_gpus else "CPU-hours"
     billed = "bill unknown" if total.billed_hours.value is None else f"{words.hours(total.billed_hours)} billed"
     energy, carbon = (row.facility_energy_kwh, row.co2_g) if row else (None, None)
     method = words.obtained(row) if row else ""
@@ -72,7 +71,7 @@ def tiles(report: Report) -> list[Tile]:
     unknown = (row.missing if row else None) or uncovered
     return [
         Tile(
-            unit,
+            f"{report.device}-hours",
             words.hours(total.hours(report.has_gpus)),
             billed if report.has_gpus else counted(total.attempts, "attempt"),
         ),

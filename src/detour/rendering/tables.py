@@ -103,6 +103,11 @@ def _parts(column: Column, row: object) -> list[Any]:
     return [None if value is None else getattr(value, part) for _, part in PARTS[column.shape]]
 
 
+def or_dash(form: Form) -> Form:
+    """Return a form without a word for what is not known yet."""
+    return lambda value: "–" if value is None else form(value)
+
+
 def number(name: str, label: str, form: Form, path: str = "", *, main: bool = True) -> Column:
     return Column(name, label, form, path, is_main=main)
 

@@ -78,12 +78,13 @@ def hours_of(known: Known, unit: str) -> str:
     return f"an unknown number of {unit}" if known.value is None else f"{hours(known)} {unit}"
 
 
+def used_hours(cost: Cost) -> str:
+    """Format its GPU-hours, or its CPU-hours if it used no GPU."""
+    return hours_of(cost.hours(cost.has_gpus), f"{cost.device}-hours")
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f}"
-
-
-def percent_or_dash(value: float | None) -> str:
-    return "–" if value is None else percent(value)
 
 
 def instant(epoch_s: float | None, time_zone: str = "UTC") -> str:
@@ -174,10 +175,9 @@ def wasted(cost: Cost) -> str:
     fates, share = cost.fates(cost.has_gpus), cost.useful_share
     if share is None:
         return "Nothing ran."
-    unit = "GPU-hours" if cost.has_gpus else "CPU-hours"
     lost = fates.redone + fates.failed + fates.idle
     return (
-        f"{hours_of(cost.hours(cost.has_gpus), unit)} were allocated to {counted(cost.attempts, 'attempt')}, "
+        f"{used_hours(cost)} were allocated to {counted(cost.attempts, 'attempt')}, "
         f"{percent(1 - share)} % of them without useful work: {figure(fates.startup)} of start-up and restore, "
         f"{figure(lost)} lost to interruptions, failures or idling. Failed and repeated runs are in all figures."
     )
@@ -259,10 +259,6 @@ def signed_figure(value: float | None) -> str:
 
 def signed_percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:+.1f} %"
-
-
-def significant_or_dash(value: float | None) -> str:
-    return "–" if value is None else significant(value)
 
 
 def count_of(value: float | None) -> str:

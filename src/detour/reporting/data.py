@@ -42,6 +42,11 @@ class Cost(NamedTuple):
         """Whether its hours are GPU-hours; without GPUs they are CPU-hours."""
         return self.gpu_hours.value != 0
 
+    @property
+    def device(self) -> str:
+        """`GPU` or `CPU`, of which its hours are."""
+        return "GPU" if self.has_gpus else "CPU"
+
     def energy_by(self, method: str | None) -> EnergyFigure | None:
         """Return its energy by a method; None over several sites, of which each has its own."""
         return figure_by(method, self.energy)

@@ -129,6 +129,10 @@ class Report:
         return self.total.has_gpus
 
     @property
+    def device(self) -> str:
+        return self.total.device
+
+    @property
     def span_s(self) -> tuple[float, float] | None:
         """First start and last end of what is counted, or the period's bounds; None if nothing ran."""
         attempts = [attempt for stage in self.stages.values() for attempt in stage.attempts]
