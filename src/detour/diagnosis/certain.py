@@ -16,6 +16,7 @@ HELD_BY_SLURM = ("REQUEUE_HOLD", "RH", "SPECIAL_EXIT", "SE", "RESV_DEL_HOLD", "R
 PENDING = ("PENDING", "PD", "REQUEUED", "RQ", "REQUEUE_FED", *HELD_BY_SLURM)
 SUSPENDED = ("SUSPENDED", "S", "STOPPED")
 RUNNING = ("RUNNING", "R", "CONFIGURING", "CF", *SUSPENDED, "RESIZING", "SIGNALING", "STAGE_OUT")
+FAILED = ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "TIMEOUT")
 TAKEN_BACK = ("PREEMPTED", "NODE_FAIL", "REQUEUED", "BOOT_FAIL")
 QUEUE_FIELDS = {"Reason": ("NODELIST(REASON)",), "Dependency": (), "State": ("ST", "JobState")}
 """Fields that are judged -> their other names."""
@@ -57,7 +58,7 @@ def _live(evidence: Evidence) -> tuple[str, Row | None]:
     """The row of a job that has not ended: squeue's, otherwise sacct's."""
     if evidence.squeue is not None:
         return "squeue", evidence.squeue
-    row = next(reversed(evidence.job_rows), None)
+    row = evidence.last_run
     state = row.get("State") if row else ""
     is_live = state in ("PENDING", *HELD_BY_SLURM) or (state in RUNNING and "squeue" in evidence.unreadable)
     return "sacct", row if is_live else None
@@ -69,7 +70,7 @@ def _requeued(evidence: Evidence) -> Verdict | None:
     reason = row.get("Reason").strip("()") if row else ""
     if row is None or reason not in ("BeginTime", "None", "", "Resources", "Priority"):
         return None
-    ran = [one for one in evidence.job_rows if one.get("State").split(" ")[0] in TAKEN_BACK]
+    ran = [one for one in evidence.job_rows if one.state in TAKEN_BACK]
     restarted = row.get("Restarts", "RestartCnt").strip("0")
     said = _taken_back(evidence)
     if not (ran or restarted or said or (reason == "BeginTime" and evidence.last(AttemptStarted.kind))):
@@ -84,11 +85,11 @@ def _done(evidence: Evidence) -> Verdict | None:
     last = evidence.last(StageDone.kind, AttemptEnded.kind, AttemptStarted.kind, StageFailed.kind)
     if last is not None and (last.kind == StageDone.kind or _outcome(last) in ("done", "already-done")):
         return _normal(Place("event", event_text(last)), "The stage is done; there is nothing to retry.", "no")
-    row = next(reversed(evidence.job_rows), None)
+    row = evidence.last_run
     if row is None or not row.get("State").startswith("COMPLETED") or row.get("DerivedExitCode") not in ("", "0:0"):
         return None
     if (last is not None and last.kind != AttemptStarted.kind and last.data.get("exit_code") != 0) or any(
-        _has_failed(step.get("State")) for step in evidence.step_rows
+        step.state in FAILED for step in evidence.step_rows
     ):
         return None
     lines, found = read_lines(evidence.log or ()), find(evidence)
@@ -113,18 +114,14 @@ def _ends_with_traceback(lines: Sequence[Line], found: Sequence[Finding]) -> boo
     return any(finding.cause is not None and finding.place.line == last.number for finding in found)
 
 
-def _has_failed(state: str) -> bool:
-    return state.split(" ")[0] in ("FAILED", "OUT_OF_MEMORY", "NODE_FAIL", "TIMEOUT")
-
-
 def _outcome(event: Event) -> str | None:
     return str(event.data.get("outcome")) if event.kind == AttemptEnded.kind else None
 
 
 def _saved(evidence: Evidence) -> Verdict | None:
     """A segment that ended by time or by request and lost nothing: the work got no further than the last checkpoint."""
-    row = next(reversed(evidence.job_rows), None)
-    state = row.get("State").split(" ")[0] if row else _state_in_log(evidence)
+    row = evidence.last_run
+    state = row.state if row else _state_in_log(evidence)
     last = evidence.last(AttemptEnded.kind, AttemptStarted.kind)
     asked = row is not None and row.get("ExitCode") == SAVED_EXIT
     asked = asked or (last is not None and (_outcome(last) == "interrupted" or last.data.get("exit_code") == 85))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from detour.errors import UserError
@@ -50,6 +50,11 @@ class Row:
         return self.get("JobID", "job", "id", "JOBID", "job_id")
 
     @property
+    def state(self) -> str:
+        """Slurm's word, without the user in `CANCELLED by 1000`."""
+        return self.get("State").split(" ")[0]
+
+    @property
     def step(self) -> str | None:
         """`batch`, `extern`, `0`; None for the row of the whole job."""
         match = _STEP.match(self.id)
@@ -81,6 +86,10 @@ class Evidence:
     def job_rows(self) -> tuple[Row, ...]:
         """One per run: a requeued job has several."""
         return tuple(row for row in self.sacct or () if row.step is None)
+
+    @property
+    def last_run(self) -> Row | None:
+        return next(reversed(self.job_rows), None)
 
     @property
     def step_rows(self) -> tuple[Row, ...]:
@@ -196,10 +205,6 @@ def to_bundle(evidence: Evidence) -> dict[str, Any]:
         "sacct": None if evidence.sacct is None else [dict(row.fields) for row in evidence.sacct],
         "squeue": None if evidence.squeue is None else dict(evidence.squeue.fields),
         "log_tail": None if evidence.log is None else list(evidence.log),
-        "events": None if evidence.events is None else [_event_json(event) for event in evidence.events],
+        "events": None if evidence.events is None else [asdict(event) for event in evidence.events],
         "unreadable": dict(evidence.unreadable),
     }
-
-
-def _event_json(event: Event) -> dict[str, Any]:
-    return {"kind": event.kind, "wall_s": event.wall_s, "attempt": event.attempt, "data": dict(event.data)}

@@ -11,7 +11,7 @@ from functools import lru_cache
 from detour.diagnosis.evidence import Event, Evidence, Row
 from detour.diagnosis.languages import in_english
 from detour.diagnosis.lines import Line, ends, read_lines
-from detour.diagnosis.rules import EXCEPTION, Rule, Source, likely, rules
+from detour.diagnosis.rules import EXCEPTION, Rule, Source, first_fitting, likely
 from detour.diagnosis.steps import of_another_job
 from detour.diagnosis.tracebacks import names_exception
 from detour.ledger.events import AttemptEnded, CheckpointSaved, GradientSkipped, StageDone, StageFailed
@@ -119,7 +119,7 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
 @lru_cache(maxsize=4096)
 def _rule_for(text: str, is_error: bool, within: str) -> Rule | None:
     """The first matching rule; cached, since logs repeat themselves."""
-    return next((one for one in likely("log", text) if one.fits(text, is_error=is_error, within=within)), None)
+    return next((one for one in likely(text) if one.fits(text, is_error=is_error, within=within)), None)
 
 
 def _outlived(line: Line, lines: tuple[Line, ...]) -> str | None:
@@ -166,7 +166,7 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
         if event.kind not in JUDGED_EVENTS:
             continue
         reason = in_english(ends(str(event.data.get("reason") or "")))
-        rule = next((rule for rule in likely("log", reason) if rule.cause and rule.fits(reason)), None)
+        rule = next((rule for rule in likely(reason) if rule.cause and rule.fits(reason)), None)
         if rule is None and names_exception(reason):
             rule = EXCEPTION
         if rule is not None:
@@ -175,21 +175,21 @@ def _in_events(evidence: Evidence) -> Iterator[Finding]:
 
 def _in_rows(evidence: Evidence) -> Iterator[Finding]:
     for row in evidence.job_rows[-1:]:
-        yield from _of_row(row, "sacct", "job", ("State", "ExitCode", "Reason"))
+        yield from _of_row(row, "job", ("State", "ExitCode", "Reason"))
         together = f"State={row.get('State')} Reason={row.get('Reason')}"
         ending = f"{together} Elapsed={row.get('Elapsed')}"
-        if rule := next((rule for rule in rules("ending") if rule.fits(ending)), None):
+        if rule := first_fitting("ending", ending):
             yield Finding(rule, Place("job", f"sacct {row.id} {together}"))
     for row in evidence.step_rows:
         if row.step != "extern":
-            yield from _of_row(row, "sacct", "step", ("State", "ExitCode"))
+            yield from _of_row(row, "step", ("State", "ExitCode"))
 
 
-def _of_row(row: Row, command: str, source: Source, fields: tuple[str, ...]) -> Iterator[Finding]:
+def _of_row(row: Row, source: Source, fields: tuple[str, ...]) -> Iterator[Finding]:
     for field in fields:
         value = row.get(field)
-        if value and (rule := next((rule for rule in rules(source) if rule.fits(f"{field}={value}")), None)):
-            yield Finding(rule, Place(source, row_text(command, row, field)))
+        if value and (rule := first_fitting(source, f"{field}={value}")):
+            yield Finding(rule, Place(source, row_text("sacct", row, field)))
 
 
 def _doubted(finding: Finding, evidence: Evidence) -> Finding:

@@ -32,8 +32,8 @@ PLACES_SHOWN = 3
 
 def judge(evidence: Evidence) -> Verdict:
     verdict = settled(evidence) or _ranked(evidence)
-    nodes = next((row.get("NodeList") for row in reversed(evidence.job_rows)), "")
-    known = tuple([nodes] if nodes and nodes != "None assigned" else [])
+    nodes = evidence.last_run.get("NodeList") if evidence.last_run else ""
+    known = () if nodes in ("", "None assigned") else (nodes,)
     return replace(verdict, unreadable=evidence.unreadable, nodes=known)
 
 
@@ -61,7 +61,7 @@ def _died_silently(findings: Sequence[Finding]) -> bool:
 
 def _of_last_run(findings: Sequence[Finding], evidence: Evidence) -> list[Finding]:
     """Doubt findings of earlier runs: a requeued job appends to the same log, so they are before its preemption."""
-    state = next((row.get("State").split(" ")[0] for row in reversed(evidence.job_rows)), "")
+    state = evidence.last_run.state if evidence.last_run else ""
     again = len(evidence.job_rows) > 1 or any((event.attempt or 1) > 1 for event in evidence.events or ())
     if not again or state not in ("FAILED", "COMPLETED", "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED"):
         return list(findings)

@@ -13,12 +13,12 @@ _WAITED = re.compile(r"(?<=:)(\d+)(?:_(?:\d+|\*))?")
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The waits of the last run, in seconds; None if Slurm does not report them."""
+    """How long a pending job has waited, in seconds; None if Slurm does not report it."""
 
     until_eligible_s: float | None
     """From its submission until only resources, priority and limits held it: dependencies and holds."""
     until_start_s: float | None
-    """From then until it started."""
+    """From then until now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,13 @@ class Link:
     reason: str
 
 
-def waits(submitted_s: float | None, eligible_s: float | None, started_s: float | None, now_s: float) -> Waits:
-    """Waits that have not ended last until now; a job that was never eligible has only the first one."""
+def waits(submitted_s: float | None, eligible_s: float | None, now_s: float) -> Waits:
+    """The waits until now; a job that was never eligible has only the first one."""
     if submitted_s is None:
         return Waits(None, None)
     if eligible_s is None or eligible_s > now_s:
         return Waits(max(now_s - submitted_s, 0.0), None)
-    started = now_s if started_s is None or started_s > now_s else started_s
-    return Waits(max(eligible_s - submitted_s, 0.0), max(started - eligible_s, 0.0))
+    return Waits(max(eligible_s - submitted_s, 0.0), now_s - eligible_s)
 
 
 def blocking_links(job: Row, queue: Sequence[Row]) -> tuple[Link, ...]:

@@ -77,18 +77,22 @@ def rules(source: Source) -> tuple[Rule, ...]:
     return tuple(rule for rule in _all_rules() if rule.source == source)
 
 
-def likely(source: Source, text: str) -> Iterator[Rule]:
-    """The `rules` that may match the text, by the words it contains."""
-    known, (by_word, always) = folded(text), _by_word(source)
+def first_fitting(source: Source, text: str) -> Rule | None:
+    return next((rule for rule in rules(source) if rule.fits(text)), None)
+
+
+def likely(line: str) -> Iterator[Rule]:
+    """The rules for logs that may match the line, by the words it contains."""
+    known, (by_word, always) = folded(line), _by_word()
     places = always.union(*(places for word, places in by_word.items() if word in known))
-    return (rules(source)[place] for place in sorted(places))
+    return (rules("log")[place] for place in sorted(places))
 
 
 @cache
-def _by_word(source: Source) -> tuple[Mapping[str, Set[int]], frozenset[int]]:
-    """Word -> indices of the rules that need it to match; and the indices of those that may match any text."""
+def _by_word() -> tuple[Mapping[str, Set[int]], frozenset[int]]:
+    """Word -> indices of the rules for logs that need it to match; and the indices of those that may match any line."""
     by_word, always = dict[str, set[int]](), set[int]()
-    for place, rule in enumerate(rules(source)):
+    for place, rule in enumerate(rules("log")):
         for pattern in rule.patterns:
             if pattern.words is None:
                 always.add(place)

@@ -33,7 +33,7 @@ def advice_of(finding: Finding, evidence: Evidence) -> str:
         return f"{who} cancelled it. {'Ask the site why, before it is sent again.' if who == ROOT else advice}"
     if cause.id == "time_limit":
         return f"{_lost(evidence)} {advice}"
-    if cause.id in ("node_failure", "gpu_fault") and (nodes := _nodes(evidence)):
+    if cause.id in ("node_failure", "gpu_fault") and (row := evidence.last_run) and (nodes := row.get("NodeList")):
         return f"{advice} Nodes: {nodes}."
     return advice
 
@@ -69,7 +69,7 @@ def unknown(evidence: Evidence) -> Candidate:
 
 
 def _ended(evidence: Evidence) -> str:
-    row = next(reversed(evidence.job_rows), None)
+    row = evidence.last_run
     if row is None and evidence.sacct is not None:
         return "Slurm's accounts say nothing about this job."
     if row is None:
@@ -91,8 +91,3 @@ def _what_next(evidence: Evidence) -> str:
     if evidence.sacct is None:
         return "Ask again when Slurm's accounts answer." if "sacct" in evidence.unreadable else "Run it again."
     return "Retry once on another node, and ask the site for the node's kernel log."
-
-
-def _nodes(evidence: Evidence) -> str:
-    row = next(reversed(evidence.job_rows), None)
-    return row.get("NodeList") if row else ""

@@ -243,7 +243,7 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
     row = found.evidence.squeue
     if row is None or not row.get("State").startswith(("PENDING", "REQUEUE", "SPECIAL")):
         return None
-    account = next(reversed(found.evidence.job_rows), None)
+    account = found.evidence.last_run
     links = blocking_links(row, found.queue)
     is_curable = verdict.cause in CURABLE and len(links) == 1 and row.id in found.scripts
     remedies = _remedies(workspace, chain, found.scripts[row.id], slurm) if is_curable else None
@@ -251,7 +251,6 @@ def _pending(workspace: Workspace, chain: str, found: StageEvidence, verdict: Ve
         waits(
             parse_time_s(row.get("SubmitTime")),
             parse_time_s(account.get("Eligible")) if account else None,
-            None,
             time.time(),
         ),
         parse_time_s(row.get("StartTime")),
