@@ -135,11 +135,8 @@ class Book:
 
     def _facts(self, attempt: AttemptState) -> Facts:
         """Return the facts of an attempt without a reservation."""
-        writer = self.view.state.writers.get(attempt.started.writer) if attempt.started else None
-        return {
-            "cluster": attempt.cluster,
-            "user": writer.process.user if writer and writer.process else None,
-        }
+        user = self.view.state.user_of(attempt.started.writer) if attempt.started else None
+        return {"cluster": attempt.cluster, "user": user}
 
     def _is_finished(self, stage: str, since_s: float) -> bool:
         known = self.view.state.stages.get(stage)

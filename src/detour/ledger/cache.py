@@ -25,7 +25,7 @@ from detour.ledger.events import KINDS, Event
 from detour.ledger.private import code_version, keep_private, private_file, read_private
 from detour.ledger.process import Process
 from detour.ledger.reading import LedgerReader, Selection
-from detour.ledger.record import Entry
+from detour.ledger.record import Entry, once
 from detour.ledger.stages import AttemptState, StageState, WriterState
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
@@ -95,8 +95,7 @@ def history(workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collec
     reader = LedgerReader(workspace, kinds, stages)
     kept = _restored_history(workspace, _asked(kinds, stages), reader)
     new = [entry for batch in reader.read_new() for entry in batch if isinstance(entry.event, kinds)]
-    known = {(entry.writer, entry.sequence): entry for entry in (*kept, *new)}
-    entries = [known[key] for key in sorted(known)]
+    entries = once((*kept, *new))
     if len(new) >= HISTORY_WORTH_KEEPING:
         keep_history(workspace, Selection(kinds, stages), entries, reader)
     return entries

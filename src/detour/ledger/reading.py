@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from detour.ledger.events import Event, Foreign, JournalClosed
 from detour.ledger.lines import decode, parse
-from detour.ledger.record import Entry, entry_of
+from detour.ledger.record import Entry, entry_of, once
 from detour.ledger.tail import Tail
 from detour.ledger.workspace import Workspace
 
@@ -232,10 +232,5 @@ def history(
     workspace: Workspace, kinds: tuple[type[Event], ...], stages: Collection[str] | None = None
 ) -> list[Entry[Any]]:
     """All events of some kinds, of all or only these stages, each once, in each writer's order. For curves."""
-    chosen = {
-        (entry.writer, entry.sequence): entry
-        for batch in LedgerReader(workspace, kinds, stages).read_new()
-        for entry in batch
-        if isinstance(entry.event, kinds)
-    }
-    return [chosen[key] for key in sorted(chosen)]
+    batches = LedgerReader(workspace, kinds, stages).read_new()
+    return once(entry for batch in batches for entry in batch if isinstance(entry.event, kinds))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from itertools import product
 from operator import itemgetter
@@ -71,6 +71,17 @@ class Entry(NamedTuple, Generic[E]):
     stage: str | None = None
     job: str | None = None
     attempt: int | None = None
+
+
+def once(entries: Iterable[Entry[E]]) -> list[Entry[E]]:
+    """Each entry once, however often it was read, in each writer's order."""
+    known = {(entry.writer, entry.sequence): entry for entry in entries}
+    return [known[key] for key in sorted(known)]
+
+
+def in_time(entry: Entry[Any]) -> tuple[float, str, int]:
+    """Orders entries by wall-clock time."""
+    return entry.wall_s, entry.writer, entry.sequence
 
 
 def make_record(

@@ -103,6 +103,11 @@ class State:
         """Names of the users who have written to the ledger."""
         return {writer.process.user for writer in self.writers.values() if writer.process}
 
+    def user_of(self, writer: str | None) -> str | None:
+        """The user whose process wrote this journal; None if it is not known."""
+        known = self.writers.get(writer or "")
+        return known.process.user if known and known.process else None
+
     @property
     def sent_since_s(self) -> float:
         """A time before any job was sent to Slurm, by any clock; 0 if none is known to have been."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from detour.ledger import cache
 from detour.ledger.events import BudgetEvent, ChainPriced, Event, ForecastEvent, JobEvent
 from detour.ledger.reading import Damage, LedgerReader, Selection
-from detour.ledger.record import Entry
+from detour.ledger.record import Entry, in_time, once
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.text import counted
@@ -41,7 +41,7 @@ class LedgerView:
         self.touched: set[str] = set()
         """Stages for which something was read or lost; callers that use it empty it."""
         self._commands: dict[tuple[str, int], Entry[Any]] = {}
-        self._selected: dict[tuple[str, int], Entry[Any]] | None = {} if also and cached is None else None
+        self._selected: list[Entry[Any]] | None = [] if also and cached is None else None
         """None if the journals are not read from their start."""
         self._kept_records = self.state.records
         self.refresh()
@@ -62,7 +62,7 @@ class LedgerView:
     def commands(self, kind: type[E]) -> list[Entry[E]]:
         """Events of this kind, which must be among `KEPT`: each once, in order of wall-clock time."""
         found = [entry for entry in self._all_commands().values() if isinstance(entry.event, kind)]
-        return sorted(found, key=lambda entry: (entry.wall_s, entry.writer, entry.sequence))
+        return sorted(found, key=in_time)
 
     def selected(self) -> list[Entry[Any]]:
         """The events that `also` names, each once, in each writer's order."""
@@ -70,7 +70,7 @@ class LedgerView:
             return []
         if self._selected is None:
             return cache.history(self.workspace, *self._also)
-        entries = [self._selected[key] for key in sorted(self._selected)]
+        entries = once(self._selected)
         cache.keep_history(self.workspace, self._also, entries, self._reader)
         return entries
 
@@ -100,7 +100,7 @@ class LedgerView:
         self.touched |= self.state.stages.keys()
         self.stamp = self._stamp = None
         self.state, self._reader, self._commands = State(), LedgerReader(self.workspace), {}
-        self._selected = None if self._also is None else {}
+        self._selected = None if self._also is None else []
         self._kept_records = 0
         self.refresh()
 
@@ -109,7 +109,7 @@ class LedgerView:
 
     def _select(self, entries: Iterable[Entry[Any]]) -> None:
         if self._selected is not None and self._also is not None:
-            self._selected |= {(entry.writer, entry.sequence): entry for entry in self._also.among(entries)}
+            self._selected += self._also.among(entries)
 
     def _all_commands(self) -> dict[tuple[str, int], Entry[Any]]:
         if self._stamp is not None:

@@ -19,6 +19,7 @@ from detour.ledger.folders import make_folder
 from detour.ledger.journal import command_journal
 from detour.ledger.process import user_name
 from detour.ledger.reading import history
+from detour.ledger.record import in_time
 from detour.ledger.workspace import Workspace
 from detour.models.versions import KIND, SHORT, alias_link, export_behind, find_version
 
@@ -93,9 +94,7 @@ def _pointed_to(workspace: Workspace, model: str, alias: str) -> str:
 
 def moves(workspace: Workspace, model: str, alias: str | None = None) -> list[Move]:
     """Return the moves of a model's aliases from the ledger, oldest first."""
-    entries = sorted(
-        history(workspace, (ModelAliased,)), key=lambda entry: (entry.wall_s, entry.writer, entry.sequence)
-    )
+    entries = sorted(history(workspace, (ModelAliased,)), key=in_time)
     return [
         Move(
             event.model, event.alias, event.before, event.after, event.why, event.user, entry.wall_s, event.rolled_back

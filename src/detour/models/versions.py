@@ -17,6 +17,7 @@ from detour.checkpoints.manifest import read_manifest
 from detour.errors import UserError
 from detour.ledger.events import ChainPlanned
 from detour.ledger.reading import history
+from detour.ledger.record import in_time
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import chain_names, nearest, read_plan_outline
@@ -55,7 +56,7 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
     """Return the finished versions of one model or of all, ordered by model, oldest first."""
     current = {name: _export_of(workspace, name) for name in chain_names(workspace)}
     planned: dict[tuple[str, str], tuple[str, ...]] = {}
-    for entry in sorted(history(workspace, (ChainPlanned,)), key=lambda entry: entry.wall_s):
+    for entry in sorted(history(workspace, (ChainPlanned,)), key=in_time):
         for export in (stage for stage in entry.event.stages if stage.startswith(KIND)):
             if entry.chain is not None:
                 planned.setdefault((entry.chain, export), tuple(entry.event.stages))

@@ -63,10 +63,9 @@ def chain_status(
 
 def as_of(status: ChainStatus, state: State) -> ChainStatus:
     """The chain with what the ledger shows about it as a whole, not about its stages."""
-    writer = state.writers.get(state.wanted_by.get(status.name, ""))
     signs = [state.wanted_s.get(status.name), *(row.seen_s for row in status.stages)]
     return status._replace(
-        user=writer.process.user if writer and writer.process else None,
+        user=state.user_of(state.wanted_by.get(status.name)),
         submitted_s=state.submitted_s.get(status.name),
         active_s=max((sign for sign in signs if sign), default=None),
     )

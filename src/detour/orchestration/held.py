@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from detour.diagnosis.evidence import Row
 from detour.ledger.events import ChainHeld, ChainReleased
 from detour.ledger.reading import history
+from detour.ledger.record import in_time
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.monitoring.reasons import BY_ADMINISTRATOR
@@ -81,7 +82,7 @@ def _is_held(row: Row) -> bool:
 
 def _holders(workspace: Workspace, state: State, chains: Collection[str]) -> str:
     """The users who hold these chains by detour; empty if none does."""
-    orders = sorted(history(workspace, (ChainHeld, ChainReleased)), key=lambda entry: entry.wall_s)
+    orders = sorted(history(workspace, (ChainHeld, ChainReleased)), key=in_time)
     last = {entry.chain: entry for entry in orders if entry.chain in chains}
-    writers = [state.writers.get(entry.writer) for entry in last.values() if isinstance(entry.event, ChainHeld)]
-    return ", ".join(sorted({writer.process.user for writer in writers if writer and writer.process}))
+    users = {state.user_of(entry.writer) for entry in last.values() if isinstance(entry.event, ChainHeld)}
+    return ", ".join(sorted(filter(None, users)))

@@ -138,8 +138,7 @@ class Gatherer:
     def _user(self, attempt: AttemptState) -> str | None:
         in_job = (one for _, one in self.state.jobs.get(attempt.job or "", ()))
         started = next((one.started for one in chain((attempt,), in_job) if one.started), None)
-        writer = self.state.writers.get(started.writer) if started else None
-        return writer.process.user if writer and writer.process else None
+        return self.state.user_of(started.writer) if started else None
 
     def _status(self, known: StageState, is_done: bool) -> StageStatus:
         """Return the status as in `detour status` without querying the scheduler."""
