@@ -8,7 +8,7 @@ from detour.housekeeping.pins import pin, pinned
 from detour.launch.options import names_argument, written_workspace_option
 from detour.launch.text.screen import show
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import named_stages
+from detour.orchestration.selection import stages_named
 from detour.text import counted
 
 
@@ -18,6 +18,6 @@ from detour.text import counted
 @written_workspace_option
 def command(names: tuple[str, ...], why: str, workspace: Workspace) -> None:
     """Protect stages, and everything they are made of, from `detour gc`."""
-    stages = named_stages(workspace, names)
+    stages = stages_named(workspace, names)
     pin(workspace, stages, why)
     show(f"{counted(len(stages), 'stage')} pinned; {counted(len(pinned(workspace)), 'pin')} in this workspace.")

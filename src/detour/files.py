@@ -79,6 +79,17 @@ def write_new(path: Path, content: bytes | str) -> None:
     fsync_directory(path.parent)
 
 
+def point_link(link: Path, target: Path) -> None:
+    """Make `link` lead to `target`, so that readers see either the old target or the new one. Not synced."""
+    aside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    aside.symlink_to(target)
+    try:
+        aside.replace(link)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
 def is_file_or_pipe(path: Path) -> bool:
     """Whether the path can be read once: a file, or a pipe, as a shell gives the output of `<(command)`."""
     try:

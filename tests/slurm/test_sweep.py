@@ -20,8 +20,8 @@ from detour.config.loading import load_cluster
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions, job_requests
-from detour.orchestration.selection import chain_stages
 from detour.planning.build import Planner
+from detour.planning.files import read_plan_outline
 from detour.planning.order import downstream
 from detour.planning.sharing import SharedPlan
 from detour.planning.stage import PretrainStage, Stage
@@ -194,7 +194,11 @@ def test_two_users_who_submit_at_once_share_common_stages(
     output: dict[str, dict[str, Any]] = {user: json.loads(answer(process)) for user, process in submissions.items()}
     first, second = sorted(USERS, key=lambda user: len(output[user]["in_flight"]))
     stages = {
-        user: {stage.id for length in lengths for stage in chain_stages(Workspace(place), f"quickstart-{length}")}
+        user: {
+            stage.id
+            for length in lengths
+            for stage in read_plan_outline(Workspace(place), f"quickstart-{length}").stages
+        }
         for user, lengths in chains.items()
     }
     shared = stages["nobody"] & stages["sync"]

@@ -18,7 +18,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.orchestration.nodes import free_nodes
-from detour.orchestration.selection import chain_stages
+from detour.planning.files import read_plan_outline
 from tests.launch.tui.driving import driven, until
 from tests.slurm.cluster.cluster import SlurmCluster
 from tests.slurm.cluster.processes import wait_until
@@ -46,7 +46,7 @@ def chain(slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def running_job(workspace: Workspace) -> tuple[str, str]:
     """The chain's first stage and its job, once it runs."""
-    stage = chain_stages(workspace, "quickstart")[0].id
+    stage = read_plan_outline(workspace, "quickstart").stages[0].id
 
     def job() -> str | None:
         known = LedgerView(workspace).state.stages.get(stage)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import NamedTuple
 
 from detour.checkpoints.manifest import verify_manifest
 from detour.errors import UserError
-from detour.files import fsync_directory
+from detour.files import fsync_directory, point_link
 from detour.ledger.claims import claim
 from detour.ledger.events import ModelAliased
 from detour.ledger.folders import make_folder
@@ -118,12 +116,6 @@ def _move(
             model=model, alias=alias, before=before, after=export, why=why, user=user, rolled_back=rolled_back
         )
         journal.append(event)
-    aside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-    aside.symlink_to(Path("..") / workspace.output(export).relative_to(workspace.root))
-    try:
-        os.replace(aside, link)  # noqa: PTH105
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    point_link(link, Path("..") / workspace.output(export).relative_to(workspace.root))
     fsync_directory(link.parent)
     return Move(model, alias, before, export, why, user, time.time(), rolled_back)

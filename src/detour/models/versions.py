@@ -20,7 +20,8 @@ from detour.ledger.reading import history
 from detour.ledger.record import in_time
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.planning.files import chain_names, nearest, read_plan_outline
+from detour.planning.files import nearest
+from detour.planning.selection import known_chains
 
 SHORT = 8
 """Number of digits of a key to show; users may give more or fewer."""
@@ -54,16 +55,16 @@ class Version:
 
 def model_versions(workspace: Workspace, model: str | None = None) -> list[Version]:
     """Return the finished versions of one model or of all, ordered by model, oldest first."""
-    current = {name: _export_of(workspace, name) for name in chain_names(workspace)}
+    plans = known_chains(workspace).chains
+    exports = {name: [stage.id for stage in plan.stages if stage.kind == "export"] for name, plan in plans.items()}
     planned: dict[tuple[str, str], tuple[str, ...]] = {}
     for entry in sorted(history(workspace, (ChainPlanned,)), key=in_time):
         for export in (stage for stage in entry.event.stages if stage.startswith(KIND)):
             if entry.chain is not None:
                 planned.setdefault((entry.chain, export), tuple(entry.event.stages))
-    for name, export_now in current.items():  # also plans whose event was lost
-        if export_now is not None:
-            stages = tuple(stage.id for stage in read_plan_outline(workspace, name).stages)
-            planned.setdefault((name, export_now), stages)
+    for name, plan in plans.items():  # also plans whose event was lost
+        for export in exports[name]:
+            planned.setdefault((name, export), tuple(stage.id for stage in plan.stages))
     state = LedgerView(workspace).state
     versions = [
         Version(
@@ -73,7 +74,7 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
             sha256=_sha256(workspace.output(export)),
             made_s=state.stage(export).ended_s or workspace.manifest(export).stat().st_mtime,
             aliases=tuple(sorted(alias for alias, target in aliases(workspace, name).items() if target == export)),
-            is_current=current.get(name) == export,
+            is_current=export in exports.get(name, ()),
         )
         for (name, export), stages in planned.items()
         if model in (None, name) and workspace.is_done(export)
@@ -124,14 +125,6 @@ def export_behind(workspace: Workspace, link: Path) -> str | None:
     target = Path(os.path.normpath(link.parent / link.readlink()))
     export = target.parent.name
     return export if export.startswith(KIND) and target == workspace.output(export) else None
-
-
-def _export_of(workspace: Workspace, chain: str) -> str | None:
-    try:
-        stages = read_plan_outline(workspace, chain).stages
-    except UserError:
-        return None
-    return next((stage.id for stage in stages if stage.kind == "export"), None)
 
 
 def _sha256(output: Path) -> str | None:

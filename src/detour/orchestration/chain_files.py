@@ -15,15 +15,14 @@ from detour.config.cluster import Cluster
 from detour.config.fields import WITH_UNITS
 from detour.config.loading import load_cluster
 from detour.config.problems import RecipeError
-from detour.errors import UserError
-from detour.files import write_atomic
+from detour.files import point_link, write_atomic
 from detour.ledger.compaction import tidy
 from detour.ledger.events import ChainPlanned
 from detour.ledger.folders import make_folder
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.planning.files import Target, plan_file, read_plan_outline, write_plan, write_stage
+from detour.planning.files import Target, known_outline, plan_file, write_plan, write_stage
 from detour.planning.plan import Plan
 from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
@@ -59,7 +58,8 @@ def write_chains(
         from_file=not _is_known_by_name(cluster),
     )
     for plan in plans:
-        write_plan(workspace, plan, target._replace(sweep=sweep or _sweep_of(workspace, plan.chain)))
+        before = known_outline(workspace, plan.chain)
+        write_plan(workspace, plan, target._replace(sweep=sweep or (before and before.target.sweep)))
         _link_model(workspace, plan)
     os.sync()
     with command_journal(workspace) as journal:
@@ -69,14 +69,6 @@ def write_chains(
         if prices:
             name = ", ".join(plan.chain for plan in plans[:3])
             journal.append(chain_priced(name, cluster.name, prices))
-
-
-def _sweep_of(workspace: Workspace, chain: str) -> str | None:
-    """The sweep the chain was last planned with, if any."""
-    try:
-        return read_plan_outline(workspace, chain).target.sweep
-    except UserError:
-        return None
 
 
 def _is_known_by_name(cluster: Cluster) -> bool:
@@ -146,9 +138,5 @@ def _link_model(workspace: Workspace, plan: Plan) -> None:
 def _point(workspace: Workspace, chain: str, target: Path) -> None:
     link = workspace.root / "models" / chain
     make_folder(workspace.root, link.parent)
-    if _target(link) == target:
-        return
-    aside = link.with_name(f".{chain}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(target)
-    aside.replace(link)
+    if _target(link) != target:
+        point_link(link, target)

@@ -12,10 +12,9 @@ from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.selection import readable_stages
-from detour.planning.files import chain_names
 from detour.planning.order import downstream
 from detour.planning.plan import Plan
+from detour.planning.selection import known_chains
 from detour.planning.stage import Stage
 
 
@@ -30,7 +29,7 @@ class Failure:
     dependents: int
     """How many stages of the plan wait for it, directly or not."""
     retry_chain: str | None
-    """A chain of the workspace through which `detour retry` reaches it."""
+    """A chain of the workspace through which `detour retry` reaches it: one of the plan's, or else one that has it."""
 
 
 def failed_stages(workspace: Workspace, stages: Iterable[Stage]) -> list[Stage]:
@@ -48,14 +47,15 @@ def failures_of(workspace: Workspace, plans: Sequence[Plan]) -> list[Failure]:
         for stage in plan.stages:
             if stage.id in needed_by:
                 needed_by[stage.id].append(plan.chain)
-    known = chain_names(workspace)
+    known = known_chains(workspace)
+    elsewhere = known.needed_by()
     return [
         Failure(
             stage,
             failure_reason(workspace, stage.id),
             tuple(needed_by[stage.id]),
             len(downstream(list(stages.values()), [stage.id])) - 1,
-            _retry_chain(workspace, stage.id, needed_by[stage.id], known),
+            next((one for one in (*needed_by[stage.id], *elsewhere.get(stage.id, ())) if one in known.chains), None),
         )
         for stage in failed
     ]
@@ -99,11 +99,3 @@ def clear_failures(workspace: Workspace, name: str, failed: Iterable[Stage]) -> 
         workspace.failure(stage.id).unlink(missing_ok=True)
     with command_journal(workspace) as journal:
         journal.append(ChainRetried(cleared=cleared), chain=name)
-
-
-def _retry_chain(workspace: Workspace, stage_id: str, chains: Sequence[str], known: Sequence[str]) -> str | None:
-    """One of the plan's chains if the workspace knows one of them, otherwise the chain that brought the stage in."""
-    ours = next((chain for chain in chains if chain in known), None)
-    return ours or next(
-        (name for name in known if any(stage.id == stage_id for stage in readable_stages(workspace, name))), None
-    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from detour.errors import UserError
 from detour.ledger.view import LedgerView
-from detour.ledger.workspace import Workspace, marked
-from detour.planning.files import ChainOutline, StageOutline, read_plan_outline
+from detour.ledger.workspace import marked
+from detour.planning.files import ChainOutline, StageOutline, known_outline
 from detour.planning.plan import Plan
 from detour.planning.selection import known_chains
 from detour.scheduler.in_flight import open_jobs
@@ -19,7 +18,7 @@ CHAINS_SHOWN = 3
 
 def left_behind(view: LedgerView, plans: Sequence[Plan], sweep: str | None) -> Iterator[str]:
     """Warnings for chains of other sweeps, and for jobs in flight of plans with other settings."""
-    known = [(plan, outline) for plan in plans if (outline := _known(view.workspace, plan.chain)) is not None]
+    known = [(plan, outline) for plan in plans if (outline := known_outline(view.workspace, plan.chain)) is not None]
     yield from _moved([outline for _, outline in known], sweep)
     if earlier := [outline for plan, outline in known if _is_replaced(outline, plan)]:
         yield from _jobs_left(view, plans, earlier)
@@ -57,13 +56,6 @@ def _jobs_left(view: LedgerView, plans: Sequence[Plan], earlier: Sequence[ChainO
             "before, and jobs of that plan, which no chain needs any more, may go on: "
             f"`scancel {' '.join(ids)}` stops them"
         )
-
-
-def _known(workspace: Workspace, chain: str) -> ChainOutline | None:
-    try:
-        return read_plan_outline(workspace, chain)
-    except UserError:
-        return None
 
 
 def _is_replaced(outline: ChainOutline, plan: Plan) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
-from detour.orchestration.logs import LogPart, NoLogYet, log_part, selected_stages
+from detour.orchestration.logs import LogPart, NoLogYet, log_part
+from detour.orchestration.selection import stages_named
 from detour.planning.selection import known_chains
 
 FOLLOW_S = 0.5
@@ -78,7 +79,7 @@ def next_of(
 
     `on_wait` is called once if there is a wait.
     """
-    stages, endings, is_waiting = selected_stages(workspace, names), Endings(workspace), False
+    stages, endings, is_waiting = stages_named(workspace, names), Endings(workspace), False
     while len(stages) > 1:
         with suppress(NoLogYet):
             newest = log_part(workspace, names, rank=part.rank)

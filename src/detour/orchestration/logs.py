@@ -19,8 +19,7 @@ from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.log_files import log_files, logs_of_stage
-from detour.planning.files import read_plan_outline
-from detour.planning.selection import known_chains, select
+from detour.orchestration.selection import stages_named
 from detour.text import natural_key
 
 
@@ -129,22 +128,13 @@ class _Logs:
         return at_s
 
 
-def selected_stages(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
-    """Id -> label of the stages that the names mean. Raises UserError for an unknown name or an unreadable plan."""
-    known = known_chains(workspace)
-    meant = select(workspace, names, known)
-    plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
-    stages = {stage.id: stage.label for plan in plans for stage in plan.stages}
-    return stages | {stage: known.stages[stage].label for stage in meant.stages}
-
-
 def _stage(workspace: Workspace, names: Sequence[str], state: State, logs: _Logs) -> tuple[str, str]:
-    stages = selected_stages(workspace, names)
+    stages = stages_named(workspace, names)
     seen = {stage: state.stages[stage] for stage in stages if stage in state.stages and state.stages[stage].executors}
     if not seen:
         raise NoLogYet(f"{', '.join(names)}: nothing of it has run or been submitted yet, so there is no log", stages)
     latest = max(seen, key=lambda stage: _last_sign_s(seen[stage], logs))
-    return latest, stages[latest]
+    return latest, stages[latest].label
 
 
 def _last_sign_s(stage: StageState, logs: _Logs) -> float:

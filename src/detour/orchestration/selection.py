@@ -8,9 +8,9 @@ from typing import NamedTuple
 from detour.errors import UserError
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
-from detour.planning.files import StageOutline, nearest, read_plan_outline
+from detour.planning.files import StageOutline, nearest
 from detour.planning.order import downstream
-from detour.planning.selection import Known, Selection, known_chains, select
+from detour.planning.selection import Known, Selection, known_chains, select, selected_stages
 
 
 class Chosen(NamedTuple):
@@ -43,19 +43,6 @@ class Chosen(NamedTuple):
         return self.chains or tuple(dict.fromkeys(chain for root in self.roots for chain in needed_by[root]))
 
 
-def chain_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
-    """A chain's stages as last planned. Raises UserError if there is no such chain."""
-    return read_plan_outline(workspace, chain).stages
-
-
-def readable_stages(workspace: Workspace, chain: str) -> Sequence[StageOutline]:
-    """A chain's stages; none if its plan cannot be read."""
-    try:
-        return chain_stages(workspace, chain)
-    except UserError:
-        return ()
-
-
 def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None) -> Chosen:
     """All stages of the chains that the words name, and each stage they name with its dependents in any chain.
 
@@ -64,8 +51,7 @@ def chosen(workspace: Workspace, words: Sequence[str], stage: str | None = None)
     """
     known = known_chains(workspace)
     meant = select(workspace, words, known)
-    plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in meant.chains]
-    of_chains = {one.id: one for plan in plans for one in plan.stages}
+    of_chains = selected_stages(workspace, known, Selection(meant.chains))
     if stage is None:
         return _with_dependents(known, meant.chains, _named(known, meant), set(of_chains), meant.stages)
     roots = [one.id for one in of_chains.values() if stage in (one.id, one.label)]
@@ -111,11 +97,10 @@ def without_needed(choice: Chosen, state: State) -> Chosen:
     return choice._replace(stages=tuple(stage for stage in choice.stages if stage not in kept), kept=kept)
 
 
-def named_stages(workspace: Workspace, words: Sequence[str]) -> list[str]:
-    """Ids of the stages named individually or through a chain or sweep, without dependents.
+def stages_named(workspace: Workspace, names: Sequence[str]) -> dict[str, StageOutline]:
+    """The stages that the names mean, by id, without dependents.
 
-    Raises UserError for an unknown name.
+    Raises UserError for an unknown name or a plan that cannot be read.
     """
-    meant = select(workspace, words)
-    of_chains = [stage.id for chain in meant.chains for stage in chain_stages(workspace, chain)]
-    return list(dict.fromkeys([*of_chains, *meant.stages]))
+    known = known_chains(workspace)
+    return selected_stages(workspace, known, select(workspace, names, known))

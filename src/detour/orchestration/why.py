@@ -24,6 +24,7 @@ from detour.ledger.state import State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.full_disk import awaited_room
+from detour.monitoring.jobs import PATIENCE_S
 from detour.monitoring.liveness import process_is_alive
 from detour.orchestration.evidence import (
     Answers,
@@ -38,7 +39,7 @@ from detour.orchestration.evidence import (
 from detour.orchestration.held import Held, held_stages
 from detour.output_files import write_output
 from detour.planning.files import StageOutline, read_plan_outline
-from detour.planning.selection import Selection, known_chains, select
+from detour.planning.selection import Selection, known_chains, select, selected_stages
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
 
@@ -49,8 +50,6 @@ LARGEST_BUNDLE_BYTES = 64 * 2**20
 WORST_SHOWN = 3
 LOOKED_AT = 6
 """Upper bound on stages that are diagnosed."""
-PATIENCE_S = 10.0
-"""Seconds to wait for an unreachable controller: less than when submitting."""
 CUT_OFF = "cut off"
 """In place of `running`, for an attempt without a sign of life or an end, as after a crash."""
 _WORST = ("failed", CUT_OFF, "interrupted", "cancelled", "running", "submitted", "planned", "done")
@@ -135,7 +134,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
         stage_id: sorted(chains, key=lambda chain: chain not in meant) for stage_id, chains in known.needed_by().items()
     }
     planned = {stage_id: target.slurm_cluster for stage_id, target in known.targets(meant).by_stage.items()}
-    stages = _stages(workspace, selected, known.stages)
+    stages = selected_stages(workspace, known, selected).values()
     if not stages:
         raise UserError(f"{name or workspace.root}: its plan has no stages")
     words = {stage.id: _word(workspace, stage, view.state) for stage in stages}
@@ -288,11 +287,6 @@ def _word(workspace: Workspace, stage: StageOutline, state: State) -> str:
     if status == "running" and not _is_alive(known, state):
         return CUT_OFF
     return status if status in _WORST and status != "done" else "planned"
-
-
-def _stages(workspace: Workspace, selected: Selection, stages: Mapping[str, StageOutline]) -> list[StageOutline]:
-    of_chains = {stage.id: stage for chain in selected.chains for stage in read_plan_outline(workspace, chain).stages}
-    return [*of_chains.values(), *(stages[stage_id] for stage_id in selected.stages if stage_id not in of_chains)]
 
 
 def _is_alive(known: StageState, state: State) -> bool:

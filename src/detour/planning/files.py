@@ -158,6 +158,14 @@ def read_plan_outline(workspace: Workspace, chain: str) -> ChainOutline:
     return _read_plan(workspace, chain, parse)
 
 
+def known_outline(workspace: Workspace, chain: str) -> ChainOutline | None:
+    """Read a chain's outline; None if there is no such chain, or its file is damaged."""
+    try:
+        return read_plan_outline(workspace, chain)
+    except UserError:
+        return None
+
+
 def write_stage(workspace: Workspace, stage: Stage) -> None:
     """Write the stage's file, unless it has the same content already or records how a finished stage was run.
 
@@ -181,11 +189,8 @@ def write_stage(workspace: Workspace, stage: Stage) -> None:
 
 def holds_plan(workspace: Workspace, plan: Plan) -> bool:
     """Whether the chain's file exists, can be read, and lists the plan's stages."""
-    try:
-        kept = read_plan_outline(workspace, plan.chain)
-    except UserError:
-        return False
-    return [stage.id for stage in kept.stages] == [stage.id for stage in plan.stages]
+    kept = known_outline(workspace, plan.chain)
+    return kept is not None and [stage.id for stage in kept.stages] == [stage.id for stage in plan.stages]
 
 
 def write_plan(workspace: Workspace, plan: Plan, target: Target) -> None:

@@ -137,6 +137,17 @@ def select_chains(workspace: Workspace, words: Sequence[str], known: Known | Non
     return tuple(name for name in names if name in chains)
 
 
+def selected_stages(workspace: Workspace, known: Known, selection: Selection) -> dict[str, StageOutline]:
+    """Return the stages of the selected chains by id, then those selected individually.
+
+    Raises UserError for a chain whose plan cannot be read.
+    """
+    plans = [known.chains.get(chain) or read_plan_outline(workspace, chain) for chain in selection.chains]
+    everything = known.stages if selection.stages else {}
+    of_chains = {stage.id: stage for plan in plans for stage in plan.stages}
+    return of_chains | {stage_id: everything[stage_id] for stage_id in selection.stages}
+
+
 def _meant(workspace: Workspace, known: Known, word: str) -> Selection:
     if chains_of_sweep := known.sweeps.get(word.removeprefix(SWEEP)):
         return Selection(tuple(chains_of_sweep))
