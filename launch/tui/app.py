@@ -18,7 +18,10 @@ from detour.monitoring.status import Status
 class Watch(GuardedApp):
     TITLE = "detour watch"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
 
     def __init__(self, workspace: Workspace, look: Callable[[], Status], first: Status, every_s: float) -> None:
         """`look` reads the status; it is called in a thread, every so many seconds after `first`."""
@@ -27,7 +30,8 @@ class Watch(GuardedApp):
 
     def on_mount(self) -> None:
         self.theme = "ansi-dark"  # the terminal's own colours
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)  # which gives the terminal back
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)  # which gives the terminal back
         self.push_screen(self.chains)
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from threading import Thread
 from typing import Any
@@ -25,6 +25,18 @@ class GuardedApp(App[None]):
     def fail(self, error: Exception) -> None:
         self.failure = self.failure or error
         self.exit()
+
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Unlike Textual's, the view also takes the terminal back after an error."""
+        failed: Exception | None = None
+        with super().suspend():
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001  raised once the view is back
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _handle_exception(self, error: Exception) -> None:
         """In place of Textual's page with all local variables."""

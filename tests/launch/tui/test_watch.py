@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -208,28 +211,56 @@ def test_without_a_terminal_it_names_the_verb_that_needs_none(workspace: Workspa
     assert ended.stderr == "detour: `detour watch` needs a terminal with UTF-8: use `detour status --watch` here\n"
 
 
-@pytest.mark.parametrize("end", ["q", "Ctrl-C", "SIGTERM"])
-def test_on_a_terminal_it_draws_the_chains_until_it_is_ended_and_gives_the_terminal_back(
-    workspace: Workspace, end: str
-) -> None:
+@contextmanager
+def on_screen(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[bytes], int, Callable[[bytes], bytes]]]:
+    """The command on a terminal of its own: its process, the terminal, and what appears until a text does."""
     ours, theirs = pty.openpty()
     command = [DETOUR, "watch", "-w", str(workspace.root), "--offline"]
     environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+
+    def until_shown(awaited: bytes) -> bytes:
+        seen = b""
+        with suppress(OSError):  # raised when the other side is closed
+            while awaited not in seen and select.select([ours], [], [], 20)[0] and (block := os.read(ours, 65536)):
+                seen += block
+        return seen
+
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        seen = b""
-        while b"pretrain clm" not in seen:
-            seen += os.read(ours, 65536)
-        if end == "SIGTERM":
-            process.terminate()
-        else:
-            os.write(ours, {"q": b"q", "Ctrl-C": b"\x03"}[end])
+        until_shown(b"pretrain clm")
         try:
-            while block := os.read(ours, 65536):
-                seen += block
-        except OSError:  # the other side is closed
-            assert process.wait(20) == 0
-    assert b"\x1b[?1049l" in seen
+            yield process, ours, until_shown
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("end", [b"q", b"\x03", signal.SIGTERM, signal.SIGHUP])
+def test_it_draws_the_chains_until_it_is_ended_and_gives_the_terminal_back(
+    workspace: Workspace, end: bytes | signal.Signals
+) -> None:
+    with on_screen(workspace) as (process, terminal, until_shown):
+        if isinstance(end, bytes):
+            os.write(terminal, end)
+        else:
+            process.send_signal(end)
+        assert b"\x1b[?1049l" in until_shown(b"its end")
+        assert process.wait(20) == 0
+
+
+def test_the_view_returns_if_no_shell_can_be_opened(workspace: Workspace) -> None:
+    with on_screen(workspace) as (_, terminal, until_shown):
+        os.write(terminal, b"\x1b[Bc")
+        seen = until_shown(b"no job")
+        assert seen.index(b"\x1b[?1049l") < seen.index(b"\x1b[?1049h")
+
+
+def test_ctrl_z_stops_it_with_the_terminal_given_back_until_it_is_continued(workspace: Workspace) -> None:
+    with on_screen(workspace) as (process, terminal, until_shown):
+        os.write(terminal, b"\x1a")
+        assert b"\x1b[?1049l" in until_shown(b"\x1b[?1049l")
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        process.send_signal(signal.SIGCONT)
+        assert b"\x1b[?1049h" in until_shown(b"pretrain clm")
 
 
 def test_without_chains_it_says_what_starts_one(tmp_path: Path) -> None:
