@@ -204,9 +204,7 @@ def _account_qos(subject: str, cluster: Cluster, use: Use, account: str, allowed
             yield Finding(f"{subject}, QOS", verdict, qos.name, f"not for {account}", advice)
 
 
-def _account_partition(
-    subject: str, cluster: Cluster, use: Use, account: str, live: LiveCluster
-) -> Iterator[Finding]:
+def _account_partition(subject: str, cluster: Cluster, use: Use, account: str, live: LiveCluster) -> Iterator[Finding]:
     """Whether the account may use any QOS that the partition takes; otherwise jobs are refused with or without one."""
     partition, accounts = (live.partitions or {}).get(_partition(cluster, use).name or ""), live.accounts or {}
     if partition is None or partition.qos is None:
