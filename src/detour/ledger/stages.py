@@ -270,7 +270,11 @@ class StageState:
         if self.done and not self._has_begun_again():
             return False
         current = self.since_done()
-        return current.status != "done" and current.failure is None
+        return current.status != "done" and (current.failure is None or current._is_sent_after(current.failure))
+
+    def _is_sent_after(self, failure: Entry[StageFailed]) -> bool:
+        """Whether it was submitted again, as by `retry`, after it had failed permanently."""
+        return any(self.submitted_s[job] > failure.wall_s for job in self.jobs)
 
     def _has_begun_again(self) -> bool:
         """Whether `since_done` is not empty; quick, since most stages of a large workspace are done."""
