@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from detour.orchestration.submit import Submitted, send
 from detour.planning.files import chain_names, read_plan
 from detour.scheduler.answers import CommandResult, SubmissionRefused
 from detour.scheduler.commands import Slurm
-from tests.scheduler.fake_slurm import FakeSlurm
+from tests.scheduler.fake_slurm import FakeSlurm, Killed
 from tests.support.chains import small
 from tests.support.small_disk import mounted, mounted_again
 
@@ -240,19 +239,26 @@ def test_a_sweep_extended_in_flight_records_and_shows_the_jobs_of_its_new_chains
     ]
 
 
-@pytest.mark.usefixtures("fake")
-def test_a_submission_killed_before_it_recorded_its_jobs_is_recorded_by_the_next_one(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_released", [True, False])
+def test_the_jobs_of_a_submission_killed_at_its_release_are_known_to_readers(
+    workspace: Workspace, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, is_released: bool
 ) -> None:
-    submit_seeds(workspace, [1, 2])
-    with monkeypatch.context() as killed:
-        killed.setattr(submit_module, "_record", lambda *_: sys.exit(9))
-        with pytest.raises(SystemExit):
-            submit_seeds(workspace, [1, 2, 3, 4])
-    sent = submit_seeds(workspace, [1, 2, 3, 4])
+    def killed(command: Sequence[str], timeout_s: float) -> CommandResult:
+        if command[:2] != ("scontrol", "release"):
+            return fake(command, timeout_s)
+        if is_released:
+            fake(command, timeout_s)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(submit_module, "Slurm", lambda **_: Slurm(killed))
+        with pytest.raises(Killed):
+            submit_seeds(workspace, [1, 2])
     stages = LedgerView(workspace).state.stages
+    sent = submit_seeds(workspace, [1, 2])
     planned = {stage.id for plan in sent.order.plans for stage in plan.stages}
     assert {stage for stage in planned if not (stage in stages and stages[stage].jobs)} == set()
+    assert not any(job.held for job in fake.live())
 
 
 @pytest.mark.usefixtures("fake")

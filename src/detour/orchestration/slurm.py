@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from detour.scheduler.control import Control
 from detour.scheduler.dependency import Dependency
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sending import ScriptWriter
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.submission import Submitter
 from detour.scheduler.submission_script import ScriptStyle, gate_of, submission_script, tasks_in
 from detour.scheduler.tags import Tag, Tasks, unit_of
@@ -99,6 +100,7 @@ def submitter(
     style: ScriptStyle,
     limits: Mapping[str | None, int] | None = None,
     kept_free: Collection[str | None] = (),
+    publish: Callable[[Iterable[Sent]], None] = lambda sent: None,  # noqa: ARG005
 ) -> Submitter:
     ledger = WorkspaceLedger(workspace, journal)
     return Submitter(
@@ -110,6 +112,7 @@ def submitter(
         limits=limits or {},
         kept_free=kept_free,
         is_done=workspace.is_done,
+        publish=publish,
     )
 
 

@@ -5,7 +5,7 @@ Run again after any kill or refusal, a submission completes what is missing and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +34,7 @@ from detour.planning.files import holds_plan
 from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest
+from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.submission import Submission, Submitter
 
 
@@ -93,15 +94,18 @@ def send(
         for request in order.requests:
             refuse_links(workspace.root, submission_folder(workspace, request.unit))
         limits, kept_free = submit_limits(order.cluster), qos_kept_free(order.cluster)
+        published = _Published(journal, order.cluster.slurm_cluster or "")
 
         def make() -> Submitter:
-            return submitter(workspace, journal, slurm, style, limits, kept_free)
+            return submitter(workspace, journal, slurm, style, limits, kept_free, published.of_jobs)
 
         with reserving(workspace, journal, load_budgets(), order.demand, over_budget) as reservation:
             with _prepared(workspace, order):
                 submission = _submit(make, order.requests, finish_interrupted)
             reservation.commit()
-        _record(journal, order, submission)
+        published.add(submission.jobs_by_stage)
+        for chain in order.chains:
+            journal.append(ChainSubmitted(cluster=order.cluster.name), chain=chain)
         next_wave, problem = None, None
         if submission.deferred and order.cluster.compute_nodes_submit:
             continuation = replace(order.continuation, why_over=over_budget)
@@ -174,9 +178,20 @@ def _submit(
     raise Withdrawn(f"withdrawn: {len(ids)} job(s); nothing of this submission is left in Slurm")
 
 
-def _record(journal: Journal, order: Order, submission: Submission) -> None:
-    """Record which job each stage is in, for readers of the ledger; the submission itself does not need it."""
-    for stage, job in submission.jobs_by_stage:
-        journal.append(StageSubmitted(slurm_cluster=order.cluster.slurm_cluster or ""), stage=stage, job=job)
-    for chain in order.chains:
-        journal.append(ChainSubmitted(cluster=order.cluster.name), chain=chain)
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """Records once which job each stage is in, for readers of the ledger; the submission itself does not need it."""
+
+    journal: Journal
+    slurm_cluster: str
+    pairs: set[tuple[str, str]] = field(default_factory=set)
+    """Stages and their jobs."""
+
+    def of_jobs(self, jobs: Iterable[Sent]) -> None:
+        self.add(pair for sent in jobs for pair in sent.jobs_by_stage)
+
+    def add(self, pairs: Iterable[tuple[str, str]]) -> None:
+        for stage, job in dict.fromkeys(pairs):
+            if (stage, job) not in self.pairs:
+                self.journal.append(StageSubmitted(slurm_cluster=self.slurm_cluster), stage=stage, job=job)
+                self.pairs.add((stage, job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
@@ -26,6 +26,8 @@ class Releaser:
     knowledge: Knowledge
     user: str
     open_gate: Callable[[str], None]
+    publish: Callable[[Iterable[Sent]], None]
+    """As in `Submitter`."""
     wait: Callable[[float], None]
     refresh: Callable[[], None]
     """Reads what other submissions have recorded."""
@@ -47,6 +49,7 @@ class Releaser:
         for job_id in others:
             if reason := next((r.by_slurm for r in queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
                 self.remark(f"job {job_id} was held by Slurm ({reason}), and is released")
+        self.publish([*ready, *(sent for sent in self.knowledge.sent.values() if sent.job_id in others)])
         ids = [*others, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
         try:
             return self._release(ids) if ids else ""

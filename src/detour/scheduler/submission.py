@@ -82,6 +82,8 @@ class Submitter:
     new_id: Callable[[], str] = lambda: secrets.token_hex(5)
     wait: Callable[[float], None] = time.sleep
     open_gate: Callable[[str], None] = lambda gate: Path(gate).touch()
+    publish: Callable[[Iterable[Sent]], None] = lambda sent: None  # noqa: ARG005
+    """Records for readers of the ledger which stages are in these jobs, before they can start."""
     _remarks: list[str] = field(default_factory=list)
     _seen: Look = field(default_factory=Look)
     """The last look."""
@@ -111,6 +113,7 @@ class Submitter:
             self._known,
             self.users[0],
             self.open_gate,
+            self.publish,
             self.wait,
             self._refresh,
             self._snapshot,
@@ -201,6 +204,7 @@ class Submitter:
         if self._known.has_rival(tag):  # asked last: between the answer and the gate no write may wait for a disk
             self._known.record(JobsDropped(why=LATER, tags=[str(tag)]))
             return None
+        self.publish([self._known.sent[tag]])
         self._releaser.commit([self._known.sent[tag]])
         by_stage = self._known.sent[tag].jobs_by_stage
         limits_s = {tag.slot: request.wall_s}
