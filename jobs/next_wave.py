@@ -18,7 +18,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration.order import make_order
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.submit import send
-from detour.orchestration.waves import ORDER, Continuation
+from detour.orchestration.waves import ORDER, Continuation, is_replaced, still_planned
 from detour.planning.files import read_stage
 from detour.planning.plan import Plan
 
@@ -35,36 +35,49 @@ def main(arguments: list[str] | None = None) -> int:
     log_to_stderr()
     workspace = Workspace(options.workspace)
     try:
-        continuation = Continuation.read(workspace, options.unit)
-        ordered_s = (submission_folder(workspace, options.unit) / ORDER).stat().st_mtime
-        patiently(lambda: send_wave(workspace, continuation, ordered_s))
+        patiently(lambda: send_wave(workspace, options.unit))
     except DetourError as error:
         LOGGER.error(error)
         return error.exit_code
     return 0
 
 
-def send_wave(workspace: Workspace, continuation: Continuation, ordered_s: float) -> None:
-    """Raises StageFailed if the wave that was ordered at `ordered_s` made no progress: another would not either."""
-    planned = {stage_id: read_stage(workspace, stage_id) for ids in continuation.chains.values() for stage_id in ids}
+def send_wave(workspace: Workspace, unit: str) -> None:
+    """Raises StageFailed if the wave before this one made no progress: another would not either.
+
+    Raises SchedulerUnavailable also if the order is changed meanwhile, as by `detour cancel`: the next try reads it.
+    """
+    continuation = Continuation.read(workspace, unit)
+    if is_replaced(workspace, unit):
+        LOGGER.info("%s: submitted again meanwhile, which sent this wave", continuation.name)
+        return
+    wanted = still_planned(workspace, continuation)
+    planned = {stage_id: read_stage(workspace, stage_id) for ids in wanted.chains.values() for stage_id in ids}
     done = sum(map(workspace.is_done, planned))
+    ordered_s = (submission_folder(workspace, unit) / ORDER).stat().st_mtime
     if done <= continuation.done and not has_checkpoint_since(workspace, planned, ordered_s):
         raise StageFailed(
             f"{continuation.name}: the last wave made no progress, so no further one is sent; `detour submit` resumes"
         )
-    plans = [Plan(chain, tuple(map(planned.__getitem__, ids))) for chain, ids in continuation.chains.items()]
+    plans = [Plan(chain, tuple(map(planned.__getitem__, ids))) for chain, ids in wanted.chains.items()]
     order = make_order(
         workspace, continuation.name, plans, continuation.cluster, continuation.options, continuation.sweep
     )
     if not order.requests:
         LOGGER.info("%s: nothing is left to submit", continuation.name)
         return
+
+    def confirm() -> None:
+        if is_replaced(workspace, unit) or Continuation.read(workspace, unit) != continuation:
+            raise SchedulerUnavailable(f"{continuation.name}: its order has changed meanwhile")
+
     sent = send(
         workspace,
         order,
         over_budget=continuation.why_over,
         on_wait=lambda holder: LOGGER.info("waiting: %s is submitting to this workspace", holder),
         finish_interrupted=lambda: True,
+        confirm=confirm,
     )
     sent.require_done()
     LOGGER.info("submitted %d jobs; %d deferred", len(sent.submission.jobs), len(sent.submission.deferred))

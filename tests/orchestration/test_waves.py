@@ -101,9 +101,18 @@ def test_a_wave_ends_with_all_segments_of_stages_without_dependents() -> None:
     assert last_jobs(requests, jobs) == ["2", "3", "4"]
 
 
+def ordered(workspace: Workspace, continuation: Continuation = ORDERED, unit: str = "continue-x-1") -> str:
+    """Write an order and return its unit."""
+    path = submission_folder(workspace, unit) / ORDER
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(continuation.to_json()))
+    os.utime(path, (1000.0, 1000.0))
+    return unit
+
+
 def test_a_wave_without_progress_is_the_last(workspace: Workspace) -> None:
     with pytest.raises(StageFailed, match="made no progress"):
-        send_wave(workspace, ORDERED, ordered_s=0.0)
+        send_wave(workspace, ordered(workspace))
 
 
 def test_permanently_failed_stages_and_their_dependents_are_left_out(
@@ -112,7 +121,7 @@ def test_permanently_failed_stages_and_their_dependents_are_left_out(
     (workspace.stage(TRAIN.id) / "work/checkpoints/step-8").mkdir(parents=True)
     workspace.failure(PREPARE.id).write_text("{}")
     caplog.set_level(logging.INFO, LOGGER.name)
-    send_wave(workspace, ORDERED, ordered_s=0.0)
+    send_wave(workspace, ordered(workspace))
     assert "nothing is left to submit" in caplog.text
 
 

@@ -15,6 +15,7 @@ from detour.ledger.claims import claim
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.slurm import submitting
+from detour.orchestration.waves import any_to_come
 
 
 class Skipped(NamedTuple):
@@ -32,7 +33,8 @@ def removable(workspace: Workspace) -> list[Removable]:
     view = LedgerView(workspace)
     if view.damage.unreadable:
         raise UserError(f"{view.damage.unreadable[0]}; its jobs may be in use, so nothing is removed until it is read")
-    return list(find(Survey(workspace, view.state)))
+    found = find(Survey(workspace, view.state))
+    return [one for one in found if one.kind is not Kind.CODE or not any_to_come(workspace)]
 
 
 def clean(workspace: Workspace, agreed: Collection[Path], on_wait: Callable[[str], None]) -> Cleaned:

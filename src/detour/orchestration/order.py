@@ -112,7 +112,7 @@ def make_order(
     ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
     return Order(
         name,
-        chains,
+        tuple(plan.chain for plan in plans if plan.stages),
         cluster,
         tuple(avoiding(requests, [node.name for node in avoided])),
         demand_for(missing, price.prices, cluster, facts, options.wall_s),

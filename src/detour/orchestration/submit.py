@@ -68,6 +68,7 @@ def send(
     over_budget: str | None = None,
     on_wait: Callable[[str], None],
     finish_interrupted: Callable[[], bool],
+    confirm: Callable[[], None] = lambda: None,
 ) -> Submitted:
     """Send the order to the queue exactly once, under the workspace's claim, if the budgets accept it.
 
@@ -76,6 +77,7 @@ def send(
     over_budget         why a hard cap may be exceeded; recorded
     on_wait             receives the other submitter if the order has to wait for it
     finish_interrupted  asked after Ctrl-C, while what was sent is still held: True completes it, False withdraws it
+    confirm             called under the claim; raises if the order must not be sent any more
 
     Raises StageFailed if only failed stages are left, UserError if `detour gc` has removed an input meanwhile,
     BudgetRefused, SchedulerUnavailable, SubmissionRefused; Withdrawn after an interrupted submission that was not
@@ -88,6 +90,7 @@ def send(
     workspace.create()
     slurm = Slurm(cluster=order.cluster.slurm_cluster)
     with submitting(workspace, on_wait), command_journal(workspace) as journal:
+        confirm()
         _require_inputs(workspace, order)
         code = take_code_snapshot(workspace)  # under the claim: until a job needs it, `detour gc` may remove it
         style = script_style(workspace, order.cluster, code.folder)

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from detour.ledger.journal import Journal
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
+from detour.orchestration.selection import readable_stages
 from detour.orchestration.slurm import submission_folder, submitter
 from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest, Resources
@@ -82,6 +83,43 @@ class Continuation:
             raise UserError(f"{path}: no such order") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not an order written by detour ({error}); submit the recipe again") from error
+
+
+def still_planned(workspace: Workspace, continuation: Continuation) -> Continuation:
+    """The order without stages that its chains no longer have: nothing shows or cancels these.
+
+    A chain whose plan cannot be read keeps all.
+    """
+    left = {}
+    for chain, ids in continuation.chains.items():
+        planned = {stage.id for stage in readable_stages(workspace, chain)}
+        left[chain] = tuple(one for one in ids if one in planned or not planned)
+    return replace(
+        continuation, chains=left, done=continuation.done - _done_and_left_out(workspace, continuation.chains, left)
+    )
+
+
+def any_to_come(workspace: Workspace) -> bool:
+    """Whether a wave may still have something to send."""
+    for path in _latest(workspace):
+        with suppress(UserError):
+            ordered = still_planned(workspace, Continuation.read(workspace, path.parent.name))
+            if not all(workspace.is_done(one) for ids in ordered.chains.values() for one in ids):
+                return True
+    return False
+
+
+def _done_and_left_out(
+    workspace: Workspace, before: Mapping[str, Collection[str]], after: Mapping[str, Collection[str]]
+) -> int:
+    """Number of done stages that are in no chain any more: what was done with them must not hide later progress."""
+    left_out = {one for ids in before.values() for one in ids} - {one for ids in after.values() for one in ids}
+    return sum(map(workspace.is_done, left_out))
+
+
+def is_replaced(workspace: Workspace, unit: str) -> bool:
+    """Whether its order was submitted again while its job was running: that sent the wave, and ordered the next one."""
+    return not any(path.parent.name == unit for path in _latest(workspace))
 
 
 def last_jobs(requests: Iterable[JobRequest], jobs: Mapping[Slot, str]) -> list[str]:
@@ -148,7 +186,8 @@ def leave_out(workspace: Workspace, chains: Collection[str], stages: Collection[
                 continue
             if all(map(workspace.is_done, after)):
                 ended[path.parent.name] = f"next wave of {data['name']}"
-            _rewrite(path, data | {"chains": left})
+            done = data["done"] - _done_and_left_out(workspace, data["chains"], left)
+            _rewrite(path, data | {"chains": left, "done": done})
             left_out |= dict.fromkeys(one for ids in data["chains"].values() for one in ids if one not in after)
     return LeftOut(tuple(one for one in left_out if not workspace.is_done(one)), ended)
 
