@@ -142,6 +142,19 @@ def test_only_the_current_period_counts_with_attempts_across_its_ends_in_part() 
     assert share_between(start_s - 9, start_s - 5, start_s, end_s) == 0.0
 
 
+def test_an_attempt_across_the_end_of_a_period_is_cut_by_its_own_amounts() -> None:
+    """Half of its hours are in the period, but most of its CO2, because of the month's grid factor."""
+    whole = Spending("a", FACTS, 100.0, 200.0, {"gpu_hours": 10.0, "co2_kg": 5.0})
+    uneven = whole._replace(
+        amounts_in=lambda from_s, to_s: {"gpu_hours": (to_s - from_s) / 10, "co2_kg": 4.0 if to_s <= 150 else 1.0}
+    )
+    budget = Budget.model_validate({"name": "b", "gpu_hours": {"hard": 1}, "co2_kg": {"hard": 1}})
+    for window, spent in (((None, 150.0), (5.0, 4.0)), ((150.0, None), (5.0, 1.0)), ((None, None), (10.0, 5.0))):
+        present = balance(budget, [], [uneven], Evidence(300.0), window)
+        assert (present.spent["gpu_hours"], present.spent["co2_kg"]) == spent
+    assert balance(budget, [], [whole], Evidence(300.0), (None, 150.0)).spent["co2_kg"] == 2.5
+
+
 def test_outside_its_period_a_budget_does_not_apply() -> None:
     budget = make_budget(period={"start": "2026-01-01", "end": "2026-12-31"})
     assert window_s(budget, datetime(2027, 1, 1, tzinfo=UTC).timestamp()) is None

@@ -18,8 +18,11 @@ DAY_S = 86_400.0
 
 def ran(start_s: float, end_s: float, gpus: float = 4.0) -> Counted:
     usage = AttemptUsage(f"a{start_s}", "s", start_s, end_s, gpus, 96, ready_s=start_s, saved_s=end_s)
-    hours = gpus * usage.allocated_s / 3600
-    return counted(usage, [card_convention(SITE, hours, usage.allocated_s)], billed_hours=2 * hours)
+
+    def figures_in(part: AttemptUsage) -> list[EnergyFigure]:
+        return [card_convention(SITE, gpus * part.allocated_s / 3600, part.allocated_s)]
+
+    return counted(usage, figures_in, billed_hours=2 * gpus * usage.allocated_s / 3600)
 
 
 def rows(*attempts: Counted, zone: str = "UTC") -> dict[str, PeriodCost]:
@@ -66,7 +69,7 @@ def test_a_single_period_needs_no_table() -> None:
 def test_the_energy_of_several_sites_is_unknown() -> None:
     elsewhere = EnergyFigure(Method.CARD, Site("there"), None, 60.0, 0.0)
     first, second = ran(0.0, 60.0), ran(2 * DAY_S, 2 * DAY_S + 60)
-    mixed = counted(second.usage, [*second.figures, elsewhere])
+    mixed = counted(second.usage, lambda _: [*second.figures, elsewhere])
     assert [row.co2_g is None for row in rows(first, mixed).values()] == [False, True]
 
 

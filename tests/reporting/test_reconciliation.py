@@ -50,7 +50,7 @@ def test_a_long_table_of_numbers_without_a_unit_is_refused() -> None:
 
 def ran(hours: float, gpus: int | None = 4, billed: float | None = None, **more: Any) -> Counted:
     usage = AttemptUsage("a", "s", 0.0, hours * 3600, gpus, 96)
-    return counted(usage._replace(**more), [], billed_hours=billed)
+    return counted(usage._replace(**more), lambda _: [], billed_hours=billed)
 
 
 def test_the_parts_add_up_to_the_difference() -> None:

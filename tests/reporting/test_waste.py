@@ -21,7 +21,7 @@ def attempt(
     usage = AttemptUsage(
         "a", "s", 0.0, hours * 3600, 4, 96, ready_s=ready_s, saved_s=saved_s, failed=outcome == "failed"
     )
-    return counted(usage, [], cluster="here", outcome=outcome, reason=reason)
+    return counted(usage, lambda _: [], cluster="here", outcome=outcome, reason=reason)
 
 
 def test_youngs_interval_is_right_for_a_failure_a_day_and_a_checkpoint_of_two_seconds() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.accounting.hours import AttemptUsage
 from detour.accounting.methods import CPU_RAM_ERROR, ESTIMATE_ERROR, GPU_COUNTER_ERROR, UNREAD, number
-from detour.accounting.periods import over
+from detour.accounting.periods import Drawn, over
 from detour.accounting.traces import Piece, Spans, Trace, last_power_w, pieces_of, spans_of, traces_of
 from detour.site import Site, Sourced
 from detour.text import counted, format_duration
@@ -67,7 +67,7 @@ def measured(
     energy = gpus.band + host.band if gpus else host.band
     return EnergyFigure(
         method=Method.MEASURED,
-        site=_then(site, usage, energy, [piece for _, pieces in seen for piece in pieces]),
+        site=over(site, _drawn(usage, energy, seen)),
         it_energy_kwh=energy,
         allocated_s=usage.allocated_s,
         covered_s=usage.allocated_s * covered,
@@ -79,17 +79,23 @@ def measured(
     )
 
 
+def drawn_by(
+    readings: Sequence[Entry[EnergyRead]], usage: AttemptUsage, energy: Band, spans: Spans | None = None
+) -> list[Drawn]:
+    """Return when an attempt's measured energy was drawn, as evenly apart from what its GPUs' counters show."""
+    return _drawn(usage, energy, _seen(readings, spans) if usage.gpus != 0 else [])
+
+
 def _seen(readings: Iterable[Entry[EnergyRead]], spans: Spans | None) -> list[_Seen]:
     traces = traces_of(readings)
     known, own = spans_of(traces) if spans is None else spans, frozenset(trace.writer for trace in traces)
     return [(trace, pieces_of(trace, known, own)) for trace in traces]
 
 
-def _then(site: Site, usage: AttemptUsage, energy: Band, pieces: Sequence[Piece]) -> Site:
-    """Return the site with the constants of the hours in which energy was drawn, taken as even apart from the GPUs'."""
-    drawn = [(piece.start_s, piece.end_s, piece.energy_j) for piece in pieces]
+def _drawn(usage: AttemptUsage, energy: Band, seen: Iterable[_Seen]) -> list[Drawn]:
+    drawn = [(piece.start_s, piece.end_s, piece.energy_j) for _, pieces in seen for piece in pieces]
     rest_j = max(0.0, energy.expected * J_PER_KWH - fsum(joules for *_, joules in drawn))
-    return over(site, [*drawn, (usage.start_s, usage.end_s, rest_j)])
+    return [*drawn, (usage.start_s, usage.end_s, rest_j)]
 
 
 def _gpus(site: Site, seen: Sequence[_Seen], usage: AttemptUsage) -> _Gpus | None:

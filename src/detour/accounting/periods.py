@@ -14,9 +14,12 @@ from detour.accounting.hourly import HourlyFactors, read_hourly
 from detour.errors import UserError
 from detour.site import Site, blended
 
+Drawn = tuple[float, float, float]
+"""Start and end, in seconds since the epoch, and an amount of energy drawn evenly in between."""
 
-def over(site: Site, drawn: Iterable[tuple[float, float, float]]) -> Site:
-    """Return the site with the mean constants for energy drawn: (start, end, amount), in seconds since the epoch.
+
+def over(site: Site, drawn: Iterable[Drawn]) -> Site:
+    """Return the site with the mean constants for energy drawn.
 
     Means are weighted by energy; a site without months and hours is returned unchanged.
     """

@@ -6,9 +6,10 @@ spent since the reservation was made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from math import floor, fsum, inf, log10
 from typing import NamedTuple
 
@@ -27,6 +28,10 @@ UNITS: Mapping[Measure, str] = {
 }
 
 
+Window = tuple[float | None, float | None]
+"""Start and end (exclusive) of a period, in seconds since the epoch; None if unbounded."""
+
+
 class Spending(NamedTuple):
     """The usage of one attempt so far."""
 
@@ -36,6 +41,18 @@ class Spending(NamedTuple):
     end_s: float
     """Seconds since the epoch."""
     amounts: Amounts
+    amounts_in: Callable[[float, float], Amounts] | None = None
+    """Amounts between two instants; None if they are even over time."""
+
+    def cut(self, bounds_s: Window) -> list[Spending]:
+        """Return its parts before, in and after a period: PUE and grid factor may differ from month to month."""
+        within = [at_s for at_s in bounds_s if at_s is not None and self.start_s < at_s < self.end_s]
+        if self.amounts_in is None or not within:
+            return [self]
+        return [
+            self._replace(start_s=from_s, end_s=to_s, amounts=self.amounts_in(from_s, to_s))
+            for from_s, to_s in pairwise([self.start_s, *within, self.end_s])
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +118,7 @@ class Line(NamedTuple):
         return self._replace(spent=spent, reserved=reserved, asked=asked)
 
 
-def window_s(budget: Budget, now_s: float) -> tuple[float | None, float | None] | None:
+def window_s(budget: Budget, now_s: float) -> Window | None:
     """Return the start of the current period and its end (exclusive), in seconds since the epoch; None outside it."""
     time_zone = budget.period.time_zone
     window = budget.period.window(local(now_s, time_zone).date())
@@ -119,7 +136,7 @@ def balance(
     made: Iterable[Reservation],
     spendings: Iterable[Spending],
     evidence: Evidence,
-    window_s: tuple[float | None, float | None] = (None, None),
+    window_s: Window = (None, None),
 ) -> Balance:
     """Return the balance within `window_s`, the current period; reservations count whenever they were made."""
     ours = [spending for spending in spendings if budget.scope.matches(spending.facts)]
@@ -129,7 +146,10 @@ def balance(
     unknown: dict[Measure, int] = dict.fromkeys(budget.caps(), 0)
     spent: dict[Measure, float] = {}
     first_s, last_s = (-inf if window_s[0] is None else window_s[0]), (inf if window_s[1] is None else window_s[1])
-    within = [(one.amounts, share) for one in ours if (share := share_between(one.start_s, one.end_s, first_s, last_s))]
+    parts = [part for one in ours for part in one.cut(window_s)]
+    within = [
+        (one.amounts, share) for one in parts if (share := share_between(one.start_s, one.end_s, first_s, last_s))
+    ]
     for measure in budget.caps():
         known = [value * share for amounts, share in within if (value := amounts.get(measure)) is not None]
         spent[measure] = fsum(known)

@@ -131,7 +131,7 @@ class Book:
                 if usage is None:
                     continue
                 facts = _facts_at(usage.start_s, made_for.get(stage_id, ())) or self._facts(attempt)
-                yield Spending(stage_id, facts, usage.start_s, usage.end_s, amounts_of(usage, attempt))
+                yield amounts_of.spending(stage_id, facts, usage, attempt.cluster)
 
     def _facts(self, attempt: AttemptState) -> Facts:
         """Return the facts of an attempt without a reservation."""
@@ -166,12 +166,21 @@ class _AttemptAmounts:
         targets = planned_targets(workspace)
         self._profile_of, self._site_of = recorded_profiles(targets), profile_sites(targets)
 
-    def __call__(self, usage: AttemptUsage, attempt: AttemptState) -> Amounts:
-        profile = self._profile_of(attempt.cluster)
+    def spending(self, stage: str, facts: Facts, usage: AttemptUsage, cluster: str | None) -> Spending:
+        amounts, site = self._of(usage, cluster), self._site_of(cluster)
+        is_even = not site.months and site.hourly is None
+
+        def amounts_in(start_s: float, end_s: float) -> Amounts:
+            return self._of(usage._replace(start_s=start_s, end_s=end_s), cluster)
+
+        return Spending(stage, facts, usage.start_s, usage.end_s, amounts, None if is_even else amounts_in)
+
+    def _of(self, usage: AttemptUsage, cluster: str | None) -> Amounts:
+        profile = self._profile_of(cluster)
         return {
             "gpu_hours": gpu_hours(usage),
             "billed_hours": None if profile is None else billed_gpu_hours(profile, usage),
-            **energy_amounts(estimate_of(usage, self._site_of(attempt.cluster))),
+            **energy_amounts(estimate_of(usage, self._site_of(cluster))),
         }
 
 

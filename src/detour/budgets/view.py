@@ -31,7 +31,7 @@ def budget_view(book: Book, budget: Budget) -> BudgetView | None:
     balance, bounds = book.balance(budget), window_s(budget, book.now_s)
     if balance is None or bounds is None:
         return None
-    ours = [spending for spending in book.spendings if budget.scope.matches(spending.facts)]
+    ours = [part for one in book.spendings if budget.scope.matches(one.facts) for part in one.cut(bounds)]
     pieces: dict[Measure, list[Piece]] = {}
     burns: dict[Measure, Burn] = {}
     for measure, cap in budget.caps().items():

@@ -121,8 +121,8 @@ def periods(report: Report) -> Table:
         Column("method", "method"),
     )
     note = (
-        f"An attempt over a boundary is split by its seconds, as if its power were even, and is an attempt of both. "
-        f"Periods are those of {report.period.time_zone}."
+        "An attempt over a boundary is split by its seconds, measured energy by the readings, and is an attempt of "
+        f"both. Periods are those of {report.period.time_zone}."
     )
     return Table("periods", "Over time", columns, report.by_period, note)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from detour.accounting.energy import Band, EnergyFigure, total
 from detour.accounting.fates import Fates, Known
 from detour.reporting.costs import Counted, counted
-from detour.reporting.period import Period, share_of
+from detour.reporting.period import Period
 from detour.times import DAY_S, zone_of
 from detour.usage.calendar import Calendar, Unit
 
@@ -60,9 +60,8 @@ def _parts(one: Counted, calendar: Calendar) -> Iterator[tuple[str, Counted]]:
         part = Period(start_s, end_s).part_of(usage)
         if part is not None:
             share = part.allocated_s / usage.allocated_s if usage.allocated_s else 1.0
-            figures = [share_of(figure, share) for figure in one.figures]
             billed_hours = None if one.billed_hours is None else one.billed_hours * share
-            yield label, counted(part, figures, one.node, one.cluster, one.outcome, one.reason, billed_hours)
+            yield label, counted(part, one.figures_in, one.node, one.cluster, one.outcome, one.reason, billed_hours)
 
 
 def _period_cost(label: str, attempts: Sequence[Counted], method: str | None) -> PeriodCost:

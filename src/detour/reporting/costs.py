@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from detour.reporting.data import Cost
 from detour.text import counted as count_of
 
 NODES_NAMED = 3
+FiguresIn = Callable[[AttemptUsage], Sequence[EnergyFigure]]
+"""The usage of an attempt, or of a part of it -> its figures, one per method."""
 
 
 class Counted(NamedTuple):
@@ -34,11 +36,13 @@ class Counted(NamedTuple):
     """Fates of its seconds."""
     fates_gpu_hours: Fates | None
     fates_cpu_hours: Fates | None
+    figures_in: FiguresIn
+    """Figures of a part of it."""
 
 
 def counted(
     usage: AttemptUsage,
-    figures: Sequence[EnergyFigure],
+    figures_in: FiguresIn,
     node: str | None = None,
     cluster: str | None = None,
     outcome: str = "done",
@@ -48,7 +52,7 @@ def counted(
     fates = fates_s(usage)
     return Counted(
         usage,
-        figures,
+        figures_in(usage),
         node,
         cluster,
         outcome,
@@ -59,6 +63,7 @@ def counted(
         fates,
         None if usage.gpus is None else fates.times(usage.gpus / HOUR_S),
         None if usage.cpus is None else fates.times(usage.cpus / HOUR_S),
+        figures_in,
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
 from detour.accounting import account
-from detour.accounting.attempts import figures_of, usage_of
+from detour.accounting.attempts import usage_of
+from detour.accounting.parts import figures_within
 from detour.accounting.traces import spans_in
 from detour.ledger.stages import AttemptState
 from detour.ledger.state import StageState, StageStatus
@@ -21,7 +23,7 @@ from detour.reporting.costs import Counted, cost_of
 from detour.reporting.data import AttemptRow, Stage
 from detour.reporting.output_cache import OutputCache
 from detour.reporting.outputs import read_json
-from detour.reporting.period import Period, share_of
+from detour.reporting.period import Period
 from detour.reporting.profiles import ProfileOf
 from detour.site import Site
 
@@ -103,15 +105,15 @@ class Gatherer:
             if whole is None or usage is None:
                 continue
             node, cluster = attempt.started.event.node if attempt.started else None, attempt.cluster
-            figures = figures_of(attempt, whole, self.site_of(cluster), self.spans)
-            if usage is not whole and whole.allocated_s:
-                figures = [share_of(figure, usage.allocated_s / whole.allocated_s) for figure in figures]
+            figures_in = partial(
+                figures_within, attempt=attempt, whole=whole, site=self.site_of(cluster), spans=self.spans
+            )
             profile = self.profile_of(cluster)
             outcome, reason = attempt.outcome or ("running" if usage.running else "lost"), attempt.reason
             if outcome == "lost" and attempt.held is not None:
                 reason = reason or attempt.held.run.state
             billed = None if profile is None else billed_gpu_hours(profile, usage)
-            one = costs.counted(usage, figures, node, cluster, outcome, reason, billed)
+            one = costs.counted(usage, figures_in, node, cluster, outcome, reason, billed)
             counted.append(one)
             rows.append(
                 AttemptRow(

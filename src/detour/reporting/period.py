@@ -1,7 +1,7 @@
 """The period of a report, and the part of an attempt that lies in it; pure.
 
-An attempt across a boundary is split by time, and so are its energy and its charge, so the parts of adjacent periods
-add up to the whole.
+An attempt across a boundary is split by time, and so is its charge; for its energy see `detour.accounting.parts`. The
+parts of adjacent periods add up to the whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from detour.accounting.energy import EnergyFigure
 from detour.accounting.hours import AttemptUsage
 from detour.errors import UserError
 from detour.times import midnight_s, zone_of
@@ -50,19 +49,6 @@ class Period:
         return (self.since_s is None or instant_s >= self.since_s) and (
             self.until_s is None or instant_s < self.until_s
         )
-
-
-def share_of(figure: EnergyFigure, share: float) -> EnergyFigure:
-    """Scale an attempt's figure to a share of its time, as if its power were constant."""
-    if share == 1.0:
-        return figure
-    energy = figure.it_energy_kwh
-    return figure._replace(
-        it_energy_kwh=None if energy is None else energy * share,
-        allocated_s=figure.allocated_s * share,
-        covered_s=figure.covered_s * share,
-        extended_s=figure.extended_s * share,
-    )
 
 
 def period_of(

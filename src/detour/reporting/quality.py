@@ -60,10 +60,10 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             "the others are not included in sums of CPU-hours",
         ),
         QualityRow(
-            "attempts whose cluster profile is known",
+            "attempts with a known bill",
             sum(one.billed_hours is not None for one in attempts),
             count,
-            "the others have no bill",
+            "the others are not in billed hours: their profile, GPUs or cores are not known",
         ),
     ]
     rows += [
