@@ -209,6 +209,7 @@ def test_a_card_of_two_sizes_compares_its_metadata_with_the_table_of_its_own(tmp
         ("16 H100 GPU hours", "0.46 kg CO2eq for 16 GPU-h: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g"),
         ("16 GPU·h", "0.46 kg CO2eq for 16 GPU-h: 16 GPU-h x 0.7 kW x PUE 1.2 x 34 g/kWh = 456.96 g"),
         ("5 537 GPU-h", "0.46 kg CO2eq for 5 537 GPU-h: 0.08308 g per GPU-h, which no profile's"),
+        ("5\u2019537.0 GPU-h", "0.46 kg CO2eq for 5\u2019537.0 GPU-h: 0.08308 g per GPU-h, which no profile's"),
     ],
 )
 def test_hours_are_read_whole(tmp_path: Path, stated: str, sentence: str) -> None:

@@ -18,6 +18,7 @@ from detour.reporting.reconciliation import SiteFigure, parse_site_figure, recon
         ("1,234.5 GPU-h", 1234.5, "gpu"),
         ("1 234,5 h", 1234.5, "gpu"),
         ("1'234.5 gpu hours", 1234.5, "gpu"),
+        ("1\u2019234.5 GPU-h", 1234.5, "gpu"),
         ("1.234.567,5 h", 1_234_567.5, "gpu"),
         ("0.312 h", 0.312, "gpu"),
         ("0,312h", 0.312, "gpu"),

@@ -13,9 +13,10 @@ from detour.cards.reading import FoundCard, figure
 from detour.statistics.scores import bare_number
 from detour.text import exact
 
-SPACE = r"[ \u00a0\u2009\u202f]"
-NUMBER = rf"(?<![A-Za-z\d])(?<!\d[,.])(?<!\d{SPACE})(\d{{1,3}}(?:{SPACE}\d{{3}}(?!\d))+|\d[\d,]*(?:\.\d+)?)"
-"""Digits behind a letter belong to a name, such as H100; thousands are set apart by commas or spaces."""
+SEPARATOR = r"[ \u00a0\u2009\u202f'\u2019]"
+GROUPED = rf"\d{{1,3}}(?:{SEPARATOR}\d{{3}}(?!\d))+"
+NUMBER = rf"(?<![A-Za-z\d])(?<!\d[,.])(?<!\d{SEPARATOR})((?:{GROUPED}|\d[\d,]*)(?:\.\d+)?)"
+"""Digits behind a letter belong to a name, such as H100; thousands are set apart by commas, spaces or apostrophes."""
 BOARD = r"(?:NVIDIA\s+|AMD\s+)?[A-Z]{1,3}\d{2,4}[A-Z]?"
 GPU_HOURS = re.compile(rf"{NUMBER}\s*(?:{BOARD}|(?:{BOARD}[- ])?GPU)[- ·.]?(?:h\b|hours?\b)", re.IGNORECASE)
 CO2 = re.compile(

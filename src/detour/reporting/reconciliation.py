@@ -15,7 +15,7 @@ from detour.text import counted, format_duration
 from detour.usage.site_export import number_of
 
 _FIGURE = re.compile(
-    r"(?<![\w.,\-\u2212])(?<!\d:)(?P<number>\d[\d\s.,'\u00a0\u202f]{0,40}?)\s*(?P<kind>gpu|cpu|core)?[-\s]*"
+    r"(?<![\w.,\-\u2212])(?<!\d[^\w\s])(?P<number>\d[\d\s.,'\u2019]{0,40}?)\s*(?P<kind>gpu|cpu|core)?[-\s]*"
     r"(?P<unit>hours?|heures?|hrs?|h|seconds?|sec|s)\b(?:\s+(?:of\s+|de\s+)?(?P<after>gpu|cpu|core)s?\b)?",
     re.IGNORECASE,
 )

@@ -16,7 +16,7 @@ Seeds = Mapping[int | None, float | None]
 """Seed -> score, None if missing; the seed None stands for a single figure without seeds."""
 SINGLE = frozenset({None})
 DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?!\d{3}$)\d+")
-GROUP_SPACE = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(?!\d))")
+GROUP_SEPARATOR = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))")
 
 
 class Score(NamedTuple):
@@ -234,5 +234,5 @@ def rounding_slack(table: ScoreTable, tasks: int, models: int = 1) -> float:
 
 def bare_number(stated: str) -> str:
     """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
-    joined = GROUP_SPACE.sub("", stated)
+    joined = GROUP_SEPARATOR.sub("", stated)
     return joined.replace(",", "." if DECIMAL_COMMA.fullmatch(joined) else "")

@@ -176,7 +176,7 @@ def _amount(text: str, where: str) -> float:
 
 def number_of(written: str) -> float:
     """Parse a number with a decimal point or comma and any usual thousands separator. Raises ValueError."""
-    text = re.sub(r"[\s'\u00a0\u202f]", "", written).rstrip(".,")
+    text = re.sub(r"[\s'\u2019]", "", written).rstrip(".,")
     if not re.fullmatch(r"\d[\d.,]*", text):
         raise ValueError(written)
     if "," in text and "." in text:
