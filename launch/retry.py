@@ -7,8 +7,7 @@ import click
 from detour.launch.job_options import job_options
 from detour.launch.options import json_option, names_argument, over_budget_option, written_workspace_option
 from detour.launch.submit import submit
-from detour.launch.text.retry import retry_lines
-from detour.launch.text.screen import say, show
+from detour.launch.text.retry import retry_lines, show_cleared
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.retry import retry_orders
@@ -30,7 +29,6 @@ def command(
     """
     for retry in retry_orders(workspace, names, options):
         if retry.order is None:
-            say(*retry_lines(retry))
-            (say if as_json else show)(f"{retry.name}: `detour run` with the same recipe resumes it")
+            show_cleared(retry, as_json=as_json)
         else:
             submit(workspace, retry.order, over_budget, as_json, retry_lines(retry))
