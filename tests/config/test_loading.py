@@ -287,3 +287,17 @@ def test_equal_models_have_equal_digests() -> None:
         Model(config={"hidden_size": 8, "vocab_size": 9}).digest
         == Model(config={"vocab_size": 9, "hidden_size": 8}).digest
     )
+
+
+def test_a_file_that_is_not_in_the_current_folder_may_be_meant_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RecipeError, match=r"^quickstart\.yml: no such file; did you mean `quickstart`, without \.yml\?$"
+    ):
+        load_recipe(recipe_path(Path("quickstart.yml")))
+    with pytest.raises(RecipeError, match=r"did you mean `local`, without \.yaml\?$"):
+        load_cluster("local.yaml")
+    with pytest.raises(RecipeError, match=r"^nothing\.yaml: no such file$"):
+        load_cluster("nothing.yaml")

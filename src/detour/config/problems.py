@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detour.config.roots import find_named
 from detour.errors import UserError
 from detour.text import nearest_name, plain, printable
 
@@ -80,7 +81,12 @@ def shown(path: Path) -> str:
 
 
 def similar_file(path: Path) -> str:
-    """Return ``; did you mean `other.yaml`?`` if the folder has a YAML file of a similar name, else nothing."""
+    """Return ``; did you mean `other.yaml`?`` if the folder has a YAML file of a similar name, else nothing.
+
+    A file in the current folder may be meant by its name, which is found in `configs`.
+    """
+    if path.name == str(path) and any(find_named(folder, path.stem)[0] for folder in ("recipes", "sweeps", "clusters")):
+        return f"; did you mean `{plain(path.stem)}`, without {path.suffix}?"
     names = {file.stem: file.name for file in path.parent.glob("*.y*ml") if file.is_file()}
     similar = nearest_name(path.stem, names)
     return f"; did you mean `{plain(names[similar])}`?" if similar else ""
