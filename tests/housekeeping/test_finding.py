@@ -86,6 +86,16 @@ def test_a_model_with_a_link_to_it_stays(workspace: Workspace) -> None:
     assert removable(workspace) == []
 
 
+@pytest.mark.parametrize(("link", "kept"), [("base@production", True), ("base", False)])
+def test_a_model_with_an_alias_keeps_its_scores(tmp_path: Path, link: str, kept: bool) -> None:
+    inputs = {"export-old": (), "evaluate-a": ("export-old",), "evaluate-b": ("export-other",), "summarize-1": ()}
+    workspace = make_workspace(tmp_path, inputs, {"base": ()})
+    (workspace.root / "models" / link).symlink_to("../stages/export-old/output")
+    (workspace.stage("evaluate-b") / "stage.json").write_text("{")
+    found = named(removable(workspace))
+    assert set(found) == {"evaluate-b", "summarize-1", *(() if kept else ("evaluate-a",))}
+
+
 def test_resume_files_are_removable_once_the_stage_is_done(workspace: Workspace) -> None:
     for stage in ("pretrain-1", "promote-1"):
         (workspace.stage(stage) / "work" / "step-000000000010-abc").mkdir(parents=True)

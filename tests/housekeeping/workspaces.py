@@ -13,7 +13,8 @@ from detour.ledger.workspace import Workspace
 def stage_json(stage: str, inputs: Sequence[str]) -> dict[str, object]:
     kind, _, key = stage.partition("-")
     roles = {str(number): one for number, one in enumerate(inputs)}
-    return {"kind": kind, "key": key, "label": stage, "settings": {}, "inputs": roles}
+    settings = {"task": {"name": "task"}, "seed": 1} if kind == "evaluate" else {}
+    return {"kind": kind, "key": key, "label": stage, "settings": settings, "inputs": roles}
 
 
 def make_workspace(root: Path, inputs: Mapping[str, Sequence[str]], chains: Mapping[str, Sequence[str]]) -> Workspace:

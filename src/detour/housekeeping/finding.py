@@ -7,6 +7,7 @@ does not know to have ended count as pending. Nothing here changes anything: see
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -61,7 +62,8 @@ class Survey:
     def kept(self) -> set[str]:
         """Ids of stages that must be kept whole. Raises UnreadablePlan."""
         busy = {stage for stage in self.present if self.is_busy(stage)}
-        return upstream(self._planned_inputs.keys() | pinned(self.workspace) | self._linked | busy, self._inputs)
+        wanted = self._planned_inputs.keys() | pinned(self.workspace) | busy
+        return upstream(wanted | self._linked.keys() | set(self._scores), self._inputs)
 
     @cached_property
     def _planned_inputs(self) -> dict[str, tuple[str, ...]]:
@@ -90,12 +92,26 @@ class Survey:
     def anything_queued(self) -> bool:
         return any(map(self.is_busy, self.present))
 
-    @property
-    def _linked(self) -> set[str]:
-        """Stages of exported models that are the target of links in `models/`."""
-        folder = self.workspace.root / "models"
+    @cached_property
+    def _linked(self) -> dict[str, bool]:
+        """Stages of exported models that are the target of links in `models/`, and whether a link is an alias."""
+        folder, found = self.workspace.root / "models", dict[str, bool]()
         links = folder.iterdir() if folder.is_dir() else ()  # a glob would treat an unreadable folder as empty
-        return {part for link in links if link.is_symlink() for part in link.readlink().parts if part in self.present}
+        for link in links:
+            for part in link.readlink().parts if link.is_symlink() else ():
+                if part in self.present:
+                    found[part] = found.get(part, False) or "@" in link.name
+        return found
+
+    @property
+    def _scores(self) -> Iterator[str]:
+        """Evaluations of models with an alias, which no plan may have any more."""
+        for stage in self.present:
+            if stage.startswith("evaluate-") and self.workspace.is_done(stage):
+                with suppress(UserError):
+                    inputs = read_stage_outline(self.workspace, stage).inputs.values()
+                    if any(self._linked.get(export) for export in inputs):
+                        yield stage
 
     def _inputs(self, stage: str) -> Collection[str]:
         """The inputs by a plan, or else by the stage's own file. Raises UnreadablePlan if neither can be read."""
