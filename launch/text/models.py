@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from detour.launch.text.screen import columns, show, show_json
@@ -15,6 +16,8 @@ from detour.models.versions import KIND, SHORT, Version
 from detour.text import counted, plain, wrapped
 
 SHOWN_DIGITS = 12
+SHOWN_FILES = 3
+"""Of each source; a corpus may have thousands."""
 
 
 def show_versions(versions: Sequence[Version], scores: Mapping[str, Average], *, as_json: bool) -> None:
@@ -72,7 +75,11 @@ def _step_lines(step: Step) -> Iterator[str]:
         yield f"starts from {step.start}"
     if "phase" in step.settings and "optimizer" in step.settings:
         yield _recipe(step.settings)
-    yield from (f"data {one.source}: {one.name}, digest {one.fingerprint[:SHOWN_DIGITS]}" for one in step.data)
+    for source, files in groupby(step.data, lambda file: file.source):
+        names = [f"data {source}: {file.name}, digest {file.fingerprint[:SHOWN_DIGITS]}" for file in files]
+        yield from names[:SHOWN_FILES]
+        if len(names) > SHOWN_FILES:
+            yield f"data {source}: {counted(len(names) - SHOWN_FILES, 'more file')}; --json names all"
     jobs = f", jobs {', '.join(step.jobs)}" if step.jobs else ""
     yield f"code {(step.code or 'unknown')[:SHOWN_DIGITS]}, {counted(step.attempts, 'attempt')}{jobs}"
     yield from (f"gate {gate} overridden: {why}" for gate, why in step.overridden.items())
