@@ -60,6 +60,20 @@ def test_a_packed_batch_costs_matrices_head_and_the_pairs_of_its_masks(causal: b
     assert batch_flops(shape, LENGTHS, 50, causal=causal) == expected
 
 
+@pytest.mark.parametrize(
+    ("config", "number"),
+    [
+        ({}, 8),
+        ({"num_hidden_layers": 28}, 10),
+        ({"num_hidden_layers": 4, "global_attn_every_n_layers": 9}, 1),
+        ({"num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}, 1),
+        ({"num_hidden_layers": 2, "layer_types": ["sliding_attention"] * 2}, 0),
+    ],
+)
+def test_global_layers_are_counted_in_any_order(config: dict[str, Any], number: int) -> None:
+    assert Shape.from_config(config).global_layers == number
+
+
 @given(length=st.integers(1, 300), window=st.integers(0, 400), causal=st.booleans())
 def test_pairs_equal_a_count_one_by_one(length: int, window: int, causal: bool) -> None:
     token = torch.arange(length)

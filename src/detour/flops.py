@@ -9,12 +9,14 @@ Counting whole rows would overstate MFU by up to one half, and price masked trai
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from typing import Any
 
 MEAN_DOCUMENT_TOKENS = 1200.0
 """Mean document length of packed biomedical text (articles, leaflets and cases), if the corpus is not known yet."""
+GLOBAL_EVERY = 3
+"""transformers' default: the first of so many layers is global."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,17 @@ class Shape:
     intermediate_size: int = 1152
     num_hidden_layers: int = 22
     vocab_size: int = 50368
-    global_attn_every_n_layers: int = 3
+    global_layers: int = 8
     local_attention: int = 128
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Shape:
         """Read a config, preferring `layer_types` of newer configs to `global_attn_every_n_layers`."""
-        fields = {name: int(config[name]) for name in cls.__slots__ if config.get(name) is not None}
-        if kinds := config.get("layer_types"):
-            second = next((i for i, kind in enumerate(kinds) if i and kind == "full_attention"), len(kinds))
-            fields["global_attn_every_n_layers"] = second
-        return cls(**fields)
+        shape = cls(**{name: int(config[name]) for name in cls.__slots__ if config.get(name) is not None})
+        every = int(config.get("global_attn_every_n_layers") or GLOBAL_EVERY)
+        kinds = config.get("layer_types") or ()
+        number = kinds.count("full_attention") if kinds else -(-shape.num_hidden_layers // every)
+        return replace(shape, global_layers=number)
 
     @property
     def layer_weights(self) -> int:
@@ -47,13 +49,9 @@ class Shape:
         """Total weights; the prediction head shares its matrix with the embeddings."""
         return self.num_hidden_layers * self.layer_weights + self.vocab_size * self.hidden_size + self.hidden_size**2
 
-    @property
-    def global_layers(self) -> int:
-        return -(-self.num_hidden_layers // self.global_attn_every_n_layers)
-
 
 BASE = Shape()
-LARGE = Shape(hidden_size=1024, intermediate_size=2624, num_hidden_layers=28)
+LARGE = Shape(hidden_size=1024, intermediate_size=2624, num_hidden_layers=28, global_layers=10)
 
 
 def batch_flops(shape: Shape, lengths: Iterable[int], predicted: int, *, causal: bool) -> float:

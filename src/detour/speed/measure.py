@@ -33,10 +33,10 @@ from detour.pretraining.device import peak_flops, use_bf16
 from detour.pretraining.job import PretrainJob
 from detour.pretraining.kernel_choice import ready_backend
 from detour.pretraining.objectives import Objective, Vocabulary
-from detour.pretraining.optimizer import build_optimizer
+from detour.pretraining.optimizer import build_optimizer, freeze
 from detour.pretraining.residual import set_bf16_stream
 from detour.pretraining.run import LossOf
-from detour.pretraining.start import Start, load_model
+from detour.pretraining.start import Start, load_model, set_attention_output_dropout
 from detour.pretraining.train import train
 from detour.pricing.estimates import model_shape
 from detour.speed.corpus import write_random_corpus
@@ -206,6 +206,8 @@ class _Bench:
         set_backend(model, backend or self.backend)
         if backend is None and self.stage.settings.precision == "bf16_residual":
             set_bf16_stream(model)
+        freeze(model, self.stage.settings.phase.freeze)
+        set_attention_output_dropout(model, self.stage.settings.phase.attention_output_dropout)
         return model.to(self.device).train()
 
     def _measured(
@@ -265,6 +267,5 @@ def _model_config(stage: PretrainStage, shape: Shape) -> dict[str, Any]:
         "num_hidden_layers": shape.num_hidden_layers,
         "num_attention_heads": shape.hidden_size // HEAD_SIZE,
         "vocab_size": shape.vocab_size,
-        "global_attn_every_n_layers": shape.global_attn_every_n_layers,
         "local_attention": shape.local_attention,
     }
