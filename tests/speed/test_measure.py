@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from detour.config.models import Freeze
 from detour.errors import PermanentFailure
 from detour.planning.build import Planner
 from detour.planning.stage import PretrainStage
@@ -125,6 +126,20 @@ def test_only_rows_that_the_trainer_reads_count_for_its_speed(monkeypatch: pytes
     for rows, microbatch in ((10, 4), (16, 12), (3, 4), (12, 2)):
         list(measure(causal_stage(), BenchSettings(steps=1, rows=rows, microbatch_rows=microbatch)))
     assert sizes == [(8, 4), (12, 12), (3, 3), (8, 2)]
+
+
+def test_frozen_layers_and_dropout_are_those_of_the_phase_in_every_loop(tmp_path: Path) -> None:
+    stage = causal_stage()
+    phase = stage.settings.phase.model_copy(
+        update={"freeze": (Freeze(first=0, last=1),), "attention_output_dropout": 0.2}
+    )
+    stage, shape = replace(stage, settings=replace(stage.settings, phase=phase)), model_shape(stage)
+    assert shape is not None
+    bench = measuring._Bench(stage, shape, BenchSettings(steps=1), tmp_path)
+    for backend in (None, "sdpa"):
+        layers = bench._model(backend).model.layers
+        assert [layer.attn.Wo.weight.requires_grad for layer in layers] == [False, False, True]
+        assert isinstance(layers[2].attn.out_drop, torch.nn.Dropout)
 
 
 def test_a_published_size_is_measured_by_its_shape() -> None:
