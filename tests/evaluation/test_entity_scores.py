@@ -97,6 +97,12 @@ def test_flat_entities_agree_with_seqeval_strict(
         assert scores["strict_f1"] == pytest.approx(tagged_f1(*words, mode="strict", scheme=IOB2, zero_division=0))
 
 
+@pytest.mark.parametrize("label", ["ER-", "-ER", "ER+"])
+def test_a_hyphen_at_the_end_of_a_label_makes_it_another_label(label: str) -> None:
+    truth, decided = [[Entity(label, ((0, 3),))]], [[Entity("ER", ((0, 3),))]]
+    assert entity_scores(truth, decided, ["ER", label], is_flat=True)["strict_f1"] == 0.0
+
+
 def test_without_any_entity_the_scores_are_0_and_not_undefined() -> None:
     scores = entity_scores([[]], [[]], LABELS, is_flat=True)
     assert set(scores.values()) == {0.0}

@@ -84,7 +84,8 @@ def _tagged(truth: Collection[Entity], decided: Collection[Entity]) -> tuple[lis
         tags = ["O"] * max(1, len(ends) - 1)
         for entity in entities:
             first, last = places[entity.start], places[entity.end]
-            tags[first:last] = [f"B-{entity.label}"] + [f"I-{entity.label}"] * (last - first - 1)
+            label = f"[{entity.label}]"  # seqeval strips hyphens from both ends: `ER-` would be `ER`
+            tags[first:last] = [f"B-{label}"] + [f"I-{label}"] * (last - first - 1)
         both.append(tags)
     return both[0], both[1]
 
