@@ -301,7 +301,9 @@ def test_the_last_message_states_the_outcome_of_all_rows(twice: CorpusSpec, toke
 
 
 def test_too_little_text_is_an_error_with_the_figures(spec: CorpusSpec, tokenizer: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"source labels: too little text: .* validation takes 700,032"):
+    with pytest.raises(
+        SourceError, match=r"source labels: too little text: .* validation takes 700,032 in whole documents"
+    ):
         prepare(replace(spec, validation_tokens=1_000_000), tokenizer, tmp_path)
 
 

@@ -208,8 +208,9 @@ def _require_a_row(name: str, entry: SourceIndex, validation_tokens: int, sequen
         raise SourceError(
             f"source {name}: too little text: {entry.train_tokens + entry.validation_tokens:,} tokens in "
             f"{entry.train_documents + entry.validation_documents:,} documents, of which validation takes "
-            f"{validation_tokens:,} and a training row {sequence_length:,}; {entry.blank_documents:,} documents were "
-            f"blank, {entry.excluded_documents:,} excluded, {entry.left_out_documents:,} left out as repeats"
+            f"{validation_tokens:,} in whole documents and a training row {sequence_length:,}; "
+            f"{entry.blank_documents:,} documents were blank, {entry.excluded_documents:,} excluded, "
+            f"{entry.left_out_documents:,} left out as repeats"
         )
 
 
