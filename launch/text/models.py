@@ -51,9 +51,10 @@ def show_lineage(version: Version, folder: str, steps: Sequence[Step], *, as_jso
 
 
 def show_moved(move: Move) -> None:
-    before = f", which led to {_short(move.before)}" if move.before else ""
+    before = "" if move.before is None else f", before to {_short(move.before)}"
+    before = ", as before" if move.before == move.after else before
     reason = f": {move.why}" if move.why else ""
-    show(plain(f"{move.model}@{move.alias} leads to {_short(move.after)}{before}{reason}"))
+    show(plain(f"{move.model}@{move.alias} points to {_short(move.after)}{before}{reason}"))
 
 
 def _row(version: Version, score: Average) -> tuple[str, str, str, str, str]:

@@ -280,7 +280,12 @@ def test_versions_are_compared_by_their_own_scores(made: Made) -> None:
 
 def test_the_command_lists_promotes_and_shows(made: Made) -> None:
     workspace, first, second = made
-    assert call(workspace, "promote", "base", "--to", "candidate").output == f"base@candidate leads to {key(second)}\n"
+    promote = ("promote", "base", "--to", "candidate")
+    assert call(workspace, *promote).output == f"base@candidate points to {key(second)}\n"
+    assert call(workspace, *promote).output == f"base@candidate points to {key(second)}, as before\n"
+    moved = call(workspace, "promote", "base@" + key(first), "--to", "candidate").output
+    assert moved == f"base@candidate points to {key(first)}, before to {key(second)}\n"
+    call(workspace, *promote)
     listed = call(workspace).output.splitlines()
     assert [line.split()[0] for line in listed] == ["version", f"base@{key(first)}", f"base@{key(second)}"]
     assert listed[2].endswith("59.0     5      candidate, the recipe's")
