@@ -29,6 +29,9 @@ from detour.planning.stage import EvaluateStage
 from detour.scheduler.commands import Slurm
 from detour.scheduler.in_flight import jobs_sent
 
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""For logs: transformers reports the head, which an encoder leaves out, as unexpected weights that are not OK."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the stages in turn and return the job's exit code.
@@ -45,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     log_to_stderr(of_several=options.part)
     # Set before torch is loaded: threads that spin while waiting make training four times slower on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.update(QUIET | os.environ)
     keep_freed_memory()
     forget_leftovers(os.environ)
     rank = read_rank()
