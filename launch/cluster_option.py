@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
+from detour.launch.completing import complete_clusters
 
 
 class Profile(click.ParamType[Cluster]):
@@ -24,17 +24,11 @@ class Profile(click.ParamType[Cluster]):
         return "Name the profile of the cluster; `detour clusters` lists them."
 
 
-def complete_profiles(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    from detour.launch.completing import complete_clusters
-
-    return complete_clusters(context, parameter, typed)
-
-
 def cluster_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Pass `cluster`, a Cluster, to the verb; None if it is left out and has no default."""
-    return click.option("--cluster", type=Profile(), shell_complete=complete_profiles, help=text, **more)
+    return click.option("--cluster", type=Profile(), shell_complete=complete_clusters, help=text, **more)
 
 
 def cluster_name_option(text: str, **more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Like `cluster_option`, but pass the name or file as it was given."""
-    return click.option("--cluster", metavar="PROFILE", shell_complete=complete_profiles, help=text, **more)
+    return click.option("--cluster", metavar="PROFILE", shell_complete=complete_clusters, help=text, **more)

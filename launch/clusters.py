@@ -6,14 +6,14 @@ import click
 
 from detour.config.loading import available_clusters, load_cluster, profile_path, read_profile
 from detour.config.problems import shown
-from detour.launch.cluster_option import complete_profiles
+from detour.launch.completing import complete_clusters
 from detour.launch.options import json_option
 from detour.launch.text.cluster import cluster_json, page, profile_json, table
 from detour.launch.text.screen import columns, show, show_json
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_profiles)
+@click.argument("name", required=False, shell_complete=complete_clusters)
 @json_option
 def command(name: str | None, as_json: bool) -> None:
     """List the cluster profiles, or show one with its sources.

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from detour.launch.completing import complete_names, complete_recipes, complete_sweeps
 from detour.ledger.workspace import Workspace
 from detour.paths import written_path
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 
 class Seconds(click.ParamType[int]):
@@ -68,24 +66,6 @@ _workspace: dict[str, Any] = {
 workspace_option = click.option("--workspace", "-w", **_workspace, callback=_found)
 written_workspace_option = click.option("--workspace", "-w", **_workspace, callback=_with_workspace_umask)
 """For verbs that write to the workspace: what they create has its group permissions."""
-
-
-def complete_names(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    from detour.launch import completing
-
-    return completing.complete_names(context, parameter, typed)
-
-
-def complete_sweeps(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    from detour.launch import completing
-
-    return completing.complete_sweeps(context, parameter, typed)
-
-
-def complete_recipes(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    from detour.launch import completing
-
-    return completing.complete_recipes(context, parameter, typed)
 
 
 every_option = click.option(

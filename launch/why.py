@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from detour.errors import UserError
-from detour.launch.options import FilePath, complete_names, json_option, workspace_option
+from detour.launch.completing import complete_names
+from detour.launch.options import FilePath, json_option, workspace_option
 from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.why import left_out_line, why_json, why_lines
 from detour.ledger.workspace import Workspace

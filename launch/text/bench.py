@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from detour.launch.text.screen import NARROWEST
 from detour.speed.result import Device, Speed
 from detour.text import plain, wrapped
 
-PARTS_INDENT, COLUMNS = "    ", 80
+PARTS_INDENT = "    "
 
 
 def device_line(device: Device) -> str:
@@ -32,10 +33,10 @@ def speed_lines(speed: Speed, so_far: Sequence[Speed]) -> Iterator[str]:
     if speed.attention is not None:
         measured = ", ".join(f"{name} {ms:.2f}" for name, ms in speed.attention_ms.items())
         suffix = f" (ms a layer: {plain(measured)})" if measured else ""
-        yield from wrapped(f"attention: {plain(speed.attention)}{suffix}", PARTS_INDENT, COLUMNS)
+        yield from wrapped(f"attention: {plain(speed.attention)}{suffix}", PARTS_INDENT, NARROWEST)
     if speed.step_ms:
         parts = ", ".join(f"{part} {ms:,.1f} ms" for part, ms in speed.step_ms.items())
-        yield from wrapped(f"a step: {parts}", PARTS_INDENT, COLUMNS)
+        yield from wrapped(f"a step: {parts}", PARTS_INDENT, NARROWEST)
 
 
 def bench_json(device: Device | None, speeds: Sequence[Speed]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from detour.accounting.account import ChainEnergy, SiteEnergy
 from detour.accounting.energy import Band, EnergyFigure
 from detour.launch.text.price import band_json
+from detour.launch.text.screen import NARROWEST
 from detour.text import (
     ENERGY_UNITS,
     MASS_UNITS,
@@ -22,7 +23,6 @@ from detour.text import (
     wrapped,
 )
 
-WIDTH = 80
 _LABEL = 22
 
 
@@ -47,16 +47,16 @@ def _methods(site: SiteEnergy) -> Iterator[str]:
     for figure in site.figures:
         mark = "*" if figure is site.quoted else " "
         if figure.it_energy_kwh is None:
-            yield from wrapped(f"{figure.method.value:<16}unknown: {plain(figure.missing or '')}", "  ", WIDTH)
+            yield from wrapped(f"{figure.method.value:<16}unknown: {plain(figure.missing or '')}", "  ", NARROWEST)
             continue
         energy = _spread(figure.facility_energy_kwh or figure.it_energy_kwh, ENERGY_UNITS)
         covered = _covered(figure)
         line = f" {mark}{figure.method.value:<16}{energy:<27}{_spread(figure.co2_g, MASS_UNITS):<25}{covered:>8}"
         yield line.rstrip()
-        yield from wrapped(_details(figure), " " * 4, WIDTH)
+        yield from wrapped(_details(figure), " " * 4, NARROWEST)
     constants = (site.quoted or next((one for one in site.figures if one.it_energy_kwh), site.figures[0])).site
     factor = constants.grid_g_per_kwh or "unknown"
-    yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=WIDTH)
+    yield from wrapped(f"PUE {constants.pue or 'unknown'}; gCO2eq/kWh {factor}", width=NARROWEST)
     if site.quoted is not None:
         yield "  * quoted: measured if it covers 90 % of the time, else Slurm's, else estimated"
 
@@ -74,10 +74,10 @@ def _beside(site: SiteEnergy) -> Iterator[str]:
     """Figures that are never added to the electricity of the jobs."""
     if site.embodied.co2_g is not None:
         grams = scaled(site.embodied.co2_g, MASS_UNITS)
-        yield from wrapped(f"in addition, hardware: {grams} CO2eq at {site.embodied.factor} per GPU-h", width=WIDTH)
+        yield from wrapped(f"in addition, hardware: {grams} CO2eq at {site.embodied.factor} per GPU-h", width=NARROWEST)
     if site.idle is not None and site.idle.it_energy_kwh is not None:
         grams = scaled(site.idle.co2_g.expected if site.idle.co2_g else None, MASS_UNITS)
-        yield from wrapped(f"in addition, idle nodes: {grams} CO2eq at {site.idle.share} kWh per kWh", width=WIDTH)
+        yield from wrapped(f"in addition, idle nodes: {grams} CO2eq at {site.idle.share} kWh per kWh", width=NARROWEST)
 
 
 def _stages(energy: ChainEnergy) -> Iterator[str]:

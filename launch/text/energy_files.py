@@ -8,7 +8,8 @@ from typing import Any
 
 from detour.accounting.account import ChainEnergy, SiteEnergy, jobs_in
 from detour.accounting.imported import EnergyFile, ImportedEnergy
-from detour.launch.text.energy import WIDTH, site_json
+from detour.launch.text.energy import site_json
+from detour.launch.text.screen import NARROWEST
 from detour.text import ENERGY_UNITS, MASS_UNITS, amount, counted, cut, format_duration, plain, scaled, wrapped
 
 ROWS_SHOWN = 20
@@ -25,14 +26,16 @@ def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator
         name, taken = cut(row.name, 17), format_duration(row.duration_s)
         yield f"  {name:<18}{taken:>9}{hours:>9}{energy:>11}{pue:>11}  {_grams(row.co2_g)}".rstrip()
         for note in row.notes:
-            yield from wrapped(note, " " * 4, WIDTH)
+            yield from wrapped(note, " " * 4, NARROWEST)
     if len(file.rows) > ROWS_SHOWN:
         yield f"  ... and {len(file.rows) - ROWS_SHOWN:,} more; --json has them all"
     it = file.it_energy_kwh
     split = f", {scaled(it, ENERGY_UNITS)} without its PUE" if it is not None and it != file.energy_kwh else ""
-    yield from wrapped(f"sum: {scaled(file.energy_kwh, ENERGY_UNITS)}{split}; CO2eq {_grams(file.co2_g)}", width=WIDTH)
+    yield from wrapped(
+        f"sum: {scaled(file.energy_kwh, ENERGY_UNITS)}{split}; CO2eq {_grams(file.co2_g)}", width=NARROWEST
+    )
     if factors := _factors(file.rows):
-        yield from wrapped(f"grid factors in it, gCO2eq/kWh: {factors}", width=WIDTH)
+        yield from wrapped(f"grid factors in it, gCO2eq/kWh: {factors}", width=NARROWEST)
     for chain in chains:
         if (both := jobs_in(file, chain)) is not None:
             ours = list(map(_ours, both.sites))
@@ -40,9 +43,9 @@ def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator
                 ours = [f"{one} on {plain(site.site)}" for one, site in zip(ours, both.sites, strict=True)]
             theirs = f"{scaled(both.energy_kwh, ENERGY_UNITS)} in the file"
             text = f"{counted(both.jobs, 'job')} of {plain(chain.chain)}: {theirs}; here {', '.join(ours)}"
-            yield from wrapped(text, width=WIDTH)
+            yield from wrapped(text, width=NARROWEST)
     for note in file.notes:
-        yield from wrapped(f"note: {note}", width=WIDTH)
+        yield from wrapped(f"note: {note}", width=NARROWEST)
 
 
 def _ours(site: SiteEnergy) -> str:

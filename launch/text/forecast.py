@@ -14,7 +14,7 @@ from typing import Any
 from detour.forecasting.forecaster import LEAST_BURSTS
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
-from detour.launch.text.screen import say
+from detour.launch.text.screen import NARROWEST, say
 from detour.orchestration.forecasts import ChainForecast, Forecasts, StageForecast
 from detour.output_files import write_output
 from detour.text import NAMES_SHOWN, counted, cut, fitted, format_duration, listed, plain, wrapped
@@ -35,7 +35,7 @@ _NAME, _TIME = 22, 14
 def say_warnings(made: Forecasts) -> None:
     """Print the warnings, wrapped: sacct's error messages are long."""
     for warning in dict.fromkeys(made.warnings):
-        say(*wrapped(f"warning: {plain(warning)}", indent="", width=80))
+        say(*wrapped(f"warning: {plain(warning)}", indent="", width=NARROWEST))
 
 
 def forecasts_lines(made: Forecasts) -> Iterator[str]:
@@ -81,11 +81,11 @@ def _headings(chains: Sequence[str], stages: Sequence[StageForecast]) -> Iterato
     names = [plain(chain) for chain in chains]
     times = "" if all(map(_only_reason, stages)) else "".join(f"{heading:>{_TIME}}" for heading in _HEADINGS)
     if len(names) > 1:
-        yield from wrapped(f"Shared by {listed(names, NAMES_SHOWN)}:", indent="", width=80)
+        yield from wrapped(f"Shared by {listed(names, NAMES_SHOWN)}:", indent="", width=NARROWEST)
         if times:
             yield " " * _NAME + times
     else:
-        yield fitted(names[0], _NAME) + times if times else cut(names[0], 80)
+        yield fitted(names[0], _NAME) + times if times else cut(names[0], NARROWEST)
 
 
 def _only_reason(one: StageForecast) -> str | None:
@@ -95,7 +95,7 @@ def _only_reason(one: StageForecast) -> str | None:
 
 def _without_times(stages: Sequence[StageForecast], reason: str) -> Iterator[str]:
     names = listed([plain(one.stage.label) for one in stages], NAMES_SHOWN)
-    yield from wrapped(f"{names}: {reason}", indent="  ", width=80)
+    yield from wrapped(f"{names}: {reason}", indent="  ", width=NARROWEST)
 
 
 def _with_times(stages: Sequence[StageForecast]) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _with_times(stages: Sequence[StageForecast]) -> Iterator[str]:
         shown = "".join(f"{_clock(at_s) if at_s is not None else '-':>{_TIME}}" for at_s in times)
         yield f"  {fitted(plain(one.stage.label), _NAME - 2)}{shown}"
         if reason:
-            yield from wrapped(reason, indent="    ", width=80)
+            yield from wrapped(reason, indent="    ", width=NARROWEST)
 
 
 def _clock(at_s: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -46,22 +46,18 @@ def show_looks(looks: Iterable[Status], names: Collection[str], *, as_json: bool
     if as_json:
         show_while_read(json_text(look.to_json(), indented=False) for look in looks)
     elif is_animated():
-        with _ending_on_sigterm(), live_view(Console()) as view:
+        # SIGTERM ends the view like Ctrl-C, so that the terminal gets its cursor back.
+        with handling((signal.SIGTERM,), signal.default_int_handler), live_view() as view:
             for look in looks:
                 view(look)
     else:
         show_while_read(f"{status_text(look, one=are_chains(names, look))}\n" for look in looks)
 
 
-def _ending_on_sigterm() -> AbstractContextManager[None]:
-    """Let SIGTERM end the view like Ctrl-C, so that the terminal gets its cursor back."""
-    return handling((signal.SIGTERM,), signal.default_int_handler)
-
-
 @contextmanager
 def live_view(console: Console | None = None) -> Iterator[Show]:
     """Yields the function that shows a newer status; the last one stays on the screen."""
-    console = console or Console(stderr=True)
+    console = console or Console()
     on_slow.set(silent)  # a line of its own would move the view
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
@@ -115,7 +111,7 @@ def _line(row: StageRow, branch: str, label_width: int, *, with_rate: bool) -> T
     elapsed = "" if row.elapsed_s is None else format_duration(row.elapsed_s)
     label = fitted(stage_label(f"{SIGNS[row.state]} {plain(row.name)}", row.seed, label_width), label_width)
     line = Text(branch, style="dim").append(label, style=f"not dim {style_of(row)}")
-    line.append(" ").append_text(_bar(row, BAR))
+    line.append(" ").append_text(_bar(row))
     figures = [(progress(row), PROGRESS), *([(rate(row), RATE)] if with_rate else []), (elapsed, TIME)]
     for text, size in figures:
         line.append(f" {fitted(text, size, right=True)}", style="not dim")
@@ -126,10 +122,10 @@ def style_of(row: StageRow) -> str:
     return STYLES[colour_of(row.state, row.needs_person)]
 
 
-def _bar(row: StageRow, width: int) -> Text:
+def _bar(row: StageRow) -> Text:
     """A bar, only where something is under way."""
     if row.status not in ("running", "interrupted", "unknown") or row.fraction is None:
-        return Text(" " * width)
-    full = round(row.fraction * width)
+        return Text(" " * BAR)
+    full = round(row.fraction * BAR)
     bar = Text("━" * full, style=f"not dim {style_of(row)}")
-    return bar.append("─" * (width - full), style="dim")
+    return bar.append("─" * (BAR - full), style="dim")

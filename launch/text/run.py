@@ -25,8 +25,6 @@ def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[R
     if not live:
         yield Lines(workspace, planned.labels).refresh
         return
-    from rich.console import Console
-
     from detour.launch.text.live import Show, live_view
 
     monitor = Monitor(workspace)
@@ -36,7 +34,7 @@ def display(workspace: Workspace, planned: Planned, *, live: bool) -> Iterator[R
         def refresh(_running: Collection[str]) -> None:
             nonlocal view
             if view is None:
-                view = stack.enter_context(live_view(Console()))
+                view = stack.enter_context(live_view())
             look = monitor.look(planned.chains)
             with suppress(OSError):  # a terminal that was closed must not stop the work
                 view(look)

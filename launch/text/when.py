@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from detour.launch.text.price import band_json
+from detour.launch.text.screen import NARROWEST
 from detour.pricing.when import Start, StartTimes
 from detour.text import MASS_UNITS, amount, cut, format_duration, plain, scaled, stage_names, unit_for, wrapped
 
-WIDTH = 80
 EVERY_H = 3
 """Hours between the columns; --json has every hour."""
 
@@ -30,10 +30,10 @@ def when_lines(name: str, found: StartTimes) -> Iterator[str]:
     if found.expected is not None:
         yield _named(found.expected_by or "", found.expected, now)
     text = f"it takes {format_duration(found.duration_s)} without queueing; PUE {found.pue}"
-    yield from wrapped(text, width=WIDTH)
+    yield from wrapped(text, width=NARROWEST)
     if found.unpriced:
         left_out = stage_names([plain(stage.name) for stage in found.unpriced])
-        yield from wrapped(f"without {left_out}, of unknown duration", width=WIDTH)
+        yield from wrapped(f"without {left_out}, of unknown duration", width=NARROWEST)
     yield "  Advisory: nothing is scheduled by this."
 
 

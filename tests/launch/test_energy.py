@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from detour.errors import UserError
 from detour.launch.energy import command
-from detour.launch.text.energy import WIDTH
+from detour.launch.text.screen import NARROWEST
 from detour.ledger.events import EnergyRead, GpuCounted, JobAccounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
@@ -60,7 +60,7 @@ def test_every_method_is_shown_with_range_and_coverage_in_80_columns(workspace: 
     assert "1 GPU by NVML counter" in "\n".join(lines)
     headings = [line.split() for line in lines if line.startswith(("  method ", "  stage "))]
     assert [heading.count("covered") for heading in headings] == [1, 1]
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= NARROWEST
 
 
 METHODS = ["M1 measured", "codecarbon", "M2 estimated", "M3 Slurm", "card convention"]
