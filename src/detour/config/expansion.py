@@ -205,12 +205,11 @@ class _Builder:
         return self.bases[key]
 
     def build(self, tree: Node, name: str, sweep: Sweep) -> Recipe:
-        assert isinstance(tree.value, dict)
         try:
-            fields = {key: self._field(key, node) for key, node in tree.value.items() if node.value is not None}
+            fields = {key: self._field(key, node) for key, node in tree.mapping.items() if node.value is not None}
             return Recipe.model_validate({**fields, "name": name})
         except ValidationError:
-            named = replace(tree, value={**tree.value, "name": Node(sweep.problem(("names",), "").position, name)})
+            named = replace(tree, value={**tree.mapping, "name": Node(sweep.problem(("names",), "").position, name)})
             return validate(Recipe, named)
 
     def _field(self, key: str, node: Node) -> Any:

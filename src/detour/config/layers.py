@@ -38,8 +38,7 @@ def _read_layer(path: Path, transform: Transform | None, problems: list[Problem]
     node, found = read_yaml(path)
     problems += found
     node = _fill_variables(node, problems)
-    assert isinstance(node.value, dict)
-    own = dict(node.value)
+    own = dict(node.mapping)
     parent = own.pop("extends", None)
     node = replace(node, value=own)
     if transform is not None:
@@ -127,10 +126,9 @@ def by_name(items: Sequence[Node]) -> dict[str, Node] | None:
     """Return the items by name, or None unless every item has a unique name."""
     named: dict[str, Node] = {}
     for item in items:
-        name = item.value.get("name") if isinstance(item.value, dict) else None
-        if name is None or not isinstance(name.value, str) or name.value in named:
+        if item.name is None or item.name in named:
             return None
-        named[name.value] = item
+        named[item.name] = item
     return named
 
 

@@ -125,17 +125,17 @@ def change_at(node: Node, path: Sequence[str], change: Callable[[Node], Node]) -
     """Return a copy of `node` with `change` applied at `path`, if it exists; `*` stands for every list item."""
     if not path:
         return change(node)
-    if path[0] == "*" and isinstance(node.value, list):
-        return replace(node, value=[change_at(item, path[1:], change) for item in node.value])
-    if isinstance(node.value, dict) and path[0] in node.value:
-        changed = change_at(node.value[path[0]], path[1:], change)
-        return replace(node, value={**node.value, path[0]: changed})
+    if path[0] == "*" and node.items:
+        return replace(node, value=[change_at(item, path[1:], change) for item in node.items])
+    if path[0] in node.mapping:
+        changed = change_at(node.mapping[path[0]], path[1:], change)
+        return replace(node, value={**node.mapping, path[0]: changed})
     return node
 
 
 def _absolute_file(node: Node) -> Node:
     """Make `path` absolute unless it is relative to a package or a hub's data set."""
-    if not isinstance(node.value, dict) or any(node.value.get(key, _NOTHING).value for key in ("package", "hub")):
+    if any(node.mapping.get(key, _NOTHING).value for key in ("package", "hub")):
         return node
     return change_at(node, ("path",), _absolute)
 

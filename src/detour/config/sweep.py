@@ -174,7 +174,7 @@ class Sweep:
 def is_sweep(path: Path) -> bool:
     """Whether a file, with what it extends, is a sweep. Raises RecipeError if it cannot be read."""
     root, _ = read_layers(path)
-    return isinstance(root.value, dict) and not {"axes", "sweeps", "recipe"}.isdisjoint(root.value)
+    return not {"axes", "sweeps", "recipe"}.isdisjoint(root.mapping)
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
@@ -244,8 +244,8 @@ def _empty_axes(tree: Node) -> Iterator[Problem]:
 
 
 def _below(node: Node, key: str) -> Mapping[str, Node]:
-    child = node.value.get(key) if isinstance(node.value, dict) else None
-    return child.value if child is not None and isinstance(child.value, dict) else {}
+    child = node.mapping.get(key)
+    return child.mapping if child else {}
 
 
 def _refuse_hidden_overrides(overrides: Sequence[str], axes: Mapping[str, Sequence[Point]], path: Path) -> None:
@@ -300,10 +300,7 @@ def _from_the_top(key: str) -> Iterator[str]:
 
 
 def _leaves(key: str, node: Node) -> Iterator[tuple[str, Any]]:
-    named = (
-        node.value if isinstance(node.value, dict) else by_name(node.value) if isinstance(node.value, list) else None
-    )
-    if named:
+    if named := node.mapping or by_name(node.items):
         for name, child in named.items():
             yield from _leaves(f"{key}.{name}", child)
     elif node.value is not None:
@@ -328,9 +325,9 @@ def _repeated_labels(file: SweepFile, tree: Node) -> list[Problem]:
 
 
 def _axis_points(file: SweepFile, tree: Node) -> dict[str, list[Point]]:
-    axes = {name: _points(name, axis, _child(_child(tree, "axes"), name)) for name, axis in file.axes.items()}
+    axes = {name: _points(name, axis, tree.mapping["axes"].mapping[name]) for name, axis in file.axes.items()}
     if file.seeds:
-        values = _items(_child(tree, "seeds"))
+        values = tree.mapping["seeds"].items
         axes[SEED_AXIS] = [
             Point({SEED_AXIS: str(seed)}, ((TRAINING_SEED, node),))
             for seed, node in zip(file.seeds, values, strict=True)
@@ -348,16 +345,6 @@ def _groups(file: SweepFile, axes: Mapping[str, Sequence[Point]]) -> list[tuple[
     ]
 
 
-def _child(node: Node, key: str) -> Node:
-    assert isinstance(node.value, dict)
-    return node.value[key]
-
-
-def _items(node: Node) -> list[Node]:
-    assert isinstance(node.value, list)
-    return node.value
-
-
 def _together(points: Sequence[Point]) -> Point:
     labels = {axis: label for point in points for axis, label in point.labels.items()}
     recipe = next((point.recipe for point in points if point.recipe), None)
@@ -366,19 +353,17 @@ def _together(points: Sequence[Point]) -> Point:
 
 def _points(name: str, axis: Axis, node: Node) -> list[Point]:
     if axis.cases is not None:
-        cases = _child(node, "cases").value
-        assert isinstance(cases, dict)
+        cases = node.mapping["cases"].mapping
         return [_case(name, label, cases[label]) for label in axis.cases]
     assert axis.key is not None
-    values = _items(_child(node, "values"))
+    values = node.mapping["values"].items
     labels = axis.labels or [label_of(value.value, index) for index, value in enumerate(values)]
     return [Point({name: label}, ((axis.key, value),)) for label, value in zip(labels, values, strict=True)]
 
 
 def _case(axis: str, label: str, node: Node) -> Point:
-    assert isinstance(node.value, dict)
-    changes = tuple((key, value) for key, value in node.value.items() if key != "recipe")
-    return Point({axis: label}, changes, node.value.get("recipe"))
+    changes = tuple((key, value) for key, value in node.mapping.items() if key != "recipe")
+    return Point({axis: label}, changes, node.mapping.get("recipe"))
 
 
 def label_of(value: object, index: int = 0) -> str:

@@ -52,16 +52,11 @@ def place(root: Node, path: KeyPath) -> tuple[Position, str]:
             node, label = child, part
         elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
-            label = _item_label(node, part)
+            label = str(part) if node.name is None else node.name
         else:
             continue
         shown.append(label)
     return node.position, ".".join(shown)
-
-
-def _item_label(node: Node, index: int) -> str:
-    name = node.value.get("name") if isinstance(node.value, dict) else None
-    return name.value if name is not None and isinstance(name.value, str) else str(index)
 
 
 def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Problem]:

@@ -38,6 +38,22 @@ class Node:
     whole: bool = False
     """Whether it replaces what it extends instead of being merged into it."""
 
+    @property
+    def mapping(self) -> dict[str, Node]:
+        """Its values by key; empty if it is not a mapping."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    @property
+    def items(self) -> list[Node]:
+        """Its items; empty if it is not a list."""
+        return self.value if isinstance(self.value, list) else []
+
+    @property
+    def name(self) -> str | None:
+        """The text of its key `name`; None if it has none."""
+        name = self.mapping.get("name")
+        return name.value if name is not None and isinstance(name.value, str) else None
+
 
 _PREFIX = "tag:yaml.org,2002:"
 _RESOLVED = (
