@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from detour.errors import UserError
+from detour.launch.dump_options import dump_options
 from detour.launch.options import FilePath, json_option, optional_names_argument, written_workspace_option
 from detour.launch.text.forecast import (
     forecasts_json,
@@ -19,7 +20,6 @@ from detour.launch.text.forecast import (
 from detour.launch.text.screen import show, show_json, warn
 from detour.ledger.workspace import Workspace
 from detour.sacct.reading import Dialect, Dump, read_rows
-from detour.usage.options import chosen_columns, header_of
 
 
 @click.command()
@@ -29,10 +29,7 @@ from detour.usage.options import chosen_columns, header_of
     type=FilePath(dir_okay=False, allow_dash=True, path_type=Path),
     help="A dump of sacct: forecast each of its jobs from what was known when it began to wait.",
 )
-@click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
-@click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column of the dump that holds a field.")
-@click.option("--time-format", metavar="FORMAT", help="Format of the dump's times, as for strptime.")
-@click.option("--skip-broken", is_flag=True, help="Leave out rows of the dump that cannot be read.")
+@dump_options
 @click.option(
     "--outcomes", "table", type=FilePath(dir_okay=False, path_type=Path), help="Write a CSV file with a row per job."
 )
@@ -41,10 +38,7 @@ from detour.usage.options import chosen_columns, header_of
 def command(
     names: tuple[str, ...],
     replay: Path | None,
-    header: str | None,
-    column: tuple[str, ...],
-    time_format: str | None,
-    skip_broken: bool,
+    dialect: Dialect,
     table: Path | None,
     workspace: Workspace,
     as_json: bool,
@@ -57,12 +51,6 @@ def command(
     if replay is not None:
         if names:
             raise UserError("--replay is about a dump, not about chains: leave one of them out")
-        dialect = Dialect(
-            time_format=time_format,
-            columns=header_of(header),
-            chosen=chosen_columns(column),
-            skip_broken=skip_broken,
-        )
         _replay(read_rows(replay, dialect), table, as_json)
         return
     from detour.orchestration.forecasts import forecast

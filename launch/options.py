@@ -86,6 +86,7 @@ _names: dict[str, Any] = {
 names_argument = click.argument("names", required=True, metavar="NAME...", **_names)
 """What a verb is about; see `detour.planning.selection`."""
 optional_names_argument = click.argument("names", metavar="[NAME]...", **_names)
+offline_option = click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument(
     "recipe",

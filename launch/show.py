@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from detour.launch.options import json_option, names_argument, workspace_option
+from detour.launch.options import json_option, names_argument, offline_option, workspace_option
 from detour.launch.text.screen import columns, show, show_json, warn
 from detour.launch.text.show import shown_json, shown_lines
 from detour.ledger.workspace import Workspace
@@ -15,7 +15,7 @@ from detour.planning.selection import select
 @click.command()
 @names_argument
 @workspace_option
-@click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
+@offline_option
 @json_option
 def command(names: tuple[str, ...], workspace: Workspace, offline: bool, as_json: bool) -> None:
     """Show everything known about stages, or about each stage of chains.

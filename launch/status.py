@@ -15,6 +15,7 @@ from detour.launch.options import (
     Seconds,
     every_option,
     json_option,
+    offline_option,
     optional_names_argument,
     sweep_option,
     workspace_option,
@@ -46,7 +47,7 @@ from detour.planning.selection import require_sweep
 @click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json, one line each time.")
 @click.option("--once", is_flag=True, help="Show the status once, even with --watch.")
 @every_option
-@click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
+@offline_option
 @json_option
 def command(
     names: tuple[str, ...],

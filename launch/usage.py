@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from detour.launch.dump_options import dump_options
 from detour.launch.options import FilePath, json_option
 from detour.launch.text.screen import columns, say, show, show_json
 from detour.launch.text.usage import render_usage, usage_csv, usage_json, usage_notes
@@ -14,7 +16,7 @@ from detour.scheduler.commands import Slurm
 from detour.times import zone_of
 from detour.usage.compute import count_files, count_live
 from detour.usage.counting import Counting
-from detour.usage.options import bounds_s, chosen_columns, header_of, only_of, tables_of
+from detour.usage.options import bounds_s, only_of, tables_of
 from detour.usage.tally import USUAL, Question
 
 
@@ -38,10 +40,7 @@ from detour.usage.tally import USUAL, Question
     "--time-zone", metavar="ZONE", default="UTC", show_default=True, help="Zone in which days and months begin."
 )
 @click.option("--times-in", metavar="ZONE", help="The zone of the dump's times.  [default: --time-zone]")
-@click.option("--time-format", metavar="FORMAT", help="Format of the dump's times, as for strptime.")
-@click.option("--columns", "header", metavar="NAME,...", help="The columns of a dump without a header.")
-@click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="The column that holds a field.")
-@click.option("--skip-broken", is_flag=True, help="Count rows that cannot be read, instead of stopping.")
+@dump_options
 @click.option("--user", "users", metavar="NAME", multiple=True, help="Ask sacct about this user instead of yourself.")
 @click.option("--all-users", is_flag=True, help="Ask sacct about everyone.")
 @click.option("--clusters", metavar="NAME,...", help="Ask sacct about these Slurm clusters, not the login nodes' own.")
@@ -57,10 +56,7 @@ def command(
     only: tuple[str, ...],
     time_zone: str,
     times_in: str | None,
-    time_format: str | None,
-    header: str | None,
-    column: tuple[str, ...],
-    skip_broken: bool,
+    dialect: Dialect,
     users: tuple[str, ...],
     all_users: bool,
     clusters: str | None,
@@ -77,13 +73,7 @@ def command(
     question = Question(
         tables_of(by) or USUAL, zone, Counting(counting), *bounds_s(since, until, zone), only=only_of(only)
     )
-    dialect = Dialect(
-        time_zone=zone_of(times_in) if times_in else zone,
-        time_format=time_format,
-        columns=header_of(header),
-        chosen=chosen_columns(column),
-        skip_broken=skip_broken,
-    )
+    dialect = replace(dialect, time_zone=zone_of(times_in) if times_in else zone)
     slurm = Slurm(cluster=clusters)
     counted = count_files(files, dialect, question) if files else count_live(slurm, question, users, everyone=all_users)
     say(*usage_notes(counted))

@@ -6,7 +6,7 @@ import click
 
 from detour.errors import UserError
 from detour.imports import uncollected
-from detour.launch.options import every_option, optional_names_argument, written_workspace_option
+from detour.launch.options import every_option, offline_option, optional_names_argument, written_workspace_option
 from detour.launch.text.screen import can_draw_screens, say
 from detour.launch.text.status import show_status
 from detour.ledger.workspace import Workspace
@@ -17,7 +17,7 @@ from detour.monitoring.monitor import monitor
 @optional_names_argument
 @written_workspace_option
 @every_option
-@click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
+@offline_option
 def command(names: tuple[str, ...], workspace: Workspace, every_s: float, offline: bool) -> None:
     """Walk through chains, stages and logs on the whole terminal.
 
