@@ -26,6 +26,8 @@ from detour.config.problems import Inconsistent, KeyPath
 from detour.config.sbatch import OptionValue, SbatchOption, VariableName
 
 LEAST_SPEED = 1e-3
+Use = Literal["cpu", "gpu"]
+"""What a job runs on."""
 
 
 def _month(text: str) -> str:
@@ -120,7 +122,7 @@ class Qos(Written):
     submitted_jobs: Count | None = None
     """Maximum number of pending and running jobs, per user; the site refuses more, sometimes with an empty answer."""
     default: bool = False
-    use: tuple[Literal["cpu", "gpu"], ...] = ("cpu", "gpu")
+    use: tuple[Use, ...] = ("cpu", "gpu")
     source: str | None = None
 
 
@@ -301,15 +303,17 @@ class Cluster(Written):
             raise Inconsistent(found)
         return self
 
-    def default_qos(self, use: Literal["cpu", "gpu"]) -> Qos | None:
+    def default_qos(self, use: Use) -> Qos | None:
         """The QOS marked as default for this use, otherwise the first that serves it; None if the site chooses."""
         serving = [qos for qos in self.qos if use in qos.use]
         first = serving[0] if serving and self.qos_required else None
         return next((qos for qos in serving if qos.default), first)
 
-    def full_account(self, use: Literal["cpu", "gpu"]) -> str | None:
+    def partition(self, use: Use) -> Partition:
+        return self.gpu_partition if use == "gpu" else self.cpu_partition
+
+    def full_account(self, use: Use) -> str | None:
         """The value for `--account`; None if none is set."""
-        partition = self.gpu_partition if use == "gpu" else self.cpu_partition
-        if partition.account is not None:
-            return partition.account
+        if (account := self.partition(use).account) is not None:
+            return account
         return f"{self.account}{self.account_suffix if use == 'gpu' else ''}" if self.account else None

@@ -125,7 +125,7 @@ def variable_findings(names: Sequence[str]) -> Iterator[Finding]:
 
 def look_at(path: Path) -> WorkspaceFolder:
     """The properties of a folder. A file is written to the nearest folder that exists, and removed."""
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    there = _nearest(path)
     status, space = there.stat(), os.statvfs(there)
     refusal, offset_s = None, None
     try:
@@ -143,6 +143,11 @@ def look_at(path: Path) -> WorkspaceFolder:
         free_files=space.f_favail if space.f_files else None,
         clock_offset_s=offset_s,
     )
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or its nearest parent that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def filesystem(path: Path, mounts: str) -> str | None:
@@ -203,8 +208,7 @@ def sharing_findings(cluster: Cluster, workspace: Path, environment: Path, mount
     if cluster.scheduler == "local" or (cluster.gpu and cluster.gpu.simulated):
         return
     for subject, path in (("workspace's file system", workspace), ("Python's file system", environment)):
-        there = next(folder for folder in (path, *path.parents) if folder.exists())
-        kind = filesystem(there, mounts)
+        kind = filesystem(_nearest(path), mounts)
         if kind in SHARED:
             yield Finding(subject, "ok", "shared with the nodes", kind)
         elif kind in LOCAL:

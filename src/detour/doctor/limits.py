@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from detour.config.cluster import Cluster, Partition, Qos
+from detour.config.cluster import Cluster, Partition, Qos, Use
 from detour.config.quantities import write_duration
 from detour.doctor.findings import Finding, Verdict, limit_finding, listed, longest, shorter
 from detour.doctor.live_cluster import LiveCluster, LivePartition, NodeKind
 from detour.text import nearest_name
-
-Use = Literal["cpu", "gpu"]
 
 
 def partition_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
@@ -156,7 +154,7 @@ def qos_findings(cluster: Cluster, live: LiveCluster) -> Iterator[Finding]:
             advice = f"the site has {listed(live.qos, ours.name)}"
             yield Finding(subject, "problem", ours.name, "no such QOS", advice, {"qos": {ours.name: None}})
             continue
-        wall = shorter(ours.wall, longest(_partition(cluster, use).wall for use in ours.use))
+        wall = shorter(ours.wall, longest(cluster.partition(use).wall for use in ours.use))
         yield limit_finding(
             f"{subject}, longest run", wall, theirs.wall_s, write_duration, _in_qos(ours, "wall", write_duration)
         )
@@ -225,10 +223,6 @@ def _other_account(cluster: Cluster, use: Use, yours: Mapping[str, frozenset[str
     account = next((name for name in order if qos is None or qos.name in yours[name]), None)
     if account is None:
         return {}
-    if _partition(cluster, use).account is None and account.endswith(suffix):
+    if cluster.partition(use).account is None and account.endswith(suffix):
         return {"account": account.removesuffix(suffix)}
     return {f"{use}_partition": {"account": account}}
-
-
-def _partition(cluster: Cluster, use: Use) -> Partition:
-    return cluster.gpu_partition if use == "gpu" else cluster.cpu_partition

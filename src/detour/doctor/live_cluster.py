@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from detour.errors import SchedulerUnavailable
-from detour.sacct.values import parse_limit_s
+from detour.sacct.values import parse_gres, parse_limit_s
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
+from detour.scheduler.snapshot import NO_ACCOUNTING
 
 Accounting = Literal["on", "off", "forbidden"]
 T = TypeVar("T")
 
-_GPUS = re.compile(r"(?:^|,)gpu(?::([^:,()]+))?:(\d+)")
 _TRES_GPUS = re.compile(r"(?:^|,)gres/gpu(?::[^=,]+)?=(\d+)")
 _FORBIDDEN = re.compile(r"denied|not permitted|not allowed|not authori[sz]ed", re.IGNORECASE)
 
@@ -131,7 +131,7 @@ def read_accounting_answer(answer: CommandResult) -> Accounting | None:
     """Whether sacct serves this user; None if it failed in a way that may be temporary."""
     if answer.returncode == 0 and answer.stdout.strip():
         return "on"
-    if "accounting storage is disabled" in answer.stderr:
+    if NO_ACCOUNTING in answer.stderr:
         return "off"
     return "forbidden" if _FORBIDDEN.search(answer.stderr) else None
 
@@ -158,17 +158,16 @@ def read_nodes(text: str) -> tuple[NodeKind, ...]:
     found = []
     for line in text.splitlines():
         partition, nodes, cpus, gres, features = (*line.split("|"), "", "", "", "")[:5]
-        gpus = _GPUS.findall(gres)
         if not (nodes.isdecimal() and cpus.rstrip("+").isdecimal()):
             continue
-        types = {kind for kind, _ in gpus if kind}
+        listed = parse_gres(gres)
         found.append(
             NodeKind(
                 partition,
                 int(nodes),
                 int(cpus.rstrip("+")),
-                gpus=sum(int(count) for _, count in gpus),
-                gpu_type=types.pop() if len(types) == 1 else None,
+                gpus=listed.gpus or 0,
+                gpu_type=None if "," in (listed.gpu_type or "") else listed.gpu_type,
                 features=frozenset(features.split(",")) - {"", "(null)"},
             )
         )

@@ -2,11 +2,11 @@
 
 A job may run several stages in turn, and be requeued. Its runs and its attempts are matched by stage, since clusters
 that share a workspace may use the same id, and by time: an attempt owns the time from its start (the first one, from
-the run's start) to the start of the next. So the parts add up to each run
-exactly, and time before an attempt's first event or after its last shows as idle. Attempts that ran at the same time
-share what they held together in proportion to how long each ran, as if one had followed the other at a faster pace. It
-is unknown when a run was suspended, only for how long, so that time is spread evenly over the run: each second of it
-counts as the same part of a second on the nodes.
+the run's start) to the start of the next. So the parts add up to each run exactly, and time before an attempt's first
+event or after its last shows as idle. Attempts that ran at the same time share what they held together in proportion to
+how long each ran, as if one had followed the other at a faster pace. It is unknown when a run was suspended, only for
+how long, so that time is spread evenly over the run: each second of it counts as the same part of a second on the
+nodes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detour.config.cluster import Cluster
+from detour.config.cluster import Cluster, Use
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
 
@@ -79,14 +79,15 @@ def candidates(asked: dict[str, str], cluster: Cluster) -> Iterator[tuple[str, .
     limit_s = _limit_s(asked.get("time", ""))
     if limit_s is not None and limit_s // 2 >= SHORTEST_S:
         yield (f"--time={limit_s // 120}",)
-    is_gpu = any(name.startswith("gpu") or (name == "gres" and "gpu" in value) for name, value in asked.items())
+    on_gpus = any(name.startswith("gpu") or (name == "gres" and "gpu" in value) for name, value in asked.items())
+    use: Use = "gpu" if on_gpus else "cpu"
     for qos in cluster.qos:
-        if qos.name != asked.get("qos") and ("gpu" if is_gpu else "cpu") in qos.use:
+        if qos.name != asked.get("qos") and use in qos.use:
             shorter = limit_s is not None and qos.wall is not None and qos.wall < limit_s
             yield (f"--qos={qos.name}", *([f"--time={qos.wall // 60}"] if shorter and qos.wall else []))
-    partition = cluster.gpu_partition if is_gpu else cluster.cpu_partition
-    if partition.name and asked.get("partition") not in (None, partition.name):
-        yield (f"--partition={partition.name}",)
+    name = cluster.partition(use).name
+    if name and asked.get("partition") not in (None, name):
+        yield (f"--partition={name}",)
 
 
 def _try(slurm: Slurm, script: Path, options: tuple[str, ...]) -> Trial:
