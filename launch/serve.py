@@ -50,7 +50,7 @@ def command(names: tuple[str, ...], workspace: Workspace, port: int | None, path
         return render_html(report, watched.look(names))
 
     watched.look(names)
-    at = path or default_socket(str(workspace.root))
+    at = (path or default_socket(str(workspace.root))).absolute()  # ssh begins at the home folder
     with ExitStack() as stack:
         stack.enter_context(suppress(KeyboardInterrupt))
         stack.enter_context(handling((signal.SIGTERM,), signal.default_int_handler))
@@ -61,3 +61,5 @@ def command(names: tuple[str, ...], workspace: Workspace, port: int | None, path
             server = stack.enter_context(on_port(port, page, every_s))
             show(port_line(port))
         server.serve_forever()
+        if server.failure is not None:
+            raise server.failure

@@ -90,22 +90,51 @@ def test_there_is_one_page_and_only_to_read(path: Path) -> None:
 
 
 def test_an_error_is_shown_until_the_next_refresh(path: Path) -> None:
-    answers: Iterator[str | UserError] = iter(["first", UserError("plan.json: damaged"), "third"])
+    unreadable = PermissionError(13, "Permission denied", "/w/ledger")
+    answers: Iterator[str | Exception] = iter(["first", UserError("plan.json: damaged"), "third", unreadable])
 
     def make() -> str:
         answer = next(answers)
-        if isinstance(answer, UserError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
-    times = iter([0.0, 0.0, 59.0, 60.0, 60.0, 120.0, 120.0])
+    times = iter([0.0, 0.0, 59.0, 60.0, 60.0, 120.0, 120.0, 180.0, 180.0])
     with served(path, make, times=times):
-        assert [ask(path) for _ in range(4)] == [
+        assert [ask(path) for _ in range(5)] == [
             (200, "first"),
             (200, "first"),
             (503, "plan.json: damaged\n"),
             (200, "third"),
+            (503, "[Errno 13] Permission denied: '/w/ledger'\n"),
         ]
+
+
+def test_a_browser_that_leaves_is_no_error_and_many_can_connect_at_once(
+    path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(path, lambda: "page" * 100_000):
+        for _ in range(20):
+            browser = OverSocket(path)
+            browser.request("GET", "/", headers={"Host": "localhost"})
+            browser.sock.close()
+        assert ask(path)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bug_ends_the_server_without_a_traceback(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def make() -> str:
+        raise KeyError("a bug")
+
+    with on_socket(path, make, 60.0) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        with pytest.raises(OSError, match=r"closed|reset"):
+            ask(path)
+        thread.join(20)
+        assert not thread.is_alive()
+    assert isinstance(server.failure, KeyError)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_socket_left_by_a_killed_process_is_replaced_and_a_used_one_is_not(path: Path) -> None:

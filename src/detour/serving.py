@@ -6,9 +6,11 @@ to others cannot, and `ssh -L PORT:FILE` leads to it from the person's own machi
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -23,7 +25,7 @@ from zlib import crc32
 from detour.errors import DetourError, UserError
 
 Make = Callable[[], str]
-"""Makes the page as it is now. May raise DetourError, which is shown in its place."""
+"""Makes the page as it is now. May raise DetourError or OSError, which is shown in its place."""
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Hosts by which the page may be asked for: a page of another site that names its own host gets nothing."""
 REQUEST_S = 20.0
@@ -38,11 +40,15 @@ class Server(ThreadingMixIn, HTTPServer):
     """Every request has a thread; all of them share the page, which is made anew once it is `every_s` old."""
 
     daemon_threads = True
+    request_queue_size = 128
+    """Browsers open several connections at once, also while a page is made."""
 
     def __init__(self, address: str | tuple[str, int], make: Make, every_s: float, clock: Callable[[], float]) -> None:
         self.make, self.every_s, self.clock = make, every_s, clock
         self.address_family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.making = Lock()
+        self.failure: BaseException | None = None
+        """A bug, which ends the server; to be raised afterwards."""
         self.made_s, self.made = float("-inf"), (HTTPStatus.OK, "", "")
         super().__init__(address, _Handler)  # type: ignore[arg-type]
 
@@ -51,13 +57,20 @@ class Server(ThreadingMixIn, HTTPServer):
         super(HTTPServer, self).server_bind()
         self.server_name, self.server_port = "localhost", 0
 
+    def handle_error(self, _request: object, _client_address: object) -> None:
+        """Unlike in BaseServer, without a traceback; that a browser has left is no error."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.failure = error
+            self.shutdown()
+
     def page(self) -> tuple[HTTPStatus, str, str]:
         """Its status, type and text."""
         with self.making:
             if self.clock() - self.made_s >= self.every_s:
                 try:
                     self.made = HTTPStatus.OK, "text/html", self.make()
-                except DetourError as error:
+                except (DetourError, OSError) as error:
                     self.made = HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"{error}\n"
                 self.made_s = self.clock()
             return self.made
@@ -166,6 +179,6 @@ def _is_served(path: Path) -> bool:
         client.settimeout(REQUEST_S)
         try:
             client.connect(str(path))
-        except ConnectionRefusedError:
-            return False
+        except OSError as error:
+            return error.errno != errno.ECONNREFUSED
     return True

@@ -53,6 +53,13 @@ def test_the_page_is_for_its_owner_and_ssh_leads_to_it(week: Workspace, tmp_path
     assert not path.exists()
 
 
+def test_ssh_gets_an_absolute_path(week: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    with serving(week, "--socket", "page.sock") as said:
+        assert f" 8000:{tmp_path}/page.sock " in said[1]
+
+
 def test_a_real_browser_shows_the_page_without_errors_or_other_requests(week: Workspace, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
