@@ -7,7 +7,7 @@ from contextlib import suppress
 import click
 
 from detour.launch.options import json_option, names_argument, workspace_option
-from detour.launch.text.logs import log_heading, log_json
+from detour.launch.text.logs import log_heading, log_json, log_line
 from detour.launch.text.screen import say, show, show_json, show_while_read
 from detour.ledger.workspace import Workspace
 from detour.orchestration.log_following import awaited, followed, next_of
@@ -54,7 +54,7 @@ def command(
         return
     say(log_heading(part))
     if not follow:
-        show_while_read(part.lines())
+        show_while_read(map(log_line, part.lines()))
         return
     with suppress(KeyboardInterrupt):
         _follow(workspace, names, part)
@@ -63,7 +63,8 @@ def command(
 def _follow(workspace: Workspace, names: tuple[str, ...], part: LogPart) -> None:
     following: LogPart | None = part
     while following is not None:
-        if not show_while_read(followed(workspace, following, lambda newer: say(log_heading(newer)))):
+        lines = followed(workspace, following, lambda newer: say(log_heading(newer)))
+        if not show_while_read(map(log_line, lines)):
             return
         following = next_of(workspace, names, following, lambda: say("waiting: for the log of the next stage"))
         if following is not None:

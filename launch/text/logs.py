@@ -1,4 +1,4 @@
-"""The heading of a log. The log itself is untrusted text, and `screen.show` cleans it like any other."""
+"""The heading and the lines of a log, which are untrusted text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from detour.orchestration.logs import LogPart
-from detour.text import plain
+from detour.text import plain, printable, without_sequences
 
 
 def log_heading(part: LogPart) -> str:
@@ -14,6 +14,11 @@ def log_heading(part: LogPart) -> str:
     attempt = f", attempt {part.attempt}" if part.attempt is not None else ""
     where = f", job {part.job}" if part.job else f", process {part.process}" if part.process else ""
     return plain(f"==> {part.label} ({part.stage}){attempt}{where}, rank {part.rank}: {part.path}")
+
+
+def log_line(line: str) -> str:
+    """A line as it looks on a terminal at its end, without colours: a progress bar overwrites its line repeatedly."""
+    return printable(without_sequences(line).rstrip("\r").rpartition("\r")[2].expandtabs())
 
 
 def log_json(part: LogPart, lines: Sequence[str]) -> dict[str, Any]:

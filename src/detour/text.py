@@ -5,6 +5,7 @@ Text from files that others may write (labels, reasons, names) passes through `p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from math import floor, isfinite, log10
@@ -16,6 +17,8 @@ ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
 """Units of energy in kWh, largest first, for `scaled`."""
 MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 """Units of mass in grams, largest first, for `scaled`."""
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
+"""Terminal sequences: colours, titles, character sets."""
 _COUNT_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T"))
 
 
@@ -150,6 +153,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
+def without_sequences(text: str) -> str:
+    """Return text without terminal sequences, such as colours."""
+    return _SEQUENCE.sub("", text)
 
 
 def pasted(*words: str) -> str:

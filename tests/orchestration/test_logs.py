@@ -13,7 +13,8 @@ from detour.jobs.rank import Rank
 from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.logs import LogPart, log_part
+from detour.orchestration import logs
+from detour.orchestration.logs import LogPart, has_next, log_part
 from detour.planning.stage import Stage
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, start
 
@@ -51,6 +52,15 @@ def test_the_attempt_before_a_requeue_is_found_in_the_same_file(workspace: Works
     assert text(log_part(workspace, [TRAIN.id], 2)) == ["step 2\x1b[2J", "step 3"]
     assert text(log_part(workspace, [TRAIN.id], -1)) == ["step 2\x1b[2J", "step 3"]
     assert text(log_part(workspace, [TRAIN.id], -2)) == ["modules", "step 1"]
+
+
+def test_a_later_attempt_is_noticed_without_reading_a_log(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, last = log_part(workspace, [TRAIN.id], 1), log_part(workspace, [TRAIN.id])
+    monkeypatch.delattr(logs, "_begins")
+    assert has_next(workspace, earlier)
+    assert not has_next(workspace, last)
 
 
 @pytest.mark.parametrize(("count", "lines"), [(1, ["step 1"]), (3, ["modules", "step 1"]), (9, ["modules", "step 1"])])

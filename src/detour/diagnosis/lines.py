@@ -13,11 +13,10 @@ from functools import lru_cache
 from detour.diagnosis.languages import in_english
 from detour.diagnosis.progress import gives_loss, has_finite_loss, step_in
 from detour.diagnosis.tracebacks import find_tracebacks, is_framed
+from detour.text import without_sequences
 
 LONGEST = 2000
 """Characters of a line that are read, half at each end: the time of patterns grows with the square."""
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
-"""Terminal sequences: colours, titles, character sets."""
 _RANK = re.compile(
     r"^(?:(?:[\da-f]{8} )?\[(?:rank|default)[\s=]*(?P<a>\d+)\](?::| \|\|)?|"
     r"(?P<b>\d{1,4}):(?=\s|$)|\[\d+,(?P<c>\d+)\]<std(?:out|err)>:)"
@@ -133,11 +132,6 @@ def _line(raw: str) -> Line:
     behind, text = _without_rank(_STAMP.sub("", text))
     text = _GROUP.sub("", text)
     return Line(0, raw, text, behind if before is None else before, clock_s, step_in(text), gives_loss(text))
-
-
-def without_sequences(text: str) -> str:
-    """The text without terminal sequences."""
-    return _SEQUENCE.sub("", text)
 
 
 def ends(text: str) -> str:

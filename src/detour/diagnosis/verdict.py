@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from detour.diagnosis.findings import Place
-from detour.diagnosis.lines import without_sequences
 from detour.diagnosis.rules import Retry, causes
-from detour.text import printable
+from detour.text import printable, without_sequences
 
 SCHEMA = 1
 Confidence = Literal["high", "medium", "low"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
-from detour.orchestration.logs import LogPart, NoLogYet, log_part
+from detour.orchestration.logs import LogPart, NoLogYet, has_next, log_part
 from detour.orchestration.selection import stages_named
 from detour.planning.selection import known_chains
 
@@ -171,12 +171,3 @@ class _Tail:
             return False
         here = os.fstat(self._file.fileno())
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) or there.st_size < self._file.tell()
-
-
-def has_next(workspace: Workspace, part: LogPart) -> bool:
-    """Whether a later attempt has a log."""
-    try:
-        newest = log_part(workspace, [part.stage], rank=part.rank)
-    except UserError:
-        return False
-    return (newest.executor, newest.attempt) != (part.executor, part.attempt)

@@ -86,6 +86,24 @@ def log_part(
     the stage. With `err`, standard error if it has its own file: jobs write both to one. Raises UserError if there is
     no such stage, attempt or rank, or if its folder cannot be read; NoLogYet if there is no log yet.
     """
+    part, known, wanted = _whole(workspace, names, attempt, rank, err=err)
+    start, end = _part(part.path, part.stage, known, wanted)
+    return part._replace(start=start, end=end)
+
+
+def has_next(workspace: Workspace, part: LogPart) -> bool:
+    """Whether a later attempt has a log; without reading logs, which may be large."""
+    try:
+        newest, _, _ = _whole(workspace, [part.stage], None, part.rank, err=False)
+    except UserError:
+        return False
+    return (newest.executor, newest.attempt) != (part.executor, part.attempt)
+
+
+def _whole(
+    workspace: Workspace, names: Sequence[str], attempt: int | None, rank: int, *, err: bool
+) -> tuple[LogPart, StageState | None, AttemptState | None]:
+    """The whole file that `log_part` finds a part of, with its stage and attempt."""
     state = LedgerView(workspace).state
     logs = _Logs(workspace)
     stage, label = _stage(workspace, names, state, logs)
@@ -107,8 +125,8 @@ def log_part(
     path = paths[rank]
     if err and (apart := path.with_name(path.name.replace("_log.out", "_log.err"))).exists():
         path = apart
-    start, end = _part(path, stage, known, wanted)
-    return LogPart(stage, label, job, process, wanted.number if wanted else None, rank, path, start, end)
+    number = wanted.number if wanted else None
+    return LogPart(stage, label, job, process, number, rank, path, 0, None), known, wanted
 
 
 class _Logs:
