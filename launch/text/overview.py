@@ -88,7 +88,7 @@ def headline(status: Status) -> str:
     parts += [", ".join(used)] if used else []
     if status.queue_s is not None:
         parts.append(joined(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago"))
-    return f"{counted(len(status.chains), 'chain')}: {'; '.join(parts)}"
+    return f"{counted(len(status.chains), 'chain')}: {'; '.join(parts)}" if counts else "no chain"
 
 
 def ends_in(chain: ChainStatus, now_s: float) -> str:

@@ -124,12 +124,16 @@ def say_waiting(holder: str) -> None:
     say(f"waiting: {holder} is submitting to this workspace")
 
 
+def waiting_words(client: str, left_s: float) -> str:
+    """Which client of Slurm is awaited, and when it will be stopped."""
+    return f"waiting for {client} (until {time.strftime('%H:%M:%S', time.localtime(time.time() + left_s))})"
+
+
 @contextmanager
 def waiting_line(client: str, left_s: float) -> Iterator[None]:
     """A line on standard error while one of Slurm's clients is awaited, erased when it has ended."""
-    until = time.strftime("%H:%M:%S", time.localtime(time.time() + left_s))
     width = os.get_terminal_size(sys.stderr.fileno()).columns or NARROWEST
-    _say_in_place(cut(f"waiting for {client} (until {until})", width - 1))
+    _say_in_place(cut(waiting_words(client, left_s), width - 1))
     try:
         yield
     finally:

@@ -33,8 +33,8 @@ from detour.text import (
 _HEADINGS = ("stage", "state", "progress", "rate", "time", "energy", "CO2eq")
 _WIDTHS = (0, 14, 16, 8, 9, 8, 8)
 """Widths of the columns; the first takes the rest."""
-_LEFT_OUT = {3: 96, 5: 80}
-"""Columns, rate and energy, and the widths below which they are left out, because they would cut names short."""
+_LEFT_OUT = {3: 96, 5: 80, 6: 76, 4: 64, 2: 52}
+"""Columns, and the widths below which they are left out, because they would cut names short."""
 DETAIL_LINES = 5
 """Upper bound on lines of a reason; the whole of it is in the stage's log."""
 OVERVIEW = 40, 240
@@ -46,6 +46,13 @@ BESIDES = 5
 def show_status(status: Status, *, one: bool = False, every: bool = False) -> None:
     """Print a status: with `one`, even several chains as stages; with `every`, all chains even if they do not fit."""
     show(status_text(status, one=one, every=every), styled=True)
+
+
+def without_chains(status: Status) -> str:
+    where = plain(status.workspace)
+    if status.warnings:
+        return f"No chain in {where} can be read."
+    return f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one."
 
 
 def none_wanted(chains: int) -> str:
@@ -83,12 +90,7 @@ def render_text(
     elif status.chains:
         lines += [*overview_lines(status, width, most=most, colour=colour)]
     if not status.chains:
-        where = plain(status.workspace)
-        lines.append(
-            f"No chain in {where} can be read."
-            if status.warnings
-            else f"No chain in {where}. `detour run RECIPE` or `detour submit RECIPE` starts one."
-        )
+        lines.append(without_chains(status))
     while lines and not lines[-1]:
         lines.pop()
     return "\n".join([*lines, *_notes(status, width)]) + "\n"

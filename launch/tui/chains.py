@@ -13,22 +13,27 @@ from functools import partial
 from threading import Event, Thread
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from detour.errors import DetourError
+from detour.launch.endings import ending
 from detour.launch.text.control import controlled_lines
-from detour.launch.text.live import STYLES
 from detour.launch.text.nodes import free_lines
 from detour.launch.text.overview import headline
 from detour.launch.text.show import chain_lines, stage_lines, wrapped_lines
+from detour.launch.text.states import BAD, BUSY, GOOD, ODD, QUEUED, QUIET, WARN
+from detour.launch.text.status import without_chains
 from detour.launch.tui.lines import Line, View, headings, lines_of
 from detour.launch.tui.log_screen import LogScreen
 from detour.launch.tui.pages import LEAST_COLUMNS, Confirmation, Help, Page
@@ -46,8 +51,27 @@ ORDERS: dict[str, tuple[str, Verb]] = {
     "hold": ("Hold the pending jobs of {}", hold),
     "release": ("Release the held jobs of {}", release),
 }
+STYLES = {
+    GOOD: "ansi_green",
+    BAD: "bold ansi_red",
+    WARN: "ansi_yellow",
+    ODD: "ansi_magenta",
+    BUSY: "bold ansi_blue",
+    QUEUED: "ansi_cyan",
+    QUIET: "dim",
+}
+"""The terminal's own colours as Textual names them: other names are fixed shades, unreadable on some backgrounds."""
+UNTIL_ESCAPE_S = 86_400.0
 BESIDE_LINES = 3
 """Columns beside a line, for padding and scroll bar."""
+
+
+class Lines(OptionList):
+    """Marks the selected line in reverse, which is visible without colours too."""
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        return strip.apply_style(Style(reverse=True)) if self.scroll_offset.y + y == self.highlighted else strip
 
 
 class Chains(Screen[None]):
@@ -55,13 +79,17 @@ class Chains(Screen[None]):
     #headline { text-style: bold; height: auto; }
     #warnings { color: ansi_yellow; height: auto; }
     #lines { height: 3fr; border: none; padding: 0 1 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    #lines > .option-list--option-highlighted { background: ansi_default; }
     #details { height: 2fr; border-top: solid ansi_bright_black; }
+    #details:focus { border-top: solid ansi_blue; }
     #search { height: 1; border: none; display: none; padding: 0; }
     #search.open { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("q,Q", "app.quit", "quit"),
         Binding("l,L", "log", "log"),
-        Binding("e,E", "errors", "err"),
+        Binding("e,E", "errors", show=False),
         Binding("w,W", "why", "why"),
         Binding("c,C", "shell", "shell"),
         Binding("d,D", "order('cancel')", "cancel"),
@@ -69,9 +97,7 @@ class Chains(Screen[None]):
         Binding("u,U", "order('release')", "release"),
         Binding("r,R", "free", "free"),
         Binding("o,O", "finished", "done"),
-        Binding("slash", "search", "search", key_display="/"),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q,Q", "app.quit", "quit"),
+        Binding("slash", "search", "find", key_display="/"),
         Binding("escape", "all", show=False),
     ]
 
@@ -89,15 +115,15 @@ class Chains(Screen[None]):
         yield Static(id="headline", markup=False)
         yield Static(id="warnings", markup=False)
         yield Static(id="headings", markup=False)
-        yield OptionList(id="lines", markup=False)
-        with VerticalScroll(id="details", can_focus=False):
+        yield Lines(id="lines", markup=False)
+        with VerticalScroll(id="details"):
             yield Static(id="selected", markup=False)
         yield Input(id="search", placeholder="part of a name; Enter keeps it, Escape shows all", compact=True)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
-        in_thread(self.app, self._keep_looking)
+        in_thread(self.app, self._keep_looking, lambda words: self.show(self.status, words))
 
     def on_unmount(self) -> None:
         self.stopped.set()
@@ -109,8 +135,8 @@ class Chains(Screen[None]):
         while not self.stopped.wait(self.every_s):
             try:
                 status, problem = self.look(), ""
-            except DetourError as error:
-                status, problem = self.status, str(error)
+            except (DetourError, OSError) as error:
+                status, problem = self.status, ending(error).message
             in_view(self.app, self.show, status, problem)
 
     def show(self, status: Status, problem: str = "") -> None:
@@ -153,8 +179,13 @@ class Chains(Screen[None]):
     @on(OptionList.OptionHighlighted, "#lines")
     def draw_selected(self) -> None:
         line = self.selected
-        details = [] if line is None else wrapped_lines(self._details(line), self.columns)
+        details = wrapped_lines(self._nothing() if line is None else self._details(line), self.columns)
         self.query_one("#selected", Static).update("\n".join(details))
+
+    def _nothing(self) -> list[str]:
+        """Why no line is shown."""
+        hidden = "No chain is left. Escape ends a search, and o shows chains that are done."
+        return [hidden if self.status.chains else without_chains(self.status)]
 
     def _details(self, line: Line) -> Iterable[str]:
         if line.chain is None:
@@ -193,6 +224,7 @@ class Chains(Screen[None]):
         self.query_one("#lines", OptionList).focus()
 
     def action_all(self) -> None:
+        self.app.clear_notifications()
         self.query_one("#search", Input).value = ""
         self.keep_search()
 
@@ -221,14 +253,14 @@ class Chains(Screen[None]):
         """Leave the terminal to a shell in the stage's job; the view returns at its end."""
         line = self.selected
         if line is None or not line.stages:
-            self.notify("a shell opens in the job of a stage: select one", markup=False)
+            self._notice("a shell opens in the job of a stage: select one")
             return
         stage = next((row.id for row in line.stages if row.status == "running"), line.stages[0].id)
         try:
             with self.app.suspend():
                 shell_in_job(self.workspace, stage)
-        except (DetourError, SuspendNotSupported) as error:
-            self.notify(plain(str(error)), severity="error", markup=False)
+        except (DetourError, OSError) as error:
+            self._notice(ending(error).message, "error")
 
     def action_order(self, verb: str) -> None:
         line = self.selected
@@ -243,7 +275,7 @@ class Chains(Screen[None]):
 
     def give(self, verb: str, names: tuple[str, ...]) -> None:
         """Give the order to Slurm, which is carried out even if the view is left meanwhile."""
-        self.order = in_thread(self.app, lambda: self._give(verb, names), must_end=True)
+        self.order = in_thread(self.app, lambda: self._give(verb, names), self._notice, must_end=True)
 
     def _give(self, verb: str, names: tuple[str, ...]) -> None:
         try:
@@ -252,19 +284,23 @@ class Chains(Screen[None]):
             )
             self._say("; ".join([*controlled_lines(reached), *reached.warnings]))
             reached.require_done()
-        except DetourError as error:
-            self._say(str(error), "error")
+        except (DetourError, OSError) as error:
+            self._say(ending(error).message, "error")
 
     def _say(self, text: str, severity: SeverityLevel = "information") -> None:
         """Show a message, from another thread."""
-        notify = partial(self.notify, plain(text), severity=severity, markup=False, timeout=10)
         with suppress(Gone):
-            in_view(self.app, notify)
+            in_view(self.app, self._notice, text, severity)
+
+    def _notice(self, text: str, severity: SeverityLevel = "information") -> None:
+        """Show a message for ten seconds, an error until Escape: it may have come while something else was read."""
+        timeout_s = UNTIL_ESCAPE_S if severity == "error" else 10
+        self.notify(plain(text), severity=severity, markup=False, timeout=timeout_s)
 
 
 def _options(lines: Iterable[Line]) -> list[Option]:
     return [
-        Option(Text(line.text, style=STYLES[line.colour], no_wrap=True), id=line.key, disabled=line.chain is None)
+        Option(Content.styled(line.text, STYLES[line.colour]), id=line.key, disabled=line.chain is None)
         for line in lines
     ]
 

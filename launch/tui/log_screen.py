@@ -1,26 +1,32 @@
-"""The log of a stage, followed as it is written, with the attempts before and after it a key away."""
+"""The log of a stage, followed as it is written and into the next stage of a chain; other attempts are a key away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event
 from typing import ClassVar
 
+from rich.cells import chop_cells
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Log, Static
 
 from detour.errors import DetourError
-from detour.launch.text.logs import log_heading
+from detour.launch.endings import ending
+from detour.launch.text.logs import log_heading, log_line
+from detour.launch.tui.pages import BESIDE_TEXT, LEAST_COLUMNS
 from detour.launch.tui.threads import Gone, in_thread, in_view
 from detour.ledger.workspace import Workspace
-from detour.orchestration.log_following import awaited, followed, has_next
-from detour.orchestration.logs import LogPart, log_part
-from detour.text import plain, printable
+from detour.orchestration.log_following import awaited, followed, next_of
+from detour.orchestration.logs import LogPart, has_next, log_part
+from detour.text import plain
 
 LAST_LINES, MOST_LINES = 2_000, 50_000
 """Lines of an existing log that are read, and lines that are kept while it grows."""
+MOST_LETTERS = 10_000
+"""Of a line, that are shown."""
 AT_ONCE = 500
 """Lines given to the screen at a time."""
 
@@ -30,11 +36,11 @@ class LogScreen(Screen[None]):
     LogScreen #heading { text-style: bold; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "back", key_display="Escape"),
         Binding("e", "other", "output/errors"),
         Binding("left_square_bracket", "step(-1)", "attempt before", key_display="["),
         Binding("right_square_bracket", "step(1)", "attempt after", key_display="]"),
         Binding("f", "follow", "follow on/off"),
-        Binding("escape,q", "dismiss", "back", key_display="Escape"),
     ]
 
     def __init__(self, workspace: Workspace, names: tuple[str, ...], label: str, *, err: bool) -> None:
@@ -63,14 +69,14 @@ class LogScreen(Screen[None]):
         self.closed = Event()
         self.query_one(Log).clear()
         self.say(f"{self.label}: looking for its log")
-        log, closed = self.query_one(Log), self.closed
-        in_thread(self.app, lambda: self._read(log, closed))
+        log, closed, width = self.query_one(Log), self.closed, max(self.size.width - BESIDE_TEXT, LEAST_COLUMNS)
+        in_thread(self.app, lambda: self._read(log, closed, width), lambda _words: None)
 
     def say(self, heading: str) -> None:
         self.query_one("#heading", Static).update(plain(heading))
 
-    def _read(self, log: Log, closed: Event) -> None:
-        """Give the lines to `log` until `closed`."""
+    def _read(self, log: Log, closed: Event, width: int) -> None:
+        """Give the lines to `log`, folded to the width, until `closed`."""
         waiting: list[str] = []
 
         def act(function: Callable[..., object], *arguments: object) -> None:
@@ -89,15 +95,20 @@ class LogScreen(Screen[None]):
                 raise Gone
 
         try:
-            part = self._part(lambda why: act(self.say, f"{self.label}: waiting: {why}"), sleep)
-            act(self.began, part)
-            for line in self._lines(part.from_last(LAST_LINES), lambda newer: act(self.began, newer), sleep):
-                waiting.append(printable(line).expandtabs())
-                if len(waiting) >= AT_ONCE:
-                    flush()
-            flush()
+            part: LogPart | None = self._part(lambda why: act(self.say, f"{self.label}: waiting: {why}"), sleep)
+            while part is not None:
+                act(self.began, part)
+                for line in self._lines(part.from_last(LAST_LINES), lambda newer: act(self.began, newer), sleep):
+                    waiting.extend(chop_cells(log_line(line)[:MOST_LETTERS], width) or [""])
+                    if len(waiting) >= AT_ONCE:
+                        flush()
+                flush()
+                if self.attempt is not None:
+                    return
+                waits = partial(act, self.say, f"{log_heading(part)}, waiting for the log of the next stage")
+                part = next_of(self.workspace, self.names, part, waits, sleep)
         except (DetourError, OSError) as error:
-            act(self.say, str(error))
+            act(self.say, ending(error).message)
 
     def _part(self, on_wait: Callable[[str], None], sleep: Callable[[float], None]) -> LogPart:
         if self.attempt is None:

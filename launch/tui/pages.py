@@ -12,15 +12,19 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
 from detour.errors import DetourError
+from detour.launch.endings import ending
 from detour.launch.tui.threads import in_thread, in_view
 from detour.text import plain
 
 Make = Callable[[int], Iterable[str]]
 """Lines of so many columns. May raise DetourError, which is shown in their place."""
-LEAST_COLUMNS = 40
+BESIDE_TEXT = 2
+"""Columns of a scroll bar."""
+LEAST_COLUMNS = 30
 """Lines are at least as long; a narrower screen shows a part of them."""
 KEYS = """\
 Up, Down, Page Up, Page Down, Home, End   select a line
+Tab     from the list to what is known about the line, to scroll it, and back
 Enter   open or close a chain, or the seeds of a task
 l       the log of the stage; for a chain, of the stage that was active last
 e       the same from standard error, where it has its own file
@@ -31,7 +35,7 @@ h, u    hold its pending jobs, release held ones, after a question
 r       GPUs, nodes and cores that are free on the chain's cluster
 o       hide or show chains that are done
 /       search names of chains, sweeps, users and stages
-Escape  close this, or end a search
+Escape  close this, end a search, or remove messages
 q       quit; jobs are not affected"""
 
 
@@ -57,14 +61,15 @@ class Page(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
-        width = max(self.app.size.width - 2, LEAST_COLUMNS)
-        in_thread(self.app, lambda: self._fill(self.query_one("#text", Static), width))
+        width = max(self.app.size.width - BESIDE_TEXT, LEAST_COLUMNS)
+        text = self.query_one("#text", Static)
+        in_thread(self.app, lambda: self._fill(text, width), text.update)
 
     def _fill(self, page: Static, width: int) -> None:
         try:
             text = "\n".join(self.make(width))
-        except DetourError as error:
-            text = plain(str(error))
+        except (DetourError, OSError) as error:
+            text = plain(ending(error).message)
         in_view(self.app, page.update, text)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from threading import Thread
 from typing import Any
 
 from textual.app import App
 
-from detour.scheduler.slow_clients import on_slow, silent
+from detour.launch.text.screen import waiting_words
+from detour.scheduler.slow_clients import on_slow
 
 
 class Gone(Exception):
@@ -43,12 +44,22 @@ class GuardedApp(App[None]):
         self.fail(error)
 
 
-def in_thread(app: App[Any], act: Callable[[], None], *, must_end: bool = False) -> Thread:
-    """Start it; unless it `must_end`, it ends with the process, since a client of Slurm may take a minute."""
+def in_thread(
+    app: App[Any], act: Callable[[], None], on_wait: Callable[[str], None], *, must_end: bool = False
+) -> Thread:
+    """Start it; unless it `must_end`, it ends with the process, since a client of Slurm may take a minute.
+
+    `on_wait` is called in the view, with the words that name a client which does not answer.
+    """
     assert isinstance(app, GuardedApp)
 
+    def is_slow(client: str, left_s: float) -> AbstractContextManager[None]:
+        with suppress(Gone):
+            in_view(app, on_wait, waiting_words(client, left_s))
+        return nullcontext()
+
     def run() -> None:
-        on_slow.set(silent)  # a line of its own would disturb the screen
+        on_slow.set(is_slow)
         with suppress(Gone):
             try:
                 act()

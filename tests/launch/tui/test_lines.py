@@ -43,6 +43,11 @@ def test_an_open_chain_lists_its_stages_with_the_seeds_of_a_task_on_one_line(sta
     assert lines[8][:2] == ["·", "summarize"]
 
 
+@pytest.mark.parametrize("width", [76, 63, 51, 40])
+def test_narrow_screens_have_fewer_figures_and_names_in_full(status: Status, width: int) -> None:
+    assert not any("…" in line.text for line in shown(status, FAILED, width=width)[2:10])
+
+
 def test_an_open_task_lists_its_seeds(status: Status) -> None:
     task = evaluation(status)
     lines = shown(status, FAILED, task.key)

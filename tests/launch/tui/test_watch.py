@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -13,19 +14,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from rich.color import ColorType
 from textual.pilot import Pilot
 from textual.widgets import Log, OptionList
 
 from detour.errors import UserError
 from detour.launch.tui.app import Watch
+from detour.launch.tui.chains import ORDERS
 from detour.launch.tui.log_screen import LogScreen
 from detour.launch.tui.pages import Confirmation, Page
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.monitoring.status import Status
+from detour.orchestration.control import Controlled
+from detour.scheduler.slow_clients import on_slow
 from tests.launch.terminal import on_terminal
 from tests.launch.tui.driving import driven, is_first, text, until
-from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, mark_done, start
+from tests.monitoring.workspaces import PREPARE, PROMOTE, TRAIN, end, make_workspace, mark_done, start
 from tests.support.chains import DETOUR
 
 HOSTILE = "[red]x\x1b]0;owned\x07\x1b[2J\u202e"
@@ -75,14 +80,23 @@ def test_a_newer_status_appears_and_the_selection_stays(workspace: Workspace) ->
     driven(app, act)
 
 
-def test_a_status_that_cannot_be_read_is_said_above_the_last_one(workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("plan.json: damaged"), "plan.json: damaged"),
+        (PermissionError(errno.EACCES, "Permission denied", "/w/ledger"), "/w/ledger: no permission;"),
+    ],
+)
+def test_a_status_that_cannot_be_read_is_said_above_the_last_one(
+    workspace: Workspace, error: Exception, said: str
+) -> None:
     def look() -> Status:
-        raise UserError("plan.json: damaged")
+        raise error
 
     app = view(workspace, look)
 
     async def act(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "warning: plan.json: damaged" in text(app.screen, "#warnings"))
+        await until(pilot, lambda: f"warning: {said}" in text(app.screen, "#warnings"))
         assert app.screen.query_one(OptionList).option_count > 1
 
     driven(app, act)
@@ -139,6 +153,38 @@ def test_what_is_added_to_a_log_appears(workspace: Workspace) -> None:
     driven(app, act)
 
 
+def test_the_log_of_a_chain_goes_on_with_that_of_its_next_stage(workspace: Workspace) -> None:
+    path = workspace.root / "submissions" / PROMOTE.id / "11_0_log.out"
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("l")
+        log = app.screen.query_one(Log)
+        await until(pilot, lambda: "last of 9" in log.lines)
+        start(workspace, PROMOTE, job="11")
+        path.parent.mkdir()
+        path.write_text("begun\n")
+        mark_done(workspace, TRAIN)
+        await until(pilot, lambda: "begun" in log.lines)
+        assert "promote clm" in text(app.screen, "#heading")
+        assert "last of 9" in log.lines
+
+    driven(app, act)
+
+
+def test_long_lines_of_a_log_are_folded(workspace: Workspace) -> None:
+    path = workspace.root / "submissions" / TRAIN.id / "9_0_log.out"
+    path.write_text("漢" * 60 + "\n")
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("l")
+        log = app.screen.query_one(Log)
+        await until(pilot, lambda: list(log.lines[:2]) == ["漢" * 39, "漢" * 21])
+
+    driven(app, act)
+
+
 def test_why_is_shown_on_a_page(workspace: Workspace) -> None:
     app = view(workspace)
 
@@ -178,6 +224,72 @@ def test_a_search_narrows_the_list_and_escape_ends_it(workspace: Workspace) -> N
         await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 0)
 
     driven(app, act)
+
+
+def test_a_search_without_a_hit_and_a_workspace_without_chains_are_said(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("slash", "z", "z")
+        await until(pilot, lambda: "No chain is left" in text(app.screen, "#selected"))
+        await pilot.press("escape")
+        workspace.root.rename(workspace.root.with_name("elsewhere"))
+        await until(pilot, lambda: "No chain in " in text(app.screen, "#selected"))
+        assert text(app.screen, "#headline") == "no chain"
+
+    driven(app, act)
+
+
+def test_an_error_of_an_order_stays_until_escape_and_what_it_waits_for_is_said(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = view(workspace)
+
+    def refuse(*_names: object, **_more: object) -> Controlled:
+        with on_slow.get()("scancel", 50.0):
+            raise UserError("scancel: permission denied")
+
+    monkeypatch.setitem(ORDERS, "cancel", ("Cancel {}", refuse))
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "d", "y")
+        await until(pilot, lambda: len(app._notifications) == 2)
+        waits, error = app._notifications
+        assert waits.message.startswith("waiting for scancel (until ")
+        assert error.message == "scancel: permission denied"
+        assert error.timeout > 3600 > waits.timeout
+        await pilot.press("escape")
+        assert not app._notifications
+
+    driven(app, act)
+
+
+def test_the_selected_line_is_reversed_and_the_colours_are_the_terminals_own(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down")
+        lines = app.screen.query_one(OptionList)
+        selected, other = lines.render_line(2), lines.render_line(3)
+        assert all(segment.style and segment.style.reverse for segment in selected)
+        assert not any(segment.style and segment.style.reverse for segment in other)
+        colours = [segment.style.color for segment in selected if segment.style and segment.style.color]
+        assert colours
+        assert {colour.type for colour in colours} <= {ColorType.DEFAULT, ColorType.STANDARD}
+
+    driven(app, act)
+
+
+def test_keys_scroll_what_is_known_about_the_line(workspace: Workspace) -> None:
+    app = view(workspace)
+
+    async def act(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "tab", "down")
+        await until(pilot, lambda: app.screen.query_one("#details").scroll_offset.y > 0)
+        assert app.chains.selected is not None
+        assert app.chains.selected.names == (TRAIN.id,)
+
+    driven(app, act, (80, 12))
 
 
 def test_untrusted_text_is_neither_markup_nor_control(workspace: Workspace) -> None:
