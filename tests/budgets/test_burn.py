@@ -121,3 +121,10 @@ def test_rows_are_at_midnight_of_the_time_zone_across_clock_changes() -> None:
     one = burn([Piece(start_s, now_s, 31.0)], 0.0, 100.0, now_s + 3600.0, (start_s, None), PARIS)
     whole_weeks = [local(row.at_s, PARIS) for row in one.rows[:-1]]
     assert [(at.day, at.hour) for at in whole_weeks] == [(27, 0), (3, 0), (10, 0), (17, 0)]
+
+
+def test_rows_are_at_midnight_also_if_the_first_use_was_not() -> None:
+    start_s, now_s = 0.6 * DAY_S, 5.8 * DAY_S
+    one = burn([Piece(start_s, now_s, 52.0)], 0.0, None, now_s, (start_s, None))
+    assert [row.at_s / DAY_S for row in one.rows] == pytest.approx([1, 2, 3, 4, 5, 5.8])
+    assert [row.spent for row in one.rows] == pytest.approx([4.0, 14.0, 24.0, 34.0, 44.0, 52.0])

@@ -12,7 +12,7 @@ from math import fsum, inf
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
-from detour.times import DAY_S, LATEST_S, days_later_s
+from detour.times import DAY_S, LATEST_S, days_later_s, local, midnight_s
 
 RECENT_DAYS = (28.0, 7.0)
 """Spans over which the rate is measured; the first one gives the expected rate."""
@@ -146,13 +146,14 @@ def _rate(pieces: Sequence[Piece], start_s: float, now_s: float) -> Band | None:
 
 
 def _instants(start_s: float, now_s: float, time_zone: str) -> list[float]:
-    """Return evenly spaced instants from the start to now, in steps of 1, 7, 28, 91 or 364 days."""
+    """Return midnights from the start to now, in steps of 1, 7, 28, 91 or 364 days, and now."""
+    first_s = midnight_s(local(start_s, time_zone).date(), time_zone)
     for step_days in (1, 7, 28, 91, 364):
         step_s = step_days * DAY_S
         if (now_s - start_s) / step_s < ROWS:
             break
-    count = int(max(0.0, now_s - start_s) // step_s)
-    whole = (days_later_s(start_s, step_days * index, time_zone) for index in range(1, count + 1))
+    count = int(max(0.0, now_s - first_s) // step_s)
+    whole = (days_later_s(first_s, step_days * index, time_zone) for index in range(1, count + 1))
     return [at_s for at_s in whole if at_s < now_s] + [now_s]
 
 
