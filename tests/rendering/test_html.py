@@ -25,7 +25,7 @@ from detour.rendering.charts.scores import grid_chart, score_chart
 from detour.rendering.charts.svg import CANVASES, WIDE, Canvas, ticks
 from detour.rendering.charts.timeline import timeline_chart
 from detour.rendering.charts.training import training_chart
-from detour.rendering.html import render_html
+from detour.rendering.html import render_html, with_code
 from detour.rendering.summaries import chain_summaries
 from detour.reporting.build import Question, build_report
 from detour.reporting.curves import thinned
@@ -387,3 +387,8 @@ def attempt(started_s: float, ended_s: float, outcome: str) -> AttemptRow:
         fates_s=Fates(0.0, 0.0, 0.0, 0.0, 0.0),
         open_ended=False,
     )
+
+
+def test_commands_are_marked_as_code_and_stay_text() -> None:
+    assert with_code("`detour why a<b`; then `x`") == "<code>detour why a&lt;b</code>; then <code>x</code>"
+    assert with_code("one ` alone <b>") == "one ` alone &lt;b&gt;"

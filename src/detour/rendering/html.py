@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from detour.monitoring.status import Status
 from detour.rendering import burn_text, cost_tables, result_tables, status_tables
@@ -63,7 +63,7 @@ class Figure(NamedTuple):
 def render_html(report: Report, status: Status | None = None) -> str:
     """Return the whole page; with a status, what is going on now comes first."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"counted": counted, "has_long_word": has_long_word, "whole": whole}
+    environment.filters |= {"counted": counted, "has_long_word": has_long_word, "whole": whole, "with_code": with_code}
     folder = files("detour.rendering")
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     style = Markup((folder / "report.css").read_text(encoding="utf-8"))
@@ -78,6 +78,15 @@ def has_long_word(text: str) -> bool:
 def whole(text: str) -> str:
     """Replace hyphens by non-breaking ones."""
     return text.replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
+def with_code(text: str) -> Markup:
+    """Mark up what is between backquotes, such as commands."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    marked = [Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
+    return Markup("").join(marked)
 
 
 def page(report: Report, status: Status | None = None) -> dict[str, Any]:
