@@ -164,8 +164,8 @@ class Task(Written):
     positive_weights: bool = False
     """Multilabel only: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
     threshold: ProperFraction = 0.5
-    """Multilabel: minimum probability at which a label is assigned; if none reaches it, the most probable one is. Nested
-    entities: minimum probability of an entity."""
+    """Multilabel: minimum probability at which a label is assigned; if none reaches it, the most probable one is.
+    Nested entities: minimum probability of an entity."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Task:

@@ -204,7 +204,7 @@ def _account_qos(subject: str, cluster: Cluster, use: Use, account: str, allowed
 
 def _account_partition(subject: str, cluster: Cluster, use: Use, account: str, live: LiveCluster) -> Iterator[Finding]:
     """Whether the account may use any QOS that the partition takes; otherwise jobs are refused with or without one."""
-    partition, accounts = (live.partitions or {}).get(_partition(cluster, use).name or ""), live.accounts or {}
+    partition, accounts = (live.partitions or {}).get(cluster.partition(use).name or ""), live.accounts or {}
     if partition is None or partition.qos is None:
         return
     taken, allowed = partition.qos, accounts[account]
