@@ -85,7 +85,7 @@ def similar_file(path: Path) -> str:
 
     A file in the current folder may be meant by its name, which is found in `configs`.
     """
-    if path.name == str(path) and any(find_named(folder, path.stem)[0] for folder in ("recipes", "sweeps", "clusters")):
+    if path.name == str(path) and any(find_named(folder, path.stem) for folder in ("recipes", "sweeps", "clusters")):
         return f"; did you mean `{plain(path.stem)}`, without {path.suffix}?"
     names = {file.stem: file.name for file in path.parent.glob("*.y*ml") if file.is_file()}
     similar = nearest_name(path.stem, names)

@@ -102,7 +102,7 @@ def has_next(workspace: Workspace, part: LogPart) -> bool:
 
 def _whole(
     workspace: Workspace, names: Sequence[str], attempt: int | None, rank: int, *, err: bool
-) -> tuple[LogPart, StageState | None, AttemptState | None]:
+) -> tuple[LogPart, StageState, AttemptState | None]:
     """The whole file that `log_part` finds a part of, with its stage and attempt."""
     state = LedgerView(workspace).state
     logs = _Logs(workspace)

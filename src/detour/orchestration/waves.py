@@ -27,8 +27,8 @@ from detour.ledger.journal import Journal
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.orchestration.selection import readable_stages
 from detour.orchestration.slurm import submission_folder, submitter
+from detour.planning.files import known_outline
 from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest, Resources
 from detour.scheduler.snapshot import take_snapshot
@@ -92,8 +92,9 @@ def still_planned(workspace: Workspace, continuation: Continuation) -> Continuat
     """
     left = {}
     for chain, ids in continuation.chains.items():
-        planned = {stage.id for stage in readable_stages(workspace, chain)}
-        left[chain] = tuple(one for one in ids if one in planned or not planned)
+        outline = known_outline(workspace, chain)
+        planned = ids if outline is None else {stage.id for stage in outline.stages}
+        left[chain] = tuple(one for one in ids if one in planned)
     return replace(
         continuation, chains=left, done=continuation.done - _done_and_left_out(workspace, continuation.chains, left)
     )
