@@ -11,6 +11,7 @@ from detour.text import counted, stage_names, wrapped
 
 LISTED = 12
 """Number of stages or jobs up to which each is named."""
+DEFERRED = {"cancelled": "not sent by the next wave any more", "held": "without a job, held once they are sent"}
 
 
 def show_controlled(reached: Controlled, *, as_json: bool) -> None:
@@ -33,7 +34,7 @@ def controlled_lines(reached: Controlled) -> Iterator[str]:
         yield f"nothing {done}: {affected.seen_in} has no such job of {whose}"
     if reached.deferred:
         deferred = stage_names([labels.get(stage, stage) for stage in reached.deferred])
-        yield f"not sent by the next wave any more: {deferred}"
+        yield f"{DEFERRED[done]}: {deferred}"
     if reached.kept:
         yield f"not {done}, other chains need them (--shared includes them): {stage_names(list(reached.kept.values()))}"
     for sent in affected.theirs:

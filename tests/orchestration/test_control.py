@@ -28,6 +28,7 @@ from detour.planning.files import plan_file
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
+from detour.scheduler.submission_script import tasks_in
 from tests.monitoring.workspaces import mark_done, start
 from tests.scheduler.fake_slurm import FakeSlurm, Fuse, Killed
 from tests.support.chains import small
@@ -405,3 +406,28 @@ def test_tasks_cancelled_out_of_arrays_can_be_submitted_again(
 def send_all(workspace: Workspace, plans: list[Plan]) -> None:
     order = make_order(workspace, "sweep", plans, load_cluster("jean-zay"), JobOptions(), "sweep")
     send(workspace, replace(order, plans=tuple(plans)), on_wait=silent, finish_interrupted=lambda: False)
+
+
+def test_a_chain_held_after_its_submission_was_killed_stays_held_when_that_is_completed(
+    tmp_path: Path, fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs are held anyway until then, as are those of the other chain in the same arrays."""
+    workspace, fuse = Workspace(tmp_path / "workspace"), Fuse(9)
+    with monkeypatch.context() as killed:
+        guarded = Slurm(lambda command, timeout_s: fuse.guard(fake, command, timeout_s))
+        killed.setattr(submit_module, "Slurm", lambda **_: guarded)
+        with pytest.raises(Killed):
+            send_all(workspace, PAIR)
+    first, second = ({stage.id for stage in plan.stages} for plan in PAIR)
+    control.hold(workspace, [PAIR[0].chain], on_wait=silent).require_done()
+    for _ in range(2):
+        send_all(workspace, PAIR)
+        assert held_stages(fake) == first
+    control.release(workspace, [PAIR[0].chain], on_wait=silent).require_done()
+    assert held_stages(fake) == set()
+    assert first & second, "shared stages are held too"
+
+
+def held_stages(fake: FakeSlurm) -> set[str]:
+    tasks = ((job, tasks_in(Path(job.script).read_text()) or ()) for job in fake.live())
+    return {stage for job, each in tasks for task, of in enumerate(each) if job.is_task_held(task) for stage in of}

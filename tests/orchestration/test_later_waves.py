@@ -27,6 +27,7 @@ from detour.planning.build import Planner
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage
 from detour.scheduler.commands import Slurm
+from detour.scheduler.submission_script import tasks_in
 from tests.monitoring.workspaces import mark_done
 from tests.scheduler.fake_slurm import FakeSlurm
 from tests.support.recipes import make_recipe
@@ -177,3 +178,37 @@ def test_code_is_kept_for_a_wave_that_is_still_to_come(workspace: Workspace, fak
     for chain in CHAINS:
         cancel(workspace, chain)
     assert [found.path for found in removable(workspace) if found.kind is Kind.CODE] == [code]
+
+
+def test_a_held_chain_is_held_in_later_waves_until_its_release(workspace: Workspace, fake: FakeSlurm) -> None:
+    for chain in CHAINS:
+        mark_done(workspace, own(chain)[0])
+    held = control.hold(workspace, ["a"], on_wait=lambda _: None)
+    held.require_done()
+    assert set(held.deferred) == ids(own("a")[1:])
+    sent = sent_by(fake, workspace, wave(fake))
+    assert sent & ids(own("a"))
+    assert sent & ids(own("b"))
+    assert held_tasks(fake) == {True: ids(own("a")) & sent, False: ids(own("b")) & sent}
+    control.release(workspace, ["a"], on_wait=lambda _: None).require_done()
+    assert held_tasks(fake) == {False: sent}
+
+
+def held_tasks(fake: FakeSlurm) -> dict[bool, set[str]]:
+    """Whether they are held -> the stages of live jobs."""
+    found: dict[bool, set[str]] = {}
+    for job in fake.live():
+        for task, stages in enumerate(tasks_in(Path(job.script).read_text()) or ()):
+            if job.tasks is not None and task not in job.tasks:
+                continue
+            found.setdefault(job.is_task_held(task), set()).update(one for one in stages if "continue" not in one)
+    return {held: stages for held, stages in found.items() if stages}
+
+
+def test_a_chain_cancelled_while_held_is_not_held_when_it_is_submitted_again(
+    workspace: Workspace, fake: FakeSlurm
+) -> None:
+    control.hold(workspace, ["a"], on_wait=lambda _: None).require_done()
+    cancel(workspace, "a")
+    submit(workspace, plans(), limit=None)
+    assert set(held_tasks(fake)) == {False}

@@ -60,11 +60,24 @@ class FakeJob:
     """Cancelled by scancel."""
     tasks: set[int] | None = None
     """For an array, the tasks that are left."""
+    let_go: set[int] = field(default_factory=set)
+    """Tasks of a held array that are not held."""
 
     @property
     def shown_ids(self) -> list[str]:
         """As `squeue --array` shows it: each task of an array on its own."""
         return [str(self.id)] if self.tasks is None else [f"{self.id}_{task}" for task in sorted(self.tasks)]
+
+    def is_task_held(self, task: int) -> bool:
+        return self.held and task not in self.let_go
+
+    def hold(self, task: str, *, held: bool) -> None:
+        """Hold or release it, or one task of it if the number is not empty."""
+        everything = self.tasks or {0}
+        free = everything & self.let_go if self.held else everything
+        concerned = {int(task)} if task else everything
+        free = free - concerned if held else free | concerned
+        self.held, self.let_go = free < everything, free if free < everything else set()
 
     @property
     def tag(self) -> Tag | None:
@@ -176,8 +189,8 @@ class FakeSlurm:
             {
                 "job": shown,
                 "state": job.state,
-                "reason": (job.reason or "JobHeldUser") if job.held else "Dependency" if job.dependency else "None",
-                "priority": "0" if job.held else "5000",
+                "reason": (job.reason or "JobHeldUser") if held else "Dependency" if job.dependency else "None",
+                "priority": "0" if held else "5000",
                 "dependency": self._unfulfilled(job.dependency) or "(null)",
                 "name": "rewritten" if self.rewrites else job.name,
                 "comment": "rewritten" if self.rewrites else job.name,
@@ -188,6 +201,7 @@ class FakeSlurm:
             for job in self.jobs.values()
             if job.is_live and job.visible and job.user in users
             for shown in job.shown_ids
+            for held in [job.is_task_held(int(shown.partition("_")[2] or 0))]
         ]
         return CommandResult(0, table(QUEUE_FIELDS, lines))
 
@@ -229,16 +243,17 @@ class FakeSlurm:
         return CommandResult(0)
 
     def _scontrol(self, arguments: Sequence[str]) -> CommandResult:
-        if arguments[0] == "release":
-            jobs = [self.jobs.get(int(word)) for word in arguments[1].split(",")]
-            for job in jobs:
+        if arguments[0] in ("release", "uhold"):
+            named = [
+                (self.jobs.get(int(word.partition("_")[0])), word.partition("_")[2]) for word in arguments[1].split(",")
+            ]
+            for job, task in named:
                 if job is not None and job.is_live:
-                    job.held, job.released, job.reason = False, True, ""
-            return CommandResult(0 if all(job and job.is_live for job in jobs) else 1, "", "Invalid job id\n")
-        if arguments[0] == "uhold":
-            for word in arguments[1].split(","):
-                self.jobs[int(word)].held = True
-            return CommandResult(0)
+                    job.hold(task, held=arguments[0] == "uhold")
+                if job is not None and job.is_live and arguments[0] == "release":
+                    job.released, job.reason = True, ""
+            is_done = all(job and job.is_live for job, _ in named)
+            return CommandResult(0 if is_done else 1, "", "" if is_done else "Invalid job id\n")
         words = dict(word.split("=", 1) for word in arguments[1:])
         job = self.jobs.get(int(words["JobId"]))
         if any(int(parse_job_ids(number).id) not in self.jobs for number in waited_ids(words["Dependency"])):

@@ -343,10 +343,14 @@ class JobsHeld(JobEvent, kind="submit.kept"):
     """A person holds the jobs until they are released."""
 
     at_s: Instant
+    stages: list[str] | None = None
+    """Stages whose jobs are to be held, also those that are sent later."""
 
 
 class JobsReleased(JobEvent, kind="submit.let_go"):
     at_s: Instant
+    stages: list[str] | None = None
+    """Stages whose jobs are no longer to be held: released, or cancelled."""
 
 
 class JobAccounted(Event, kind="job.accounted", durability=Durability.LAZY):

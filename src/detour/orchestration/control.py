@@ -48,7 +48,7 @@ class Controlled:
     kept: Mapping[str, str] = field(default_factory=dict)
     """Unfinished stages left alone because other chains need them, as in `labels`."""
     deferred: tuple[str, ...] = ()
-    """Stages without a job that a later wave would have sent."""
+    """Stages without a job: cancelled ones that a later wave would have sent, held ones that are held once sent."""
 
     def require_done(self) -> None:
         """Raises SchedulerUnavailable, naming the jobs and what to do, if jobs in the queue are not as ordered."""
@@ -112,15 +112,17 @@ def cancel(
 
 
 def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
-    """Keep pending jobs from starting, even if the chains are submitted again meanwhile. Raises as `cancel` does."""
+    """Keep pending jobs from starting, also those that are sent for these stages later. Raises as `cancel` does."""
     choice = chosen(workspace, names, stage)
-    labels = choice.labels | continuations(workspace, choice.chains)
+    unfinished = {one: label for one, label in choice.labels.items() if not marked(workspace.is_done, one)}
     with _ordering(workspace, on_wait) as journal:
-        affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.hold)
+        affected = _ordered(LedgerView(workspace), journal, choice, unfinished, Control.hold)
         for chain in choice.affected_chains:
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
     warnings = (*LedgerView(workspace).warnings, *_held_up(choice, affected))
-    return Controlled("held", affected, labels, _again(workspace, "hold", names, stage), warnings)
+    deferred = tuple(one for one in unfinished if one not in affected.in_queue)
+    again = _again(workspace, "hold", names, stage)
+    return Controlled("held", affected, choice.labels, again, warnings, deferred=deferred)
 
 
 def _held_up(choice: Chosen, affected: Affected) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _held_up(choice: Chosen, affected: Affected) -> Iterator[str]:
 def release(workspace: Workspace, names: Sequence[str], stage: str | None = None, *, on_wait: OnWait) -> Controlled:
     """Undo `hold`. Raises as `cancel` does."""
     choice = chosen(workspace, names, stage)
-    labels = choice.labels | continuations(workspace, choice.chains)
+    labels = choice.labels | continuations(workspace, choice.chains)  # held by earlier versions
     with _ordering(workspace, on_wait) as journal:
         affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.release)
         for chain in choice.affected_chains:

@@ -18,7 +18,7 @@ from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
 from detour.scheduler.matching import by_tag, counted_for
 from detour.scheduler.records import JobRecord
-from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold
+from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold, held_stages
 from detour.scheduler.snapshot import Snapshot, add_accounting, identified, take_snapshot
 from detour.scheduler.states import Standing
 from detour.scheduler.tags import Tag, Tasks
@@ -104,6 +104,8 @@ class Control:
         ]
         if settled:
             self.ledger.append(JobsDropped(tags=settled, why=why))
+        if no_longer_held := sorted(wanted & held_stages(self.ledger.events())):
+            self.ledger.append(JobsReleased(tags=[], stages=no_longer_held, at_s=self.now_s()))
         reached = [sent for sent in live if sent.tag not in tags or not wanted.issuperset(sent.stages)]
         return Affected(
             tuple(job for job in ids if job not in left),
@@ -156,11 +158,11 @@ class Control:
         return by_accounts(sent, wanted, snapshot, self.users[0], self.is_done, ordered)
 
     def hold(self, stages: Collection[str]) -> Affected:
-        """Keep pending jobs from starting, even if the chain is submitted again meanwhile."""
+        """Keep pending jobs from starting, also those that are sent for these stages later."""
         return self._order(
             stages,
             self.slurm.hold,
-            lambda tags: JobsHeld(tags=tags, at_s=self.now_s()),
+            lambda tags, named: JobsHeld(tags=tags, stages=named, at_s=self.now_s()),
             lambda record: not record.is_held,
         )
 
@@ -169,7 +171,7 @@ class Control:
         return self._order(
             stages,
             self.slurm.release,
-            lambda tags: JobsReleased(tags=tags, at_s=self.now_s()),
+            lambda tags, named: JobsReleased(tags=tags, stages=named, at_s=self.now_s()),
             lambda record: record.is_held,
             self._undecided,
             is_whole=True,
@@ -210,7 +212,7 @@ class Control:
         self,
         stages: Collection[str],
         give: Callable[[Sequence[str]], CommandResult],
-        event_of: Callable[[list[str]], JobEvent],
+        event_of: Callable[[list[str], list[str]], JobEvent],
         is_left: Callable[[JobRecord], bool],
         undecided_in: Callable[[Snapshot], Mapping[Tag, str]] = lambda snapshot: {},  # noqa: ARG005
         *,
@@ -228,12 +230,19 @@ class Control:
         ids = _ids(live, stages, snapshot, _is_waiting)
         left, said, after = self._give(give, ids, lambda record: _is_waiting(record) and is_left(record))
         reached = [sent for sent in live if not set(sent.ids_for(stages)).intersection(left)]
-        if tags := [str(sent.tag) for sent in reached if not (is_whole and any(map(is_left, after.live(sent.tag))))]:
-            self.ledger.append(event_of(tags))
+        tags = [str(sent.tag) for sent in reached if not (is_whole and any(map(is_left, after.live(sent.tag))))]
+        if tags or stages:
+            self.ledger.append(event_of(tags, sorted(stages)))
         done = tuple(job for job in ids if job not in left)
         kept = {job: undecided[sent.tag] for sent in ours if sent.tag in undecided for job in sent.ids_for(stages)}
         return Affected(
-            done, _stages(reached, stages, snapshot, _is_waiting), _theirs(waiting), left, said, undecided=kept
+            done,
+            _stages(reached, stages, snapshot, _is_waiting),
+            _theirs(waiting),
+            left,
+            said,
+            frozenset(_stages(self._live(after, stages), stages, after, _is_live)),
+            undecided=kept,
         )
 
     def _undecided(self, snapshot: Snapshot) -> Mapping[Tag, str]:

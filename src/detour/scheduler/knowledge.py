@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from detour.ledger.events import JobEvent, JobIntended
-from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold, learn
+from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold, held_stages, learn
 from detour.scheduler.tags import Tag, find_tag
 
 
@@ -17,6 +17,8 @@ class Knowledge:
     workspace: str
     """The id from `ledger.identity.workspace_id`."""
     sent: dict[Tag, Sent] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    """Stages that a person holds."""
     expected: set[Tag] = field(default_factory=set)
     """What was known at first or is ours: a job that another submitter intends meanwhile may still be on its way."""
     _events: int = 0
@@ -31,6 +33,7 @@ class Knowledge:
         written = list(self.ledger.events())
         if len(written) != self._events:
             self.sent, self._events = fold(written, self.workspace), len(written)
+            self.held = held_stages(written)
 
     def record(self, event: JobEvent) -> None:
         """Append the event to the ledger, then learn it."""

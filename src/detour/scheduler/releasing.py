@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
-from detour.ledger.events import JobsCommitted, JobsDropped
+from detour.ledger.events import JobsCommitted, JobsDropped, JobsHeld
 from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.conflicts import gives_way, rivals_of
+from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.knowledge import Knowledge
 from detour.scheduler.reconciliation import LATER
 from detour.scheduler.sent_jobs import Sent
@@ -41,6 +43,9 @@ class Releaser:
         still shows as held, as a sentence; it is empty if there are none. None if another submission of the same stages
         goes first: what was sent is dropped.
         """
+        kept = [str(sent.tag) for sent in ready if not self.knowledge.held.isdisjoint(sent.stages)]
+        if kept:
+            self.knowledge.record(JobsHeld(at_s=time.time(), tags=kept))
         self.commit(ready)
         if self._gives_way(ready):
             self.knowledge.record(JobsDropped(why=LATER, tags=[str(sent.tag) for sent in ready]))
@@ -50,19 +55,37 @@ class Releaser:
             if reason := next((r.by_slurm for r in queue.queue or () if r.ids.id == job_id and r.by_slurm), ""):
                 self.remark(f"job {job_id} was held by Slurm ({reason}), and is released")
         self.publish([*ready, *(sent for sent in self.knowledge.sent.values() if sent.job_id in others)])
-        ids = [*others, *(sent.job_id for sent in ready if sent.job_id and not sent.gate)][::-1]
+        if kept:
+            named = (sent.job_id or "" for sent in ready if str(sent.tag) in kept)
+            self.remark(f"held by `detour hold` until `detour release`: {', '.join(named)}")
+        free = (job_id for sent in ready if not sent.gate for job_id in self._free(sent))
+        ids = [*others, *self._not_meant(queue), *free][::-1]
         try:
             return self._release(ids) if ids else ""
         except SchedulerUnavailable as error:
             return f"submitted, but whether all jobs are released is not known: {error}"
 
+    def _free(self, sent: Sent) -> list[str]:
+        """The job, or those of its tasks that no person holds."""
+        return sent.ids_for(stage for task in sent.tasks if self.knowledge.held.isdisjoint(task) for stage in task)
+
+    def _not_meant(self, queue: Snapshot) -> Iterator[str]:
+        """Held tasks of committed arrays of which a person holds only others: their release was lost."""
+        for sent in self.knowledge.sent.values():
+            if sent.is_held and sent.committed and not sent.dropped and not self.knowledge.held.isdisjoint(sent.stages):
+                held = [record.ids for record in queue.live(sent.tag) if record.is_held]
+                free = [(job_id, parse_job_ids(job_id).index) for job_id in self._free(sent)]
+                yield from (job_id for job_id, index in free if any(ids.holds(index) for ids in held))
+
     def _release(self, ids: Sequence[str]) -> str:
         """Release jobs; return those still held, with Slurm's reasons and message, or an empty string."""
-        wanted = set(ids)
+        wanted: dict[str, list[int | None]] = {}
+        for job in map(parse_job_ids, ids):
+            wanted.setdefault(job.id, []).append(job.index)
         for pause_s in (0.0, LATE_S):
             self.wait(pause_s)
             result = self.slurm.release(ids)
-            held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and r.ids.id in wanted}
+            held = {r.ids.id: r.reason for r in self.snapshot().queue or () if r.is_held and _is_one_of(r.ids, wanted)}
             if not held:
                 return ""
         named = ", ".join(f"{job} ({held[job]})" for job in sorted(held, key=int))
@@ -97,3 +120,8 @@ class Releaser:
             if (verdict := gives_way(ready, rivals, self.snapshot(), self.user)) is not None:
                 return verdict
         return False
+
+
+def _is_one_of(ids: JobIds, wanted: Mapping[str, Sequence[int | None]]) -> bool:
+    """Whether a line of the queue shows one of the jobs and array tasks, which are given by id."""
+    return any(index is None or ids.holds(index) for index in wanted.get(ids.id, ()))

@@ -139,6 +139,16 @@ def fold(events: Iterable[JobEvent], workspace: str) -> dict[Tag, Sent]:
     return known
 
 
+def held_stages(events: Iterable[JobEvent]) -> frozenset[str]:
+    """Stages that a person held last, and neither released nor cancelled since, with or without a job."""
+    last: dict[str, tuple[float, bool]] = {}
+    for event in events:
+        if isinstance(event, JobsHeld | JobsReleased):
+            order = event.at_s, isinstance(event, JobsHeld)
+            last |= {stage: max(order, last.get(stage, order)) for stage in event.stages or ()}
+    return frozenset(stage for stage, (_, is_held) in last.items() if is_held)
+
+
 def learn(known: dict[Tag, Sent], event: JobEvent, workspace: str) -> None:
     """Add one event to what is known."""
     for text in event.tags:

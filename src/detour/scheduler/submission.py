@@ -192,7 +192,7 @@ class Submitter:
         opens.
         """
         request = lone_request(requests, self._known.sent.values())
-        if request is None:
+        if request is None or not self._known.held.isdisjoint(request.stages):
             return None
         tag, answer = self._sender.send_gated(request, self._seen)
         if answer.job_id is None:
