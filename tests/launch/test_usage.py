@@ -155,3 +155,18 @@ def test_slices_of_a_gpu_count_as_slurm_counts_them_and_are_named(tmp_path: Path
     path.write_text("".join(lines_of(job(AllocTRES=held, ElapsedRaw="3600"), JOB)))
     assert "1g.10gb: slices of a GPU (MIG), each counted as one, as Slurm does" in run(path).stderr
     assert json.loads(run(path, "--json").stdout)["slices"] == ["1g.10gb"]
+
+
+def test_without_a_column_of_ends_each_attempt_ends_after_its_elapsed_time(tmp_path: Path) -> None:
+    """A job that was requeued, and one that is running."""
+    (tmp_path / "dump").write_text(
+        "JobID|Start|Elapsed|State|AllocTRES\n"
+        "7|2026-02-28T23:00:00|01:30:00|PREEMPTED|cpu=24,gres/gpu=1\n"
+        "7|2026-03-01T02:00:00|00:30:00|COMPLETED|cpu=24,gres/gpu=1\n"
+        "8|2026-03-01T02:00:00|00:15:00|RUNNING|cpu=24,gres/gpu=1\n"
+    )
+    (table,) = json.loads(run(tmp_path / "dump", "--by", "month", "--json").stdout)["tables"]
+    assert [(row["month"], row["gpu_h"], row["jobs"], row["running"]) for row in table["rows"]] == [
+        ("2026-02", 1.0, 0, 0),
+        ("2026-03", 1.25, 3, 1),
+    ]

@@ -53,6 +53,8 @@ class Spans:
         start_s, end_s, elapsed_s = said
         if state in _LIVES:
             end_s = None
+        elif not of.end[at] and start_s is not None and elapsed_s is not None:  # a dump without this column
+            end_s = start_s + elapsed_s + (parse_duration_s(of.suspended[at]) or 0)
         if start_s is not None and end_s is not None:
             if elapsed_s is None:
                 elapsed_s = max(0, end_s - start_s - (parse_duration_s(of.suspended[at]) or 0))
