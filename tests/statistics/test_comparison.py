@@ -67,6 +67,12 @@ def test_a_difference_within_the_noise_is_not_distinguishable() -> None:
     assert message.startswith("ours and theirs are not distinguishable on average over 6 tasks (+0.05 points): 5 seeds")
 
 
+def test_equal_scores_are_called_equal() -> None:
+    for seeds, rest in ((2, ", alike on every seed"), (1, "; nothing can be tested")):
+        comparison = compared([Score(model, "t", seed, 50.0) for model in "AB" for seed in range(seeds)])
+        assert verdict(comparison, comparison.pairs[0]) == f"A and B have equal scores on t{rest}"
+
+
 def test_the_verdict_names_the_better_model_in_any_order() -> None:
     comparison = compared(scores(-2.0))
     assert verdict(comparison, comparison.pairs[0]).startswith("theirs is better than ours by 2.00 points on average")

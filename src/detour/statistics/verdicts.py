@@ -34,12 +34,11 @@ def verdict(comparison: Comparison, pair: Pair) -> str:
     if pair.distinguishable_on(task):
         return f"{better} is better than {worse} by {rounded(abs(difference.mean), 2)} points {where}"
     seeds = difference.over_seeds
+    differ = f"differ by {signed(difference.mean)} points" if difference.mean else "have equal scores"
     if seeds is not None and seeds.n > 1 and seeds.p_t is None:
-        return f"{pair.first} and {pair.second} differ by {signed(difference.mean)} points {where}, alike on every seed"
+        return f"{pair.first} and {pair.second} {differ} {where}, alike on every seed"
     if pair.over_tasks is None and (seeds is None or seeds.p_t is None):
-        return (
-            f"{pair.first} and {pair.second} differ by {signed(difference.mean)} points {where}; nothing can be tested"
-        )
+        return f"{pair.first} and {pair.second} {differ} {where}; nothing can be tested"
     reason = ""
     if seeds is not None and seeds.detectable is not None:
         reason = (
