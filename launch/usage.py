@@ -25,8 +25,8 @@ from detour.usage.tally import USUAL, Question
 @click.option(
     "--by", multiple=True, metavar="TABLE,...", help="Tables, such as month,user, or month+user for one by both."
 )
-@click.option("--since", metavar="DATE", help="Only usage from then on.")
-@click.option("--until", metavar="DATE", help="Only usage before then.")
+@click.option("--since", metavar="DATE", help="Start with this day, month, year or time.")
+@click.option("--until", metavar="DATE", help="End with this day, month or year, or at this time.")
 @click.option(
     "--count",
     "counting",

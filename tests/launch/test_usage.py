@@ -7,8 +7,10 @@ import gzip
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +19,7 @@ from detour.errors import SchedulerUnavailable, UserError
 from detour.launch.usage import command
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
+from detour.usage.options import bounds_s
 from tests.sacct.dumps import JOB, job, lines_of
 
 
@@ -103,7 +106,7 @@ def test_notes_on_what_changes_the_figures_are_shown_with_them(dump: Path) -> No
         (["--by", "mounth"], "no table by 'mounth'; did you mean `month`"),
         (["--time-zone", "Paris"], "no time zone 'Paris'"),
         (["--since", "soon"], "no date 'soon'"),
-        (["--since", "2026-03", "--until", "2026-03-01"], "--until 2026-03-01 is not after --since 2026-03"),
+        (["--since", "2026-03", "--until", "2026-02"], "--until 2026-02 is not after --since 2026-03"),
         (["--only", "who=ada"], "'who=ada': expected a dimension"),
         (["--column", "user"], "'user': expected a field"),
     ],
@@ -114,9 +117,24 @@ def test_a_mistake_is_one_sentence(dump: Path, options: list[str], text: str) ->
 
 
 def test_a_period_and_a_convention_can_be_chosen(dump: Path) -> None:
-    options = ("--since", "2026-03-01T02:00", "--until", "2026-03-02", "--by", "day", "--only", "user=ada", "--json")
+    options = ("--since", "2026-03-01T02:00", "--until", "2026-03-01", "--by", "day", "--only", "user=ada", "--json")
     assert json.loads(run(dump, *options).stdout)["tables"][0]["rows"][0]["gpu_h"] == 4.0
     assert json.loads(run(dump, *options, "--count", "start").stdout)["total"]["jobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "first", "after"),
+    [
+        ("2026", "2026", "2026-01-01", "2027-01-01"),
+        ("2026-03", "2026-12", "2026-03-01", "2027-01-01"),
+        ("2024-02-29", "2024-02-29", "2024-02-29", "2024-03-01"),
+        ("2026-03-28T12:00", "2026-03-29T12:00", "2026-03-28T12:00", "2026-03-29T12:00"),
+    ],
+)
+def test_the_last_day_month_or_year_is_included(since: str, until: str, first: str, after: str) -> None:
+    zone = ZoneInfo("Europe/Paris")
+    expected = (datetime.fromisoformat(text).replace(tzinfo=zone).timestamp() for text in (first, after))
+    assert bounds_s(since, until, zone) == tuple(expected)
 
 
 def test_terms_of_other_centres_name_the_same_tables(dump: Path) -> None:

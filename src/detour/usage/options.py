@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from detour.errors import UserError
 from detour.sacct.columns import FIELDS, LAYOUTS
@@ -42,21 +42,32 @@ def header_of(text: str | None) -> Sequence[str] | None:
 
 
 def bounds_s(since: str | None, until: str | None, zone: tzinfo) -> tuple[float | None, float | None]:
-    """Parse the ends of a period in `zone`; a day, `2026-03` or `2026` stands for its beginning."""
-    since_s, until_s = _instant_s(since, zone), _instant_s(until, zone)
+    """Parse the ends of a period in `zone`; a day, `2026-03` or `2026` is part of it, as in a report."""
+    since_s, until_s = _ends_s(since, zone)[0], _ends_s(until, zone)[1]
     if since_s is not None and until_s is not None and until_s <= since_s:
         raise UserError(f"--until {until} is not after --since {since}")
     return since_s, until_s
 
 
-def _instant_s(text: str | None, zone: tzinfo) -> float | None:
+def _ends_s(text: str | None, zone: tzinfo) -> tuple[float | None, float | None]:
+    """Return the beginning and end of a day, month or year; both are an instant that is given with its time."""
     if text is None:
-        return None
+        return None, None
     try:
-        day = datetime.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
-        return (day if day.tzinfo else day.replace(tzinfo=zone)).timestamp()
-    except ValueError:
+        first = datetime.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
+        first = first if first.tzinfo else first.replace(tzinfo=zone)
+        return first.timestamp(), _end(first, len(text)).timestamp()
+    except (ValueError, OverflowError):
         raise UserError(f"no date {text!r}: expected 2026-03-01, 2026-03, 2026 or 2026-03-01T12:00") from None
+
+
+def _end(first: datetime, length: int) -> datetime:
+    """Return the end of what begins then and was written with so many letters."""
+    if length == len("2026"):
+        return first.replace(year=first.year + 1)
+    if length == len("2026-03"):
+        return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first + timedelta(days=1) if length <= len("2026-03-01") else first
 
 
 def _name(text: str) -> str:
