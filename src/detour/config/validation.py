@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from detour.config.annotations import items_in, models_in, values_in
@@ -70,7 +71,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
         return []  # pydantic left out the invalid items, which are reported on their own
     if detail["type"] == "extra_forbidden":
-        return [Problem(position, key, _unknown_key(path[-1], _keys_at(model, path[:-1])))]
+        return [Problem(position, key, _unknown_key(path[-1], _fields_at(model, path[:-1])))]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = str(context["discriminator"]).strip("'")
         position, key = place(root, (*path, tag))
@@ -78,7 +79,15 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
         if expected is None:
             return [Problem(position, f"{key}.{tag}", "is missing: it selects the kind")]
         return [Problem(position, key, _choice(context["tag"], expected))]
-    return [Problem(position, key, _message(detail, context))]
+    return [Problem(position, key, _message(detail, context) + _shape_expected(model, path, detail["type"]))]
+
+
+def _shape_expected(model: type[BaseModel], path: KeyPath, kind: str) -> str:
+    """Say what a mapping or a list of named items holds, for a reader who wrote a plain value in its place."""
+    if kind in ("tuple_type", "list_type") and "name" in _fields_at(model, (*path, 0)):
+        return ": write each item as `- name: ...`"
+    needed = [f"`{name}`" for name, field in _fields_at(model, path).items() if field.is_required()]
+    return f": write {', '.join(needed)}" if kind == "model_type" and needed else ""
 
 
 def _unknown_key(key: str | int, known: Iterable[str]) -> str:
@@ -94,7 +103,7 @@ def _unknown_nulls(model: type[BaseModel], root: Node, node: Node, path: KeyPath
         for key, child in node.value.items():
             if child.value is not None:
                 yield from _unknown_nulls(model, root, child, (*path, key))
-            elif (known := set(_keys_at(model, path))) and key not in known:
+            elif (known := _fields_at(model, path)) and key not in known:
                 yield Problem(*place(root, (*path, key)), _unknown_key(key, known))
 
 
@@ -167,12 +176,12 @@ def _choice(found: str, expected: str) -> str:
     return f'"{found}" is none of {", ".join(known)}' + suggestion(found, known, "")
 
 
-def _keys_at(model: type[BaseModel], path: KeyPath) -> Iterable[str]:
+def _fields_at(model: type[BaseModel], path: KeyPath) -> dict[str, FieldInfo]:
     """Return the fields of the model at `path` below `model`; the path contains union tags, as pydantic's does."""
     current: Any = model
     for part in path:
         current = _step(current, part)
-    return [name for found in models_in(current) for name in found.model_fields]
+    return {name: field for found in models_in(current) for name, field in found.model_fields.items()}
 
 
 def _step(annotation: Any, part: str | int) -> Any:
