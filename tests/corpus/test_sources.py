@@ -202,7 +202,11 @@ BAD: list[tuple[str, bytes, str]] = [
     ),
     ("column.csv", b"code,long\nA,b\n", "no column `text`; available: code, long"),
     ("twice.csv", b"text,text\na,b\n", "the column `text` appears twice"),
-    ("ragged.csv", b"id,text\n1,a\n2,b,c\n", "line 3: 3 fields, the header has 2"),
+    (
+        "ragged.csv",
+        b"id,text\n1,a\n2,b,c\n",
+        "line 3: 3 fields, the header has 2: a field that contains `,` must be quoted",
+    ),
     ("quote.csv", b'id,text\n1,"a\n2,b\n', "not CSV"),
     ("stub.parquet", b"PAR1", "not readable as parquet"),
     ("text.parquet", b"text\n" * 100, "not readable as parquet"),

@@ -129,7 +129,11 @@ class Table:
                         continue
                     self._at(file, reader.line_num)
                     if len(record) != len(header):
-                        raise self.error(f"{len(record)} fields, the header has {len(header)}{self._quoting_hint()}")
+                        unquoted = self.has_quotes and len(record) > len(header)
+                        hint = f": a field that contains `{self.separator}` must be quoted" if unquoted else ""
+                        raise self.error(
+                            f"{len(record)} fields, the header has {len(header)}{hint}{self._quoting_hint()}"
+                        )
                     yield [record[place] for place in places]
             except csv.Error as error:
                 raise SourceError(
