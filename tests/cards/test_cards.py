@@ -205,10 +205,10 @@ def test_a_group_can_replace_the_template(content: Content) -> None:
     ("template", "message"),
     [
         ("\n{% if %}", r"ours.md:2: "),
-        ("{{ card.nothing }}", "ours.md: the template does not render"),
-        ("{{ card.__class__.__mro__ }}", "ours.md: the template does not render"),
-        ("{{ 1 / 0 }}", "ours.md: the template does not render"),
-        ("{{ card.name | points }}", "ours.md: the template does not render"),
+        ("{{ card.name }}\n\n{{ card.nothing }}", "ours.md:3: the template does not render"),
+        ("{{ card.__class__.__mro__ }}", "ours.md:1: the template does not render"),
+        ("{{ 1 / 0 }}", "ours.md:1: the template does not render"),
+        ("{{ card.name | points }}", "ours.md:1: the template does not render"),
     ],
 )
 def test_a_template_with_a_mistake_is_named_with_its_line(content: Content, template: str, message: str) -> None:

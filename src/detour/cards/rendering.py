@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from detour.accounting.result_cost import Spent
@@ -44,9 +45,13 @@ def render(content: Content, template: str | None = None, template_name: str = T
         made = environment.from_string(template or default_template())
         text: str = made.render(card=content, metadata=front_matter(content))
     except TemplateSyntaxError as error:
-        raise UserError(f"{template_name}:{error.lineno}: {error.message}; see docs/models.md") from error
+        said = (error.message or "").rstrip(".")
+        raise UserError(f"{template_name}:{error.lineno}: {said}; see docs/models.md") from error
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise UserError(f"{template_name}: the template does not render ({error}); see docs/models.md") from error
+        # Jinja gives its frames the template's lines.
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == "<template>"]
+        place = ":".join(map(str, [template_name, *lines[-1:]]))
+        raise UserError(f"{place}: the template does not render ({error}); see docs/models.md") from error
     return text
 
 
