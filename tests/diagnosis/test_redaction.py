@@ -26,15 +26,12 @@ def test_secrets_are_hidden(line: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["tokens: 83886080000", "tokens_per_sec: 811203.1", "Train time/token: 86419636224", "max_tokens=1_000_000"]
-)
-def test_figures_of_tokens_stay(line: str) -> None:
-    assert redacted(line) == line
-
-
-@pytest.mark.parametrize(
     "line",
     [
+        "tokens: 83886080000",
+        "tokens_per_sec: 811203.1",
+        "Train time/token: 86419636224",
+        "max_tokens=1_000_000",
         "NoCredentialsError: Unable to locate them",
         "jwt.InvalidTokenException: expired",
         "bash: /work/prj/hf_token: Permission denied",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from detour.ledger.workspace import Workspace
 from tests.support.chains import detour, small
+from tests.support.week import write_week
 
 ALLOCATION = {
     "SLURM_JOB_ID": "7",
@@ -17,6 +19,13 @@ ALLOCATION = {
     "SLURM_GPUS_ON_NODE": "4",
     "SLURM_MEM_PER_NODE": "1000",
 }
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("week") / "workspace")
+    write_week(workspace)
+    return workspace
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from detour.launch.text.screen import NARROWEST
 from detour.ledger.events import EnergyRead, GpuCounted, JobAccounted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
-from tests.monitoring.workspaces import CHAIN, SITE, end, make_workspace, start
+from tests.monitoring.workspaces import CHAIN, end, make_workspace, start
+from tests.support.week import SITE
 
 GPU: GpuCounted = {
     "counter_j": 9e9,

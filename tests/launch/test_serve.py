@@ -9,20 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from detour.ledger.workspace import Workspace
 from tests.rendering.browser import Browser
 from tests.support.chains import DETOUR
-from tests.support.week import write_week
 from tests.test_serving import ask
-
-
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = Workspace(tmp_path_factory.mktemp("week") / "workspace")
-    write_week(workspace)
-    return workspace
 
 
 @contextmanager

@@ -13,16 +13,9 @@ from detour.launch.verbs import detour as verbs
 from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.states import WORDS
-from tests.support.week import SWEEPS, write_week
+from tests.support.week import SWEEPS
 
 SIGNS = {"failed": "✗", "interrupted": "‖", "running": "▶", "planned": "·", "done": "✓"}
-
-
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = Workspace(tmp_path_factory.mktemp("week") / "workspace")
-    write_week(workspace)
-    return workspace
 
 
 def status(week: Workspace, *arguments: str, width: int = 100) -> list[str]:

@@ -10,15 +10,8 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
 from tests.support.stages import prepare_stage, pretrain_stage, promote_stage
+from tests.support.week import SITE
 
-SITE = {
-    "name": "here",
-    "pue": {"value": 1.2, "source": "operator", "year": 2024},
-    "grid_g_per_kwh": {"value": 50.0, "source": "RTE"},
-    "gpu_board_w": {"value": 700, "source": "vendor"},
-    "core_w": {"value": 10, "source": "vendor"},
-    "ram_w_per_gb": None,
-}
 PREPARE = prepare_stage()
 TRAIN = pretrain_stage("clm", {"corpus": PREPARE.id})
 PROMOTE = promote_stage("clm", {"checkpoint": TRAIN.id})
