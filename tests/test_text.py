@@ -8,6 +8,7 @@ import pytest
 
 from detour.text import (
     ENERGY_UNITS,
+    aligned,
     amount,
     cells,
     exact,
@@ -107,6 +108,11 @@ def test_a_column_has_its_width_on_the_terminal_for_any_letters(text: str, width
     assert fitted(text, width) == column
     assert cells(column) == width
     assert fitted(text, width, right=True).endswith(column.rstrip())
+
+
+def test_columns_are_as_wide_as_their_widest_cell_on_the_terminal() -> None:
+    rows = [("name", "n", "why"), ("模型", "10", ""), ("e\u0301", "7", "new")]
+    assert aligned(rows, right=[1]) == ["name   n  why", "模型  10", "e\u0301      7  new"]
 
 
 WORDS = ["base", "-b", "my chain", "it's", "a  b", " c ", "$HOME", "`id`", "a\\x41", "é", "\x1b[2J", "1\n2", ""]

@@ -11,9 +11,9 @@ from detour.config.loading import Profile
 from detour.config.problems import shown
 from detour.config.quantities import write_duration
 from detour.config.roots import config_roots
-from detour.text import cut, format_count, plain
+from detour.text import aligned, cut, format_count, plain
 
-HEADINGS = ("name", "GPUs", "longest", "account")
+HEADINGS = ("name", "GPUs", "longest", "account", "")
 LABEL = 22
 """Width of the column of names."""
 Row = tuple[str, str]
@@ -206,34 +206,22 @@ def _sourced(text: str, source: str | None) -> str:
 
 def table(profiles: list[Profile], width: int) -> str:
     """The profiles by folder, since one in `./configs/clusters` hides a shipped one of the same name."""
-    rows = {profile.name: _table_row(profile) for profile in profiles}
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows.values(), strict=True)]
+    heading, *rows = (cut(f"  {line}", width) for line in aligned([HEADINGS, *map(_table_row, profiles)]))
     lines = []
     for folder in (root / "clusters" for root in config_roots()):
-        if here := [profile for profile in profiles if profile.path.parent == folder]:
-            lines += [cut(f"{shown(folder)}:", width), _table_line(HEADINGS, widths, "", width)]
-            lines += [_table_line(rows[profile.name], widths, plain(_description(profile)), width) for profile in here]
-            lines.append("")
+        if here := [row for profile, row in zip(profiles, rows, strict=True) if profile.path.parent == folder]:
+            lines += [cut(f"{shown(folder)}:", width), heading, *here, ""]
     lines += [fill(f"not readable: {plain(profile.problem)}", width) for profile in profiles if profile.problem]
     return "\n".join([*lines, "`detour clusters NAME` shows one, `detour doctor --cluster NAME` checks it"])
 
 
-def _description(profile: Profile) -> str:
-    return profile.cluster.description if profile.cluster else "not readable, see below"
-
-
-def _table_row(profile: Profile) -> tuple[str, str, str, str]:
+def _table_row(profile: Profile) -> tuple[str, ...]:
     cluster = profile.cluster
     if cluster is None:
-        return (profile.name, "", "", "")
+        return (profile.name, "", "", "", "not readable, see below")
     gpus = f"{cluster.gpu.per_node} x {plain(cluster.gpu.type)}" if cluster.gpu else "none"
     account = cluster.full_account("gpu" if cluster.gpu else "cpu") or "none"
-    return (profile.name, gpus, longest_run(cluster), plain(account))
-
-
-def _table_line(cells: tuple[str, ...], widths: list[int], text: str, width: int) -> str:
-    columns = "  ".join(f"{cell:<{size}}" for cell, size in zip(cells, widths, strict=True))
-    return cut(f"  {columns}  {text}".rstrip(), width)
+    return (profile.name, gpus, longest_run(cluster), plain(account), plain(cluster.description))
 
 
 def cluster_json(cluster: Cluster, path: Path) -> dict[str, object]:

@@ -8,7 +8,7 @@ from detour.launch.text.screen import json_text
 from detour.statistics.comparison import Comparison
 from detour.statistics.tables import MISSING, columns, csv_text, latex, markdown, rounded
 from detour.statistics.verdicts import sentences
-from detour.text import cut, plain, wrapped
+from detour.text import aligned, cut, plain, wrapped
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 LONGEST_NAME, LONGEST_TASK = 32, 18
@@ -66,14 +66,8 @@ def _blocks(comparison: Comparison, width: int) -> Iterator[list[str]]:
     for task in [*tasks, None]:
         used = left + sum(2 + _widest(cells[name]) for name in room)
         if room and (task is None or used + 2 + _widest(cells[task]) > width):
-            yield [
-                row.rstrip()
-                for row in (
-                    f"{name:<{left}}"
-                    + "".join(f"  {cells[column][place]:>{_widest(cells[column])}}" for column in room)
-                    for place, name in enumerate(["model", *names])
-                )
-            ]
+            table = list(zip(["model", *names], *(cells[column] for column in room), strict=True))
+            yield aligned(table, right=range(1, len(room) + 1))
             room = []
         if task is not None:
             room.append(task)

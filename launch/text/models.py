@@ -13,7 +13,7 @@ from detour.models.aliasing import Move
 from detour.models.comparing import Average
 from detour.models.lineage import Step
 from detour.models.versions import KIND, SHORT, Version
-from detour.text import counted, plain, wrapped
+from detour.text import aligned, counted, plain, wrapped
 
 SHOWN_DIGITS = 12
 SHOWN_FILES = 3
@@ -33,10 +33,8 @@ def show_versions(versions: Sequence[Version], scores: Mapping[str, Average], *,
         show("No finished export yet. `detour run RECIPE` makes one.")
         return
     rows = [("version", "made", "average", "tasks", "aliases"), *(_row(one, scores[one.name]) for one in versions)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        show(*wrapped(line.rstrip(), "", columns()))
+    for line in aligned(rows):
+        show(*wrapped(line, "", columns()))
 
 
 def show_lineage(version: Version, folder: str, steps: Sequence[Step], *, as_json: bool) -> None:

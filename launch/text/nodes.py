@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from detour.scheduler.free_nodes import FreeNodes
-from detour.text import cells, fitted, plain
+from detour.text import aligned, plain
 
 HEADINGS = ("partition", "GPUs free", "on one node", "nodes free", "cores free")
 
 
-def free_lines(found: Sequence[FreeNodes]) -> Iterator[str]:
-    rows = [HEADINGS, *map(_cells, found)]
-    sizes = [max(cells(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        yield "  ".join(
-            fitted(cell, size, right=column > 0) for column, (cell, size) in enumerate(zip(row, sizes, strict=True))
-        )
+def free_lines(found: Sequence[FreeNodes]) -> list[str]:
+    return aligned([HEADINGS, *map(_cells, found)], right=range(1, len(HEADINGS)))
 
 
 def _cells(one: FreeNodes) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from detour.text import aligned, cells, fitted, plain, wrapped
 from detour.text import counted as number_of
-from detour.text import cut, plain, wrapped
 from detour.usage.compute import Counted
 from detour.usage.counting import Counting
 from detour.usage.tally import Line, Question, Table
@@ -68,31 +68,16 @@ def _date(at_s: float, question: Question) -> str:
 
 def _table_lines(table: Table, width: int, most: int) -> Iterator[str]:
     shown = table.lines[:most]
-    cells = [_cells(line.totals) for line in shown]
-    rows = [HEADINGS, *cells]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    room = max(LEAST_NAME, width - sum(one + 2 for one in widths))
-    heading, *names = _aligned([_headings(table), *(tuple(map(plain, line.key)) or ("all",) for line in shown)])
-    room = min(room, max(map(len, (heading, *names))))
-    yield _line(heading, HEADINGS, room, widths)
-    yield from (_line(name, row, room, widths) for name, row in zip(names, cells, strict=True))
+    names = aligned([_headings(table), *(tuple(map(plain, line.key)) or ("all",) for line in shown)])
+    figures = aligned([HEADINGS, *(_cells(line.totals) for line in shown)], right=range(len(HEADINGS)))
+    room = min(max(LEAST_NAME, width - 2 - len(figures[0])), max(map(cells, names)))
+    yield from (f"{fitted(name, room)}  {row}" for name, row in zip(names, figures, strict=True))
     if len(table.lines) > most:
         yield f"... {len(table.lines) - most:,} more: --all, --csv or --json"
 
 
 def _headings(table: Table) -> tuple[str, ...]:
     return tuple("GPUs per job" if name == "gpus" else name for name in table.by) or ("total",)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Each row as one text, with its parts aligned."""
-    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{part:<{width}}" for part, width in zip(row, wide, strict=True)).rstrip() for row in rows]
-
-
-def _line(name: str, cells: Sequence[str], room: int, widths: Sequence[int]) -> str:
-    row = "".join(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
-    return f"{cut(name, room):<{room}}{row}"
 
 
 def _cells(totals: Totals) -> tuple[str, ...]:

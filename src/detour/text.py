@@ -208,6 +208,18 @@ def fitted(text: str, width: int, *, right: bool = False) -> str:
     return space + shown if right else shown + space
 
 
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: str = "  ") -> list[str]:
+    """Return a line for each row of a table, with its columns aligned left; those numbered in `right`, right."""
+    sizes = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return [
+        gap.join(
+            fitted(cell, size, right=column in right)
+            for column, (cell, size) in enumerate(zip(row, sizes, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key that compares numbers in names numerically: 9 before 10, `7_2` before `7_10`."""
     parts = ((is_number, "".join(letters)) for is_number, letters in groupby(name, str.isdecimal))
