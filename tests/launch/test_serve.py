@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from detour.ledger.workspace import Workspace
 from tests.rendering.browser import Browser
 from tests.support.chains import DETOUR

@@ -22,7 +22,6 @@ from tests.monitoring.workspaces import (
     CHAIN,
     PREPARE,
     PROMOTE,
-    SITE,
     TRAIN,
     end,
     make_workspace,
@@ -31,6 +30,7 @@ from tests.monitoring.workspaces import (
     start,
 )
 from tests.support.past import Past
+from tests.support.week import SITE
 
 
 def rows(workspace: Workspace) -> dict[str, StageRow]:
