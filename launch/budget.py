@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from detour.accounting.site import outdated_constants, planned_targets
 from detour.budgets.book import Book
 from detour.budgets.caps import load_budget, load_budgets
 from detour.budgets.reserve import release_submission
@@ -42,6 +43,7 @@ def command(file: Path | None, workspace: Workspace, submission: str | None, as_
     warn(record_accounts(view))
     book = Book(view)
     warn(view.warnings)
+    warn(outdated_constants(planned_targets(workspace)))
     views = [one for budget in budgets if (one := budget_view(book, budget)) is not None]
     if as_json:
         show_json([budget_json(one) for one in views])

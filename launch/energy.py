@@ -10,7 +10,7 @@ import click
 from detour.accounting.account import chain_energies
 from detour.accounting.energy_files import read_energy_file
 from detour.accounting.periods import unread_hours
-from detour.accounting.site import planned_targets, profile_sites
+from detour.accounting.site import outdated_constants, planned_targets, profile_sites
 from detour.files import is_file_or_pipe
 from detour.launch.options import Figure, json_option, workspace_option
 from detour.launch.text.energy import chain_energy_lines, energy_json
@@ -43,7 +43,9 @@ def command(names: tuple[str, ...], workspace: Workspace, pue: float | None, as_
         warn(record_accounts(view))
     warn(view.warnings)
     plans = [read_plan_outline(workspace, name) for name in chains]
-    sites = profile_sites(planned_targets(workspace))
+    targets = planned_targets(workspace)
+    sites = profile_sites(targets)
+    warn(outdated_constants(targets))
     energies = chain_energies(view.state, plans, sites, time.time())
     warn(unread_hours(sites(name) for name in dict.fromkeys(site.site for one in energies for site in one.sites)))
     if as_json:

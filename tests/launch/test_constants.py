@@ -69,6 +69,12 @@ def figures(workspace: Workspace, budget: Path) -> dict[str, float]:
     }
 
 
+def warned(workspace: Workspace) -> list[bool]:
+    """Whether report, energy and budget say that the file has other constants."""
+    commands = (report.command, energy.command, budgets.command)
+    return ["has other constants here" in invoke(one, "-w", workspace.root).stderr for one in commands]
+
+
 def _estimated(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next(row for row in rows if row["method"] == "M2 estimated")
 
@@ -93,5 +99,7 @@ def test_a_changed_profile_counts_once_any_of_its_chains_is_planned_again(worksp
     budget = Path.cwd() / "configs/budgets/all.yaml"
     write_profile(1.3, "whole-node")
     assert figures(workspace, budget) == expected(1.1, 1.0)
+    assert warned(workspace) == [True] * 3
     plan(workspace, "second")
     assert figures(workspace, budget) == expected(1.3, 4.0)
+    assert warned(workspace) == [False] * 3

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from detour.errors import UserError
 from detour.planning.outlines import Outlines
 from detour.site import Hourly, Month, Node, Site, Sourced, unknown_site
 
@@ -84,6 +85,21 @@ def profile_sites(targets: Iterable[Target], cluster: Cluster | None = None) -> 
         return unknown_site(name) if found is None else site_of(found)
 
     return site
+
+
+def outdated_constants(targets: Sequence[Target]) -> list[str]:
+    """Return a message for each profile that was found by its name and has other constants there now than in plans."""
+    planned, current = recorded_profiles(targets), recorded_profiles()
+    messages = []
+    for name in sorted({target.cluster for target in targets if target.cluster and not target.from_file}):
+        with suppress(UserError):  # a file that cannot be read
+            ours, now = planned(name), current(name)
+            if ours and now and (site_of(ours), ours.billing) != (site_of(now), now.billing):
+                messages.append(
+                    f"the profile {name} has other constants here than in the last plan made with it, which are used: "
+                    "submit or run one of its chains again to use those of the file"
+                )
+    return messages
 
 
 def _planned_s(target: Target) -> float:
