@@ -10,6 +10,7 @@ from detour.text import (
     ENERGY_UNITS,
     aligned,
     amount,
+    bare_number,
     cells,
     exact,
     fitted,
@@ -163,3 +164,21 @@ def test_an_unknown_word_is_answered_with_the_nearest_name_or_all_names(word: st
 def test_a_long_list_of_names_can_be_replaced_by_advice() -> None:
     assert suggestion("zzz", ["clm", "mlm"], "; `detour list` lists them") == "; `detour list` lists them"
     assert suggestion("cml", ["clm", "mlm"], "; `detour list` lists them") == "; did you mean `clm`?"
+
+
+@pytest.mark.parametrize(
+    ("stated", "value"),
+    [
+        ("0,46", 0.46),
+        ("1,000", 1000.0),
+        ("12,5", 12.5),
+        ("1,234.5", 1234.5),
+        ("1.234,5", 1234.5),
+        ("1.234.567,5", 1_234_567.5),
+        ("1\u202f234,5", 1234.5),
+        ("1\u2019234.5", 1234.5),
+        ("457.00", 457.0),
+    ],
+)
+def test_a_number_is_read_with_any_usual_separators(stated: str, value: float) -> None:
+    assert float(bare_number(stated)) == value

@@ -90,6 +90,17 @@ def exact(value: float, digits: int = 6) -> str:
     return f"{rounded:,.{places}f}".rstrip("0").rstrip(".") if places else f"{rounded:,.0f}"
 
 
+def bare_number(stated: str) -> str:
+    """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
+    import re  # only readers of files need it
+
+    joined = re.sub(r"(?<=\d)[ \u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", "", stated)
+    if 0 <= joined.rfind(".") < joined.rfind(","):
+        return joined.replace(".", "").replace(",", ".")
+    is_decimal = re.fullmatch(r"0,\d+|\d+,(?!\d{3}$)\d+", joined)
+    return joined.replace(",", "." if is_decimal else "")
+
+
 def counted(number: int, noun: str, nouns: str = "") -> str:
     """`1 stage`, `1,234 stages`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {nouns or f'{noun}s'}"

@@ -212,6 +212,18 @@ def test_a_job_without_the_energy_of_its_host_says_so(tmp_path: Path) -> None:
     assert file.rows[0].notes == ("the host's energy is missing",)
 
 
+def test_figures_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    file = read(tmp_path, "uuid;total_cpu_energy_usage_kwh;total_gpu_energy_usage_kwh\n9;0,25;1,5\n8;1.001,5;1,010.5\n")
+    assert [(row.cpu_kwh, row.gpu_kwh) for row in file.rows] == [(0.25, 1.5), (1001.5, 1010.5)]
+    (run,) = read(tmp_path, "duration;emissions;energy_consumed\n3600;0,034;1,25\n").rows
+    assert (run.energy_kwh, run.co2_g) == (1.25, {"codecarbon": 34.0})
+
+
+def test_energy_that_is_no_figure_is_noted(tmp_path: Path) -> None:
+    file = read(tmp_path, "uuid;total_cpu_energy_usage_kwh;total_gpu_energy_usage_kwh\n9;1.5;ten\n8;1.5;N/A\n")
+    assert [(row.energy_kwh, row.notes) for row in file.rows] == [(1.5, ("'ten' is no energy",)), (1.5, ())]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -31,6 +31,8 @@ TITLES = {
 """Headings of `cacct` -> fields of the API, which are also accepted as headings."""
 HOST_KWH, GPU_KWH = "total_cpu_energy_usage_kwh", "total_gpu_energy_usage_kwh"
 HOST_G, GPU_G = "total_cpu_emissions_gms", "total_gpu_emissions_gms"
+EMPTY = ("", "-", "nan", "none", "null", "n/a")
+"""What stands for a missing figure."""
 SUMMARY = "summary"
 """Heading of the sums by user at the end of `cacct`'s output."""
 
@@ -118,7 +120,8 @@ def _energy(value: object) -> tuple[float | None, str | None]:
     """Return one figure with a note: of several sources of the same energy the total or the first, never their sum."""
     by_source = {name: figure for name, cell in _by_key(value) if (figure := amount(cell)) is not None}
     if not by_source:
-        return None, None
+        cells = [plain(str(cell)) for _, cell in _by_key(value) if str(cell).strip().lower() not in EMPTY]
+        return None, f"{cells[0]!r} is no energy" if cells else None
     if "total" in by_source or len(by_source) == 1:
         return by_source.get("total", next(iter(by_source.values()))), None
     first, *others = by_source

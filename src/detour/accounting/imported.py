@@ -14,6 +14,7 @@ from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
 from detour.accounting.hours import HOUR_S, overlap_s
+from detour.text import bare_number
 from detour.times import is_duration, is_instant
 
 ADDS_UP_TO = 0.01
@@ -93,9 +94,9 @@ def checked(row: ImportedEnergy) -> ImportedEnergy:
 
 
 def amount(text: object) -> float | None:
-    """Parse a figure from 0 to `MOST`; None for an empty or invalid cell."""
+    """Parse a figure from 0 to `MOST`, also as spreadsheets write it; None for an empty or invalid cell."""
     try:
-        value = float(str(text).strip())
+        value = float(bare_number(str(text).strip()))
     except ValueError:
         return None
     return value if 0 <= value < MOST else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from detour.statistics.scores import bare_number
+from detour.text import bare_number
 
 Verdict = Literal["holds", "differs", "computed", "unknown"]
 MAY_BE_ROUNDED = "before they were rounded, they may have given it"

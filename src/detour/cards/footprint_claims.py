@@ -10,8 +10,7 @@ from detour.cards.conventions import Convention, shipped_conventions
 from detour.cards.findings import Finding, agrees
 from detour.cards.footprint_tables import table_statements
 from detour.cards.reading import FoundCard, figure
-from detour.statistics.scores import bare_number
-from detour.text import exact
+from detour.text import bare_number, exact
 
 SEPARATOR = r"[ \u00a0\u2009\u202f'\u2019]"
 GROUPED = rf"\d{{1,3}}(?:{SEPARATOR}\d{{3}}(?!\d))+"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from detour.cards.findings import Finding, agrees
 from detour.cards.reading import FoundCard
 from detour.statistics.markdown import Table
-from detour.statistics.scores import bare_number
+from detour.text import bare_number
 
 AMOUNT = re.compile(r"^~?(\d[\d,]*(?:\.\d+)?)\s*([kMGBT]?)$")
 SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}

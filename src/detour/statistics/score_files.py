@@ -13,7 +13,8 @@ from detour.canonical import first_repeated, read_once
 from detour.errors import UserError
 from detour.statistics.markdown import tables_in
 from detour.statistics.score_columns import bare_cell, column_kind, is_by_tasks, is_of_models, turned
-from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, bare_number, in_points, mixed_scales
+from detour.statistics.scores import LARGEST_SCORE, Score, ScoreTable, in_points, mixed_scales
+from detour.text import bare_number
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".md", ".txt")
 MISSING = ("", "-", "–", "—", "na", "n/a", "nan", "none", "null")

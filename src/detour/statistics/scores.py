@@ -15,8 +15,6 @@ from detour.errors import UserError
 Seeds = Mapping[int | None, float | None]
 """Seed -> score, None if missing; the seed None stands for a single figure without seeds."""
 SINGLE = frozenset({None})
-DECIMAL_COMMA = re.compile(r"0,\d+|\d+,(?!\d{3}$)\d+")
-GROUP_SEPARATOR = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))")
 
 
 class Score(NamedTuple):
@@ -230,9 +228,3 @@ def rounding_slack(table: ScoreTable, tasks: int, models: int = 1) -> float:
     figures = [value for cell in table.cells.values() for value in cell.values() if value is not None]
     half: float = 0.5 * 10.0 ** -max(map(_decimals, figures), default=0)
     return min(models * half, half * sqrt(3 * models / tasks))
-
-
-def bare_number(stated: str) -> str:
-    """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
-    joined = GROUP_SEPARATOR.sub("", stated)
-    return joined.replace(",", "." if DECIMAL_COMMA.fullmatch(joined) else "")
