@@ -17,7 +17,8 @@ from tests.evaluation.conftest import make_task
     [
         (
             {"type": "ner"},
-            "task organs: the reader `table` supports tasks of type single_label and multilabel, not ner",
+            "task organs: the reader `table` supports tasks of type single_label and multilabel, not ner: "
+            "set `reader` to `brat`, `bio`, `tokens`, `spans`",
         ),
         ({"data": {"path": "x", "reader": "brad"}}, "there is no reader `brad`; did you mean `brat`?"),
         ({"data": {"path": "x", "reader": "diamed", "split_column": "split"}}, "use `split_files`"),

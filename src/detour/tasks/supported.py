@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detour.config.models import Benchmark, Task
 from detour.errors import UserError
-from detour.tasks.readers.registry import reader_named
+from detour.tasks.readers.registry import BUILT_IN, reader_named
 
 
 def refusal(task: Task) -> str | None:
@@ -17,7 +17,9 @@ def refusal(task: Task) -> str | None:
     except UserError as error:
         return str(error)
     if task.type not in reader.types:
-        return f"the reader `{data.layout}` supports tasks of type {' and '.join(reader.types)}, not {task.type}"
+        fitting = ", ".join(f"`{name}`" for name in BUILT_IN if task.type in reader_named(name).types)
+        types = " and ".join(reader.types)
+        return f"the reader `{data.layout}` supports tasks of type {types}, not {task.type}: set `reader` to {fitting}"
     if data.split_column and not reader.has_columns:
         return f"the reader `{data.layout}` has no columns: use `split_files` instead of `split_column`"
     if (task.split is not None) + (data.split_column is not None) + data.split_files != 1:

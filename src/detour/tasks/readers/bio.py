@@ -85,7 +85,8 @@ def _documents(path: Path, lines: Iterable[tuple[int, str]], *, whole: bool) -> 
             continue
         token, tag = fields[0].strip(" "), fields[-1].strip()
         if len(fields) < 2 or not token:
-            raise UserError(f"{path}: line {number}: {line[:40]!r} has no tag: expected a token and its tag")
+            expected = "expected a token and its tag, with a tab or spaces between"
+            raise UserError(f"{path}: line {number}: {line[:40]!r} has no tag: {expected}")
         try:
             growing.add(token, tag)
         except ValueError as error:
