@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from detour.corpus.layout import read_index
 from detour.corpus.packing import PackedRows
@@ -17,6 +19,7 @@ from detour.pretraining.batches import (
     count_rows,
     count_tokens,
 )
+from detour.pretraining.composer_seam import loader_of
 from detour.pretraining.objectives import IGNORED, Objective, Vocabulary, make_example
 from tests.pretraining.jobs import BATCH_ROWS, ROW_TOKENS
 
@@ -54,8 +57,23 @@ def test_a_resumed_stream_reads_the_same_rows_as_an_uninterrupted_one(corpus: Pa
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_deliver_steps_in_order(corpus: Path, workers: int) -> None:
     batches = stream(corpus, Sharing(0, 4), range(2, 7))
-    made = DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=list)
+    made = loader_of(batches, workers)
     assert all(same(expected, actual) for expected, actual in zip(batches, made, strict=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_to_all_processes_of_a_job_ends_no_worker(corpus: Path, number: signal.Signals) -> None:
+    """Slurm sends them to the whole step; the training then saves, for which it may need another batch."""
+    batches = stream(corpus, Sharing(0, 4), range(40))
+    made = iter(loader_of(batches, 2))
+    found = [next(made), next(made)]
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, number)
+    found += made
+    assert len(workers) == 2
+    assert all(same(expected, actual) for expected, actual in zip(batches, found, strict=True))
 
 
 def test_the_microbatches_of_a_step_add_up_to_it(corpus: Path) -> None:

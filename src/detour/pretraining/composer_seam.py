@@ -98,13 +98,10 @@ def _trainer(
     hooks: Hooks,
 ) -> Any:
     on_cuda = torch.cuda.is_available()
-    loader = DataLoader(
-        batches, batch_size=None, num_workers=WORKERS if on_cuda else 0, collate_fn=_as_it_is, pin_memory=on_cuda
-    )
     return composer.Trainer(
         model=_composer_model(composer, loss_of),
         train_dataloader=composer.DataSpec(
-            loader,
+            loader_of(batches, WORKERS if on_cuda else 0, pinned=on_cuda),
             split_batch=_already_split,
             get_num_samples_in_batch=count_rows,
             get_num_tokens_in_batch=_token_counts,
@@ -122,6 +119,26 @@ def _trainer(
         progress_bar=False,
         seed=loop.seed,
     )
+
+
+def loader_of(batches: StepBatches, workers: int, *, pinned: bool = False) -> DataLoader[list[Batch]]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pinned,
+        worker_init_fn=_ignore_stop_signals,
+    )
+
+
+def _ignore_stop_signals(_worker: int) -> None:
+    """Slurm sends SIGTERM to all processes of a step; it would end the workers, and the training before it has saved.
+
+    Workers end with the training's process, however that ends.
+    """
+    for number in WATCHED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _token_counts(batch: Any) -> dict[str, int]:
