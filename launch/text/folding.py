@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from detour.grouping import grouped
 from detour.monitoring.rows import added
 from detour.monitoring.status import StageRow
 
@@ -49,7 +50,5 @@ class Folded(NamedTuple):
 
 def folded(rows: Iterable[StageRow]) -> list[Folded]:
     """In the order of the first row of each."""
-    groups: dict[str, list[StageRow]] = {}
-    for row in rows:
-        groups.setdefault(row.name if row.kind == "evaluate" else row.id, []).append(row)
+    groups = grouped((row.name if row.kind == "evaluate" else row.id, row) for row in rows)
     return [Folded(tuple(group)) for group in groups.values()]

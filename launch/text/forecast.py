@@ -14,6 +14,7 @@ from typing import Any
 from detour.forecasting.forecaster import LEAST_BURSTS
 from detour.forecasting.replay import SIMILAR, Outcome, Replay
 from detour.forecasting.scoring import Score
+from detour.grouping import grouped
 from detour.launch.text.screen import NARROWEST, say
 from detour.orchestration.forecasts import ChainForecast, Forecasts, StageForecast
 from detour.output_files import write_output
@@ -71,10 +72,7 @@ def _blocks(chains: Sequence[ChainForecast]) -> dict[tuple[str, ...], list[Stage
         for one in chain.stages:
             stages.setdefault(one.stage.id, one)
             needed_by.setdefault(one.stage.id, []).append(chain.name)
-    blocks: dict[tuple[str, ...], list[StageForecast]] = {}
-    for stage_id, names in needed_by.items():
-        blocks.setdefault(tuple(names), []).append(stages[stage_id])
-    return blocks
+    return grouped((tuple(names), stages[stage_id]) for stage_id, names in needed_by.items())
 
 
 def _headings(chains: Sequence[str], stages: Sequence[StageForecast]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from detour.grouping import grouped
 from detour.ledger.workspace import Workspace
 from detour.planning.files import ChainOutline
 from detour.planning.selection import SWEEP
@@ -15,9 +16,7 @@ def chain_lines(outlines: Sequence[ChainOutline], workspace: Workspace) -> Itera
     """Chains by name, those of a sweep under its name."""
     if not outlines:
         yield f"No chain in {workspace.root}. `detour run RECIPE` or `detour submit RECIPE` starts one."
-    by_sweep: dict[str | None, list[ChainOutline]] = {}
-    for outline in outlines:
-        by_sweep.setdefault(outline.target.sweep, []).append(outline)
+    by_sweep = grouped((outline.target.sweep, outline) for outline in outlines)
     width = max((cells(plain(outline.chain)) for outline in outlines), default=0) + 2
     for sweep, chains in sorted(by_sweep.items(), key=lambda item: item[0] or ""):
         if sweep is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detour.accounting.energy import Band
+from detour.grouping import grouped
 from detour.launch.text.plan_tree import corpus_in_words, in_words, phase_in_words, render_tree
 from detour.launch.text.price import band_json, hours_in_words, price_json
 from detour.ledger.workspace import Workspace
@@ -35,9 +36,7 @@ def render_plan(planned: Planned, known: Mapping[str, Progress], width: int = WI
 
 def render_chain(plan: Plan, known: Mapping[str, Progress], width: int = WIDTH) -> list[str]:
     """One line per stage, or per task of evaluations. Ids of stages are left out on a narrow screen."""
-    groups: dict[str, list[Stage]] = {}
-    for stage in plan.stages:
-        groups.setdefault(stage.name, []).append(stage)
+    groups = grouped((stage.name, stage) for stage in plan.stages)
     states = [in_words(count(group, known)) for group in groups.values()]
     label_width, state_width = (max(map(len, texts)) for texts in (groups, states))
     id_width = ID_WIDTH + 2 if width >= WIDTH else 0

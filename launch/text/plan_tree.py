@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from detour.config.models import frozen_in_words
+from detour.grouping import grouped
 from detour.orchestration.progress import Progress, count
 from detour.planning.plan import Plan
 from detour.planning.sharing import Branch, tree
@@ -113,9 +114,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _groups(branches: Sequence[Branch], *, folded: bool) -> Iterator[tuple[str, list[Branch]]]:
     """The text of each line, and the branches it covers."""
-    alike: dict[str, list[Branch]] = {}
-    for branch in branches:
-        alike.setdefault(_text(branch), []).append(branch)
+    alike = grouped((_text(branch), branch) for branch in branches)
     for text, group in alike.items():
         if len(group) == 1:
             yield text, group

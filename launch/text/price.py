@@ -7,6 +7,7 @@ from typing import Any
 
 from detour.accounting.energy import Band, EnergyFigure, Method
 from detour.config.cluster import Cluster
+from detour.grouping import grouped
 from detour.planning.stage import Stage
 from detour.pricing.plan_price import PlanPrice
 from detour.pricing.price import Price
@@ -136,9 +137,7 @@ def _notes(price: PlanPrice) -> Iterator[str]:
 
 
 def _sources(price: PlanPrice) -> Iterator[str]:
-    by_source: dict[str, list[str]] = {}
-    for stage in price.stages:
-        by_source.setdefault(price.prices[stage.id].source, []).append(stage.name)
+    by_source = grouped((price.prices[stage.id].source, stage.name) for stage in price.stages)
     for source, names in by_source.items():
         yield f"{stage_names(names)}: {source}"
 

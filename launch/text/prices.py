@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from detour.grouping import grouped
 from detour.launch.text.price import band_json
 from detour.pricing.comparison import Accuracy, Compared, accuracy
 from detour.pricing.history import Finished, LedgerHistory
@@ -29,9 +30,7 @@ def render_prices(
         lines.append(f"\nThe newest {len(shown)} of {len(rows)} (--all for the rest):")
     else:
         lines.append("\nStage by stage:")
-    by_chains: dict[tuple[str, ...], list[Compared]] = {}
-    for row in shown:
-        by_chains.setdefault(tuple(needed_by.get(row.finished.stage.id, ())), []).append(row)
+    by_chains = grouped((tuple(needed_by.get(row.finished.stage.id, ())), row) for row in shown)
     for chains, of_chains in by_chains.items():
         lines.append(cut(f"{_chains(chains)}:", width))
         lines += [_row(row, width) for row in of_chains]

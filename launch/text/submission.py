@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detour.config.cluster import Cluster
+from detour.grouping import grouped
 from detour.launch.text.caps import cap_warnings
 from detour.launch.text.price import render_price
 from detour.launch.text.screen import columns, show, show_json, warn
@@ -47,9 +48,7 @@ def submitted_lines(sent: Submitted, workspace: Workspace, width: int) -> Iterat
 def _jobs(order: Order, submission: Submission, width: int) -> Iterator[str]:
     """The jobs of each request, those that read alike (the seeds of a task) on one line."""
     needed_by = _needed_by(order)
-    by_unit: dict[str, list[str]] = {}
-    for slot, job_id in submission.jobs.items():
-        by_unit.setdefault(slot.unit, []).append(job_id)
+    by_unit = grouped((slot.unit, job_id) for slot, job_id in submission.jobs.items())
     alike: dict[tuple[str, int, str], list[str]] = {}
     for request in submission.requests:
         facts = f", time limit {_limit(request, submission)}{_for_chains(order, request, needed_by)}"
@@ -62,11 +61,7 @@ def _jobs(order: Order, submission: Submission, width: int) -> Iterator[str]:
 
 def _needed_by(order: Order) -> dict[str, list[str]]:
     """Stage id -> the chains of the order that need it."""
-    found: dict[str, list[str]] = {}
-    for chain, stages in order.continuation.chains.items():
-        for stage in stages:
-            found.setdefault(stage, []).append(chain)
-    return found
+    return grouped((stage, chain) for chain, stages in order.continuation.chains.items() for stage in stages)
 
 
 def _for_chains(order: Order, request: JobRequest, needed_by: Mapping[str, Sequence[str]]) -> str:

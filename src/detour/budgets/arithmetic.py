@@ -16,6 +16,7 @@ from typing import NamedTuple
 from detour.budgets.burn import share_between
 from detour.budgets.caps import MEASURES, Budget, Measure
 from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held
+from detour.grouping import grouped
 from detour.times import local, midnight_s
 
 ROUNDING = 1e-9
@@ -140,9 +141,7 @@ def balance(
 ) -> Balance:
     """Return the balance within `window_s`, the current period; reservations count whenever they were made."""
     ours = [spending for spending in spendings if budget.scope.matches(spending.facts)]
-    spent_by_stage: dict[str, list[Spending]] = {}
-    for spending in ours:
-        spent_by_stage.setdefault(spending.stage, []).append(spending)
+    spent_by_stage = grouped((spending.stage, spending) for spending in ours)
     unknown: dict[Measure, int] = dict.fromkeys(budget.caps(), 0)
     spent: dict[Measure, float] = {}
     first_s, last_s = (-inf if window_s[0] is None else window_s[0]), (inf if window_s[1] is None else window_s[1])

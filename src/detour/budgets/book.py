@@ -13,8 +13,9 @@ from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import planned_targets, profile_sites, recorded_profiles
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
-from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
+from detour.budgets.reservations import Amounts, Evidence, Facts, is_held, reservations
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.allocations import APART_S
 from detour.ledger.claims import holder
 from detour.ledger.events import BudgetEvent, Event
@@ -120,10 +121,7 @@ class Book:
 
     def _spendings(self) -> Iterator[Spending]:
         """Yield the spending of every attempt, with the facts of the reservation that it ran under."""
-        made_for: dict[str, list[Reservation]] = {}
-        for made in self.reservations:
-            for stage in made.amounts:
-                made_for.setdefault(stage, []).append(made)
+        made_for = grouped((stage, made) for made in self.reservations for stage in made.amounts)
         amounts_of = _AttemptAmounts(self.workspace)
         for stage_id, known in self.view.state.stages.items():
             for attempt in known.runs:

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from detour.budgets.caps import MEASURES, Measure
+from detour.grouping import grouped
 from detour.ledger.events import BudgetCommitted, BudgetEvent, BudgetReleased, BudgetReserved, ReservedStages
 from detour.ledger.record import Entry
 
@@ -59,9 +60,7 @@ class Evidence:
 
 def reserved_stages(amounts: Mapping[str, Amounts]) -> list[ReservedStages]:
     """Group stages of equal amounts, for `BudgetReserved`."""
-    groups: dict[tuple[tuple[Measure, float | None], ...], list[str]] = {}
-    for stage, of_stage in amounts.items():
-        groups.setdefault(tuple(sorted(of_stage.items())), []).append(stage)
+    groups = grouped((tuple(sorted(of_stage.items())), stage) for stage, of_stage in amounts.items())
     return [{"ids": ids, "amounts": dict(same)} for same, ids in groups.items()]
 
 

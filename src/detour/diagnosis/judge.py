@@ -18,6 +18,7 @@ from detour.diagnosis.rules import causes
 from detour.diagnosis.steps import of_another_step
 from detour.diagnosis.verdict import Candidate, Confidence, Verdict
 from detour.diagnosis.wording import advice_of, retry_of, unknown
+from detour.grouping import grouped
 
 ENDINGS = ("time_limit", "cancelled")
 """Causes that end a job from outside: whatever had stopped the work before takes precedence."""
@@ -121,11 +122,7 @@ def _weighed(finding: Finding, evidence: Evidence) -> Finding:
 
 
 def _by_cause(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.cause is not None:
-            groups.setdefault(finding.cause, []).append(finding)
-    return groups
+    return grouped((finding.cause, finding) for finding in findings if finding.cause is not None)
 
 
 def _strength(group: Sequence[Finding]) -> int:

@@ -21,6 +21,7 @@ from zlib import crc32
 
 import orjson
 
+from detour.grouping import grouped
 from detour.ledger.events import KINDS, Event
 from detour.ledger.private import code_version, keep_private, private_file, read_private
 from detour.ledger.process import Process
@@ -209,6 +210,12 @@ def _state(lines: Iterable[bytes]) -> State:
         raise ValueError("cut short")
     state = State(
         stages=stages,
+        jobs=grouped(
+            (attempt.executor, (stage.id, attempt))
+            for stage in stages.values()
+            for attempt in stage.attempts_by_key.values()
+            if attempt.executor is not None
+        ),
         writers={name: _writer(writer) for name, writer in data["writers"].items()},
         submitted_s=data["submitted_s"],
         wanted_s=data["wanted_s"],
@@ -222,10 +229,6 @@ def _state(lines: Iterable[bytes]) -> State:
         records=data["records"],
         damaged_sources=data["damaged_sources"],
     )
-    for stage in state.stages.values():
-        for attempt in stage.attempts_by_key.values():
-            if attempt.executor is not None:
-                state.jobs.setdefault(attempt.executor, []).append((stage.id, attempt))
     for job in state.accounts:
         state.settle(job)
     return state

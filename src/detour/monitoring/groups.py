@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from detour.grouping import grouped
 from detour.monitoring.rows import added
 from detour.monitoring.status import ChainStatus, GroupStatus
 
 
 def groups(chains: Iterable[ChainStatus], name_of: Callable[[ChainStatus], str | None]) -> tuple[GroupStatus, ...]:
     """One group per name, in the order of their first chains; chains without a name are in none."""
-    members: dict[str, list[ChainStatus]] = {}
-    for chain in chains:
-        if (name := name_of(chain)) is not None:
-            members.setdefault(name, []).append(chain)
+    members = grouped((name, chain) for chain in chains if (name := name_of(chain)) is not None)
     return tuple(_group(name, of_name) for name, of_name in members.items())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from detour.accounting.hours import AttemptUsage, gpu_hours
+from detour.grouping import grouped
 from detour.ledger.state import AttemptState, StageState
 from detour.monitoring.liveness import Evidence
 from detour.monitoring.queries import SeenJob
@@ -34,9 +35,7 @@ def segment_rows(
     `jobs` are all of the stage's in Slurm, `usages` what its runs held. `inputs_ready_s` is when the last of the
     stage's inputs was done; None if one is not.
     """
-    runs: dict[str | None, list[AttemptState]] = {}
-    for attempt in known.runs:
-        runs.setdefault(attempt.executor, []).append(attempt)
+    runs = grouped((attempt.executor, attempt) for attempt in known.runs)
     processes = {executor: of_one[0].process for executor, of_one in runs.items() if of_one[0].process is not None}
     last = known.last_attempt
     found, ready_s = [], inputs_ready_s

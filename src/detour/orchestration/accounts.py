@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.folders import workspace_umask
 from detour.ledger.journal import command_journal
 from detour.ledger.process import users_here
@@ -57,11 +58,7 @@ def _by_slurm_cluster(workspace: Workspace, jobs: Sequence[Sent]) -> Mapping[str
     """The jobs by the Slurm cluster that has them; those of earlier versions, by the profile of their chain."""
     is_needed = any(job.slurm_cluster is None for job in jobs)
     targets = (known_chains(workspace) if is_needed else Known({})).targets()
-    found: dict[str | None, list[Sent]] = {}
-    for job in jobs:
-        planned = targets.of(*job.stages).slurm_cluster
-        found.setdefault(slurm_cluster_of(job.slurm_cluster, planned), []).append(job)
-    return found
+    return grouped((slurm_cluster_of(job.slurm_cluster, targets.of(*job.stages).slurm_cluster), job) for job in jobs)
 
 
 def _rows(

@@ -12,6 +12,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from detour.grouping import grouped
+
 FOLLOWED = 2
 """Upper bound on matching lanes for each array they replace.
 
@@ -64,9 +66,7 @@ def _alike(work: Iterable[Work]) -> list[list[Work]]:
 
 
 def _laid_out(alike: Sequence[Work], laid: Sequence[Sequence[Work]], places: dict[str, _Place]) -> list[list[Work]]:
-    by_waits: dict[tuple[str, ...], list[Work]] = {}
-    for one in alike:
-        by_waits.setdefault(one.waits, []).append(one)
+    by_waits = grouped((one.waits, one) for one in alike)
     apart = list(by_waits.values())
     if len(apart) == 1:
         return apart

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.diagnosis.evidence import Row
+from detour.grouping import grouped
 from detour.ledger.events import ChainHeld, ChainReleased
 from detour.ledger.reading import history
 from detour.ledger.record import in_time
@@ -42,10 +43,9 @@ def held_stages(
     `needed_by` has the chains of each stage, `planned` the cluster of the first one. `name` is what to release, by
     default the chains.
     """
-    rows: dict[tuple[str | None, str], list[Row]] = {}
-    for cluster, queue in queues.items():
-        for row in filter(_is_held, queue):
-            rows.setdefault((cluster, _number(row.id)), []).append(row)
+    rows = grouped(
+        ((cluster, _number(row.id)), row) for cluster, queue in queues.items() for row in filter(_is_held, queue)
+    )
     found = {
         stage: row
         for stage in stages

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from detour.grouping import grouped
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import marked
 from detour.planning.files import ChainOutline, StageOutline, known_outline
@@ -25,10 +26,11 @@ def left_behind(view: LedgerView, plans: Sequence[Plan], sweep: str | None) -> I
 
 
 def _moved(earlier: Sequence[ChainOutline], sweep: str | None) -> Iterator[str]:
-    by_sweep: dict[str, list[str]] = {}
-    for outline in earlier:
-        if sweep and outline.target.sweep and outline.target.sweep != sweep:
-            by_sweep.setdefault(outline.target.sweep, []).append(outline.chain)
+    by_sweep = grouped(
+        (outline.target.sweep, outline.chain)
+        for outline in earlier
+        if sweep and outline.target.sweep and outline.target.sweep != sweep
+    )
     for other, chains in by_sweep.items():
         yield (
             f"{listed(chains, CHAINS_SHOWN)} {'was' if len(chains) == 1 else 'were'} part of the sweep {other}, and "

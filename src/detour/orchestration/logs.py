@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.attempt import BEGINS
 from detour.ledger.executor_ids import job_in, process_in
 from detour.ledger.state import AttemptState, StageState, State
@@ -133,9 +134,8 @@ class _Logs:
     """The logs of all jobs in Slurm, and when those of a stage's job were last written to."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._by_job: dict[str, list[Path]] = {}
-        for path in workspace.root.glob("submissions/*/*_log.out"):
-            self._by_job.setdefault(path.name.rsplit("_", 2)[0], []).append(path)
+        logs = workspace.root.glob("submissions/*/*_log.out")
+        self._by_job = grouped((path.name.rsplit("_", 2)[0], path) for path in logs)
 
     def written_s(self, stage: str, job: str) -> float:
         """0 without a log."""

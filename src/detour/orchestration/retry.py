@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.workspace import Workspace
 from detour.orchestration.damage import damaged_outputs, require_texts, set_aside
 from detour.orchestration.failures import clear_failures, failed_stages, failure_reason
@@ -39,12 +40,11 @@ def retry_orders(workspace: Workspace, names: Sequence[str], options: JobOptions
 
     Raises as `retry_order` does.
     """
-    chains = select_chains(workspace, names)
-    alike: dict[str, list[str]] = {}
-    for chain in chains:
-        target = read_plan_outline(workspace, chain).target
-        held = target.profile if target.from_file else None
-        alike.setdefault(repr((target.cluster, held, target.options)), []).append(chain)
+    targets = {chain: read_plan_outline(workspace, chain).target for chain in select_chains(workspace, names)}
+    alike = grouped(
+        (repr((target.cluster, target.profile if target.from_file else None, target.options)), chain)
+        for chain, target in targets.items()
+    )
     return [retry_order(workspace, of_one, options) for of_one in alike.values()]
 
 

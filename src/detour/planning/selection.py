@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.workspace import Workspace
 from detour.planning.files import (
     ChainOutline,
@@ -63,11 +64,9 @@ class Known(NamedTuple):
     @property
     def sweeps(self) -> dict[str, list[str]]:
         """Sweep -> its chains."""
-        found: dict[str, list[str]] = {}
-        for name, outline in self.chains.items():
-            if outline.target.sweep is not None:
-                found.setdefault(outline.target.sweep, []).append(name)
-        return found
+        return grouped(
+            (outline.target.sweep, name) for name, outline in self.chains.items() if outline.target.sweep is not None
+        )
 
     @property
     def stages(self) -> dict[str, StageOutline]:
@@ -76,11 +75,11 @@ class Known(NamedTuple):
 
     def needed_by(self) -> dict[str, list[str]]:
         """Return stage id -> the chains that contain it."""
-        found: dict[str, list[str]] = {}
-        for name, outline in self.chains.items():
-            for stage_id in dict.fromkeys(stage.id for stage in outline.stages):
-                found.setdefault(stage_id, []).append(name)
-        return found
+        return grouped(
+            (stage_id, name)
+            for name, outline in self.chains.items()
+            for stage_id in dict.fromkeys(stage.id for stage in outline.stages)
+        )
 
     def targets(self, first: Collection[str] = ()) -> Targets:
         """Return what each stage is planned for by the first chain that contains it; the chains in `first` go first."""

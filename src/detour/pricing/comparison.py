@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from detour.accounting.energy import Band
+from detour.grouping import grouped
 from detour.ledger.events import ChainPriced, PriceQuoted
 from detour.ledger.record import Entry
 from detour.pricing.history import Finished
@@ -64,9 +65,7 @@ class Accuracy:
 
 def chain_priced(name: str, cluster: str, prices: Mapping[str, Price]) -> ChainPriced:
     """Build the event that `quotes` reads later, with stages (by id) grouped by price."""
-    groups: dict[Price, list[str]] = {}
-    for stage_id, price in prices.items():
-        groups.setdefault(price, []).append(stage_id)
+    groups = grouped((price, stage_id) for stage_id, price in prices.items())
     quoted: list[PriceQuoted] = [
         {
             "kind": price.kind,
@@ -117,9 +116,7 @@ def compare(finished: Iterable[Finished], quoted: Mapping[str, list[Quoted]]) ->
 
 def accuracy(rows: Iterable[Compared]) -> list[Accuracy]:
     """Return the accuracy of each kind, in the order in which the kinds first ended."""
-    by_kind: dict[str, list[Compared]] = {}
-    for row in rows:
-        by_kind.setdefault(row.finished.stage.kind, []).append(row)
+    by_kind = grouped((row.finished.stage.kind, row) for row in rows)
     return [_accuracy(kind, of_kind) for kind, of_kind in by_kind.items()]
 
 

@@ -12,6 +12,7 @@ from detour.accounting.hours import HOUR_S
 from detour.accounting.methods import card_convention, estimated
 from detour.accounting.site import site_of
 from detour.config.cluster import Cluster
+from detour.grouping import grouped
 from detour.planning.stage import Stage
 from detour.pricing.billing import boards
 from detour.pricing.price import Price
@@ -107,9 +108,7 @@ def energy_of(cluster: Cluster, gpus: int, cores: int, wall_s: float) -> tuple[E
 
 
 def _groups(stages: Iterable[Stage], prices: Mapping[str, Price]) -> list[_Group]:
-    groups: dict[Price, list[Stage]] = {}
-    for stage in stages:
-        groups.setdefault(prices[stage.id], []).append(stage)
+    groups = grouped((prices[stage.id], stage) for stage in stages)
     return [_Group(price, group) for price, group in groups.items()]
 
 

@@ -10,6 +10,7 @@ from detour.accounting.energy import Band
 from detour.accounting.fates import Fates, Known
 from detour.accounting.hours import HOUR_S
 from detour.budgets.burn import Row
+from detour.grouping import grouped
 from detour.rendering import burn_text, words
 from detour.rendering.tables import Column, Table, co2, energy, hours, number, or_dash
 from detour.reporting.data import AttemptRow, Cost
@@ -140,9 +141,7 @@ def fates(report: Report) -> Table:
 
 
 def by_stage(report: Report) -> Table:
-    groups: dict[str, list[Cost]] = {}
-    for stage in report.stages.values():
-        groups.setdefault(stage.name, []).append(stage.cost)
+    groups = grouped((stage.name, stage.cost) for stage in report.stages.values())
     rows = [
         ByName(
             name,
@@ -174,10 +173,7 @@ def by_stage(report: Report) -> Table:
 
 def by_user(report: Report) -> Table:
     """Return the use of each user if there are several, the largest first."""
-    groups: dict[str | None, list[AttemptRow]] = {}
-    for stage in report.stages.values():
-        for attempt in stage.attempts:
-            groups.setdefault(attempt.user, []).append(attempt)
+    groups = grouped((attempt.user, attempt) for stage in report.stages.values() for attempt in stage.attempts)
     rows = [_of_user(user, attempts) for user, attempts in groups.items()] if len(groups.keys() - {None}) > 1 else []
     used = "gpu_hours" if report.has_gpus else "cpu_hours"
     rows.sort(key=lambda row: (row.user is None, -(getattr(row, used).value or 0.0), row.user or ""))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from detour.accounting.fates import Fates
 from detour.accounting.result_cost import Spent
+from detour.grouping import grouped
 from detour.rendering import words
 from detour.rendering.tables import Column, Table, hours, number
 from detour.reporting.curves import thinned
@@ -78,10 +79,7 @@ class Fact(NamedTuple):
 
 def scores(report: Report) -> list[Table]:
     """Return one table for each task with at least one score, with every seed."""
-    by_task: dict[str, list[Scored]] = {}
-    for chain in report.chains:
-        for one in chain.scores:
-            by_task.setdefault(one.task, []).append(Scored(chain.name, one))
+    by_task = grouped((one.task, Scored(chain.name, one)) for chain in report.chains for one in chain.scores)
     return [_scores(task, rows) for task, rows in by_task.items() if any(row.scores.present for row in rows)]
 
 
@@ -185,16 +183,14 @@ def phases(report: Report) -> Table:
 
 def sources(report: Report) -> Table:
     """Return each corpus once, under the chains trained on it."""
-    users: dict[str, list[str]] = {}
-    found: dict[str, list[SourceCounts]] = {}
-    for chain in report.chains:
-        if chain.sources:
-            key = repr(chain.sources)
-            users.setdefault(key, []).append(chain.name)
-            found[key] = chain.sources
-    rows = [OfSource(_named(users[key]), source) for key, of_corpus in found.items() for source in of_corpus]
+    by_corpus = grouped((repr(chain.sources), chain) for chain in report.chains if chain.sources)
+    rows = [
+        OfSource(_named([chain.name for chain in chains]), source)
+        for chains in by_corpus.values()
+        for source in chains[0].sources
+    ]
     columns = (
-        Column("corpus", "corpus of", is_main=len(found) > 1),
+        Column("corpus", "corpus of", is_main=len(by_corpus) > 1),
         Column("source", "source", path="source.name"),
         *(Column(key, label, words.whole, get=_count_of(key)) for key, label in SOURCE_COUNTS.items()),
     )

@@ -13,6 +13,7 @@ from detour.accounting.site import planned_targets, recorded_profiles
 from detour.budgets.caps import Budget
 from detour.config.project import Project
 from detour.environment import installed
+from detour.grouping import grouped
 from detour.ledger.events import ChainPriced, CheckpointSaved, JobAccepted, JobIntended, ProgressMade
 from detour.ledger.reading import Selection
 from detour.ledger.record import Entry
@@ -182,16 +183,18 @@ def _intervals(
     gathered: Iterable[Gathered], saves: Mapping[str, list[Entry[CheckpointSaved]]], period: Period
 ) -> list[Interval]:
     """Return the checkpoint intervals by phase name and cluster, from attempts that the period does not cut."""
-    groups: dict[tuple[str, str], list[Gathered]] = {}
-    for one in gathered:
-        if one.stage.kind == "pretrain" and one.attempts:
-            groups.setdefault((one.stage.name, one.attempts[-1].cluster or "unknown"), []).append(one)
+    groups = grouped(
+        ((one.stage.name, one.attempts[-1].cluster or "unknown"), one)
+        for one in gathered
+        if one.stage.kind == "pretrain" and one.attempts
+    )
     rows = []
     for (name, cluster), trained in groups.items():
-        by_attempt: dict[tuple[str | None, int | None], list[tuple[float, float | None]]] = {}
-        for one in trained:
-            for entry in saves.get(one.stage.id, ()):
-                by_attempt.setdefault((entry.stage, entry.attempt), []).append((entry.wall_s, entry.event.save_s))
+        by_attempt = grouped(
+            ((entry.stage, entry.attempt), (entry.wall_s, entry.event.save_s))
+            for one in trained
+            for entry in saves.get(one.stage.id, ())
+        )
         spans = ((one, one.usage.start_s, one.usage.end_s) for one in all_attempts(trained))
         whole = [one for one, start_s, end_s in spans if start_s != period.since_s and end_s != period.until_s]
         if whole:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from detour.accounting.energy import Band, EnergyFigure, total
 from detour.accounting.fates import Fates, Known
+from detour.grouping import grouped
 from detour.reporting.costs import Counted, counted
 from detour.reporting.period import Period
 from detour.times import DAY_S, zone_of
@@ -39,10 +40,7 @@ def by_period(attempts: Sequence[Counted], time_zone: str, method: str | None) -
         return []
     start_s, end_s = min(one.usage.start_s for one in attempts), max(one.usage.end_s for one in attempts)
     calendar = Calendar(_unit(end_s - start_s), zone_of(time_zone), start_s, end_s)
-    found: dict[str, list[Counted]] = {}
-    for one in attempts:
-        for label, part in _parts(one, calendar):
-            found.setdefault(label, []).append(part)
+    found = grouped((label, part) for one in attempts for label, part in _parts(one, calendar))
     return [_period_cost(label, found[label], method) for label in sorted(found)] if len(found) > 1 else []
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
-from detour.accounting.energy import EnergyFigure, Method, implausible, total
+from detour.accounting.energy import EnergyFigure, implausible, total
 from detour.accounting.fates import Fates, Known, fates_s
 from detour.accounting.hours import HOUR_S, AttemptUsage, cpu_hours, gpu_hours, overlap_s
+from detour.grouping import grouped
 from detour.reporting.data import Cost
 from detour.text import counted as count_of
 
@@ -104,10 +105,7 @@ def _cost_of_one(one: Counted, every_method: bool) -> Cost:
 
 def energy_sums(attempts: Sequence[Counted], every_method: bool) -> list[EnergyFigure]:
     """Return one sum per method and site, in the order of methods; over several sites those without a figure too."""
-    groups: dict[tuple[Method, str], list[EnergyFigure]] = {}
-    for attempt in attempts:
-        for figure in attempt.figures:
-            groups.setdefault((figure.method, figure.site.name), []).append(figure)
+    groups = grouped(((figure.method, figure.site.name), figure) for attempt in attempts for figure in attempt.figures)
     every_method = every_method or len({site for _, site in groups}) > 1
     return [
         total(figures)
@@ -131,10 +129,11 @@ def energy_warnings(attempts: Sequence[Counted], labels: Mapping[str, str]) -> l
     for method, listed in problems.items():
         further = f" (the first of {count_of(len(listed), 'attempt')})" if listed[1:] else ""
         found.append(f"{method}: {listed[0][0]}: {listed[0][1]}{further}")
-    whole: dict[str, list[AttemptUsage]] = {}
-    for attempt in attempts:
-        if attempt.node and any(figure.scope == "this machine" for figure in attempt.figures):
-            whole.setdefault(attempt.node, []).append(attempt.usage)
+    whole = grouped(
+        (attempt.node, attempt.usage)
+        for attempt in attempts
+        if attempt.node and any(figure.scope == "this machine" for figure in attempt.figures)
+    )
     shared_s = {node: overlap_s([(one.start_s, one.end_s) for one in usages]) for node, usages in whole.items()}
     twice = {node: seconds for node, seconds in shared_s.items() if seconds > 1.0}
     if twice:

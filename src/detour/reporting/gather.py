@@ -11,6 +11,7 @@ from detour.accounting import account
 from detour.accounting.attempts import usage_of
 from detour.accounting.parts import figures_within
 from detour.accounting.traces import spans_in
+from detour.grouping import grouped
 from detour.ledger.stages import AttemptState
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
@@ -67,12 +68,8 @@ class Gatherer:
 
     def gather(self, plans: Sequence[Plan]) -> dict[str, Gathered]:
         """Return every stage of the plans once, by id."""
-        users: dict[str, list[str]] = {}
-        planned: dict[str, PlannedStage] = {}
-        for plan in plans:
-            for stage in plan.stages:
-                users.setdefault(stage.id, []).append(plan.chain)
-                planned[stage.id] = stage
+        users = grouped((stage.id, plan.chain) for plan in plans for stage in plan.stages)
+        planned = {stage.id: stage for plan in plans for stage in plan.stages}
         return {stage_id: self._stage(stage, users[stage_id]) for stage_id, stage in planned.items()}
 
     def _stage(self, planned: PlannedStage, users: list[str]) -> Gathered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from detour.config.cluster import Cluster
+from detour.grouping import grouped
 from detour.reporting.costs import Counted
 from detour.reporting.report import Hardware
 
@@ -14,9 +15,7 @@ ProfileOf = Callable[[str | None], Cluster | None]
 
 def hardware_of(attempts: Iterable[Counted], profile_of: ProfileOf) -> list[Hardware]:
     """Return the hardware of each cluster, in the order of first use."""
-    by_cluster: dict[str | None, list[Counted]] = {}
-    for attempt in attempts:
-        by_cluster.setdefault(attempt.cluster, []).append(attempt)
+    by_cluster = grouped((attempt.cluster, attempt) for attempt in attempts)
     return [_hardware(name, ran, profile_of(name)) for name, ran in by_cluster.items()]
 
 

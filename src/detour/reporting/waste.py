@@ -9,6 +9,7 @@ from math import fsum, sqrt
 from statistics import median
 
 from detour.accounting.fates import Fates
+from detour.grouping import grouped
 from detour.ledger.stages import is_out_of_time
 from detour.reporting.costs import Counted
 
@@ -102,9 +103,7 @@ def cause_of(outcome: str, reason: str | None) -> str:
 
 def waste_by_cause(attempts: Iterable[Counted]) -> list[Waste]:
     """Return the waste in the order of CAUSES, without causes that cost nothing."""
-    groups: dict[str, list[Counted]] = {}
-    for attempt in attempts:
-        groups.setdefault(cause_of(attempt.outcome, attempt.reason), []).append(attempt)
+    groups = grouped((cause_of(attempt.outcome, attempt.reason), attempt) for attempt in attempts)
     rows = []
     for cause, words in CAUSES.items():
         ended = groups.get(cause, [])

@@ -5,12 +5,12 @@ Attempts of one outcome between which no gap would be seen share a bar, so that 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from detour.grouping import grouped
 from detour.rendering.charts.svg import Canvas, Scale, columns, days, left_out, plot, rectangle, text
 from detour.reporting.data import AttemptRow
 from detour.text import format_duration
@@ -60,10 +60,8 @@ class _Bar(NamedTuple):
 
 def _bars(attempts: Sequence[AttemptRow], gap_s: float) -> Iterator[_Bar]:
     """Join attempts of one outcome that overlap or are less than `gap_s` apart."""
-    by_outcome = defaultdict[str, list[AttemptRow]](list)
-    for attempt in sorted(attempts, key=lambda attempt: attempt.started_s):
-        by_outcome[attempt.outcome].append(attempt)
-    for outcome, ordered in by_outcome.items():
+    in_order = sorted(attempts, key=lambda attempt: attempt.started_s)
+    for outcome, ordered in grouped((attempt.outcome, attempt) for attempt in in_order).items():
         joined: list[AttemptRow] = []
         end_s = 0.0
         for attempt in ordered:
