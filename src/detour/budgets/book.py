@@ -13,7 +13,7 @@ from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.accounting.site import planned_targets, profile_sites, recorded_profiles
 from detour.budgets.arithmetic import Balance, Line, Spending, balance, check, window_s
 from detour.budgets.caps import Budget, Measure
-from detour.budgets.reservations import Amounts, Evidence, Facts, is_held, reservations
+from detour.budgets.reservations import Amounts, Evidence, Facts, Reservation, is_held, reservations
 from detour.errors import UserError
 from detour.grouping import grouped
 from detour.ledger.allocations import APART_S
