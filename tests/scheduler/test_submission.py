@@ -144,6 +144,17 @@ def test_a_job_in_flight_waits_for_what_replaces_its_input_in_another_grouping(d
     assert again.in_flight == ("export-1",)
 
 
+def test_a_job_that_waits_in_vain_is_linked_to_what_another_chain_sent_for_the_shared_input(desk: Desk) -> None:
+    chains = [[REQUESTS[0], JobRequest(((name,),), Resources(), 60, after=("prepare-0",))] for name in ("a-1", "b-1")]
+    for chain in chains:
+        desk.submitter().submit(chain)
+    desk.job("prepare-0").state = "FAILED"  # and Slurm has not cancelled yet what waits for it
+    for chain in chains:
+        desk.submitter().submit(chain)
+    new = desk.job("prepare-0").id
+    assert [desk.job(unit).dependency for unit in ("a-1", "b-1")] == [f"afterok:{new}"] * 2
+
+
 def test_chains_stay_apart_although_the_input_of_one_is_in_flight_alone(desk: Desk) -> None:
     """An array would wait for the inputs of all its tasks: if one chain fails, Slurm would cancel the other."""
     desk.submitter().submit(ALONE[:1])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
-from detour.scheduler.dependency import waited_ids
+from detour.scheduler.dependency import terms_of, waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
@@ -61,6 +61,8 @@ class JobRecord:
     priority: int | None = None
     dependency: str = ""
     """What it still waits for, such as `afterok:7,afterok:8_3`."""
+    waits_in_vain: bool = False
+    """Whether that can no longer be fulfilled, so that Slurm will cancel it."""
     qos: str = ""
     """Empty if Slurm names none."""
     script: str = ""
@@ -139,6 +141,7 @@ def _queue_record(field: Mapping[str, str]) -> JobRecord:
         reason=field["reason"],
         priority=int(field["priority"]) if field["priority"].isdecimal() else None,
         dependency=_dependency(field["dependency"]),
+        waits_in_vain=_is_in_vain(field["dependency"]),
         qos="" if field["qos"] in NO_QOS else field["qos"],
         script=found[1] if (found := _SCRIPT.search(field["script"])) else "",
     )
@@ -157,6 +160,13 @@ def _accounting_record(field: Mapping[str, str]) -> JobRecord:
 def _dependency(text: str) -> str:
     """`afterok:7_*(unfulfilled)` -> `afterok:7`."""
     return "" if text == "(null)" else _STATE_OF_TERM.sub("", text).replace("_*", "")
+
+
+def _is_in_vain(text: str) -> bool:
+    """`afterok:7(unfulfilled),afterok:8(failed)`, but not `afterok:7(unfulfilled)?afterok:8(failed)`."""
+    separator, terms = terms_of(text)
+    failed = [term.endswith("(failed)") for term in terms]
+    return any(failed) and (separator == "," or all(failed))
 
 
 def parse_time_s(text: str) -> float | None:

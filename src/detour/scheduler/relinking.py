@@ -108,8 +108,8 @@ def right_dependency(
 ) -> str | None:
     """What the job must wait for instead; None if its dependency is right.
 
-    For a released job, only jobs that are going (`successors`) or were just sent (units in `sent_now`) count: the
-    others may have ended since the snapshot.
+    For a released job, only jobs that are going (`successors`) or were just sent (units in `sent_now`) count, unless it
+    waits in vain: the others may have ended since the snapshot.
     """
     dependency_now, is_lost = _dependency(sent, look), _is_lost(sent, successors, look)
     if request is None:
@@ -118,7 +118,8 @@ def right_dependency(
     if sent.committed:
         new = {one.job_id for unit in sent_now for one in look.filled.unit(unit)} - {sent.job_id}
         wanted = {job.partition("_")[0] for job in waited_ids(right)}
-        return right if is_lost or new.intersection(wanted - _waits_for(sent, look)) else None
+        in_vain = any(record.waits_in_vain for record in look.snapshot.live(sent.tag))
+        return right if is_lost or in_vain or new.intersection(wanted - _waits_for(sent, look)) else None
     return right if waited_ids(right) != waited_ids(dependency_now) else None
 
 
