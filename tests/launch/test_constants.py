@@ -12,7 +12,7 @@ from detour.config.loading import load_cluster
 from detour.launch import budget as budgets
 from detour.launch import energy, report, status
 from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import write_chains
+from detour.orchestration.chain_files import plans_to_write, write_chains
 from detour.planning.plan import Plan
 from tests.reporting.fabricate import HELD, Made, stages_of
 from tests.support.chains import ROOT
@@ -93,6 +93,17 @@ def test_every_verb_has_the_constants_of_the_last_plan_in_every_folder(
     assert figures(workspace, budget) == expected(1.1, 1.0)
     monkeypatch.chdir(tmp_path)
     assert figures(workspace, budget) == expected(1.1, 1.0), "not those of the shipped profile of that name"
+
+
+def test_a_plan_is_written_again_only_with_another_version_of_its_profile(workspace: Workspace) -> None:
+    plans = [Plan("first", tuple(stages_of("causal")))]
+    assert plans_to_write(workspace, plans, load_cluster("jean-zay")) == []
+    write_profile(1.3, "gpu")
+    assert plans_to_write(workspace, plans, load_cluster("jean-zay")) == plans
+    plan(workspace, "second")
+    assert plans_to_write(workspace, plans, load_cluster("jean-zay")) == [], "the last plan counts"
+    write_profile(1.1, "gpu")
+    assert plans_to_write(workspace, plans, load_cluster("jean-zay")) == plans
 
 
 def test_a_changed_profile_counts_once_any_of_its_chains_is_planned_again(workspace: Workspace) -> None:

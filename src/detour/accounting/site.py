@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detour.errors import UserError
 from detour.planning.outlines import Outlines
@@ -47,6 +47,11 @@ def planned_sites(targets: Iterable[Target]) -> dict[str, Site]:
     return {target.site.name: target.site for target in sorted(targets, key=_planned_s) if target.site is not None}
 
 
+def planned_profiles(targets: Iterable[Target]) -> dict[str | None, Mapping[str, Any]]:
+    """Return each profile by name, as JSON, from the plan that was made last."""
+    return {target.cluster: target.profile for target in sorted(targets, key=_planned_s) if target.profile is not None}
+
+
 def recorded_profiles(targets: Iterable[Target] = ()) -> Callable[[str | None], Cluster | None]:
     """Return a function from recorded names to profiles: those in the plans made last, otherwise those in files.
 
@@ -55,7 +60,7 @@ def recorded_profiles(targets: Iterable[Target] = ()) -> Callable[[str | None], 
     from detour.config.cluster import Cluster
     from detour.config.loading import available_clusters, load_cluster
 
-    held = {target.cluster: target.profile for target in sorted(targets, key=_planned_s) if target.profile is not None}
+    held = planned_profiles(targets)
 
     @cache
     def profile(name: str | None) -> Cluster | None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from detour.accounting.site import site_of
+from detour.accounting.site import planned_profiles, planned_targets, site_of
 from detour.budgets.reserve import facts_of
 from detour.config.cluster import Cluster
 from detour.config.fields import WITH_UNITS
@@ -22,7 +23,7 @@ from detour.ledger.folders import make_folder
 from detour.ledger.journal import command_journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration.requests import JobOptions
-from detour.planning.files import Target, known_outline, plan_file, write_plan, write_stage
+from detour.planning.files import Target, holds_plan, known_outline, plan_file, write_plan, write_stage
 from detour.planning.plan import Plan
 from detour.pricing.comparison import chain_priced
 from detour.pricing.price import Price
@@ -50,7 +51,7 @@ def write_chains(
         cluster.name,
         site_of(cluster),
         cluster.poll_seconds,
-        cluster.model_dump(mode="json", context=WITH_UNITS, exclude_none=True),
+        _as_json(cluster),
         None if options is None else asdict(options),
         cluster.slurm_cluster,
         project=facts_of(cluster, options.account if options else None, None)["project"],
@@ -69,6 +70,25 @@ def write_chains(
         if prices:
             name = ", ".join(plan.chain for plan in plans[:3])
             journal.append(chain_priced(name, cluster.name, prices))
+
+
+def plans_to_write(workspace: Workspace, plans: Sequence[Plan], cluster: Cluster) -> list[Plan]:
+    """Return the plans of an order with nothing to run that are to be written: those that the workspace does not hold,
+    as a chain may have a new name, and those on this cluster if figures have another version of its profile."""
+    held = planned_profiles(planned_targets(workspace)).get(cluster.name)
+    is_held = held == _as_json(cluster)
+
+    def is_current(plan: Plan) -> bool:
+        if not holds_plan(workspace, plan):
+            return False
+        outline = known_outline(workspace, plan.chain)
+        return is_held or outline is None or outline.target.cluster != cluster.name
+
+    return [plan for plan in plans if not is_current(plan)]
+
+
+def _as_json(cluster: Cluster) -> dict[str, Any]:
+    return cluster.model_dump(mode="json", context=WITH_UNITS, exclude_none=True)
 
 
 def _is_known_by_name(cluster: Cluster) -> bool:

@@ -17,7 +17,7 @@ from detour.errors import UserError
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import write_chains
+from detour.orchestration.chain_files import plans_to_write, write_chains
 from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.local_gpus import usable_gpus
@@ -25,7 +25,6 @@ from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
 from detour.orchestration.requests import require_whole
 from detour.orchestration.slurm import submitting
-from detour.planning.files import holds_plan
 from detour.planning.order import downstream, upstream
 from detour.planning.stage import Stage, StageKind
 from detour.pricing.plan_price import price_in
@@ -66,7 +65,7 @@ class LocalOrder:
         return (
             not self.damaged
             and all(self.workspace.is_done(stage.id) for stage in self.stages)
-            and all(holds_plan(self.workspace, plan) for plan in self.planned.plans)
+            and not plans_to_write(self.workspace, self.planned.plans, self.cluster)
         )
 
 

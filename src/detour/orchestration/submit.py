@@ -17,7 +17,7 @@ from detour.ledger.events import ChainSubmitted, StageSubmitted
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.workspace import Workspace
-from detour.orchestration.chain_files import chains_before, restore_chains, write_chains
+from detour.orchestration.chain_files import chains_before, plans_to_write, restore_chains, write_chains
 from detour.orchestration.code_snapshot import take_code_snapshot
 from detour.orchestration.damage import set_aside
 from detour.orchestration.failures import clear_failures, failures_before, restore_failures
@@ -30,7 +30,6 @@ from detour.orchestration.slurm import (
     submitting,
 )
 from detour.orchestration.waves import last_jobs, qos_kept_free, send_continuation
-from detour.planning.files import holds_plan
 from detour.scheduler.answers import SubmissionRefused
 from detour.scheduler.commands import Slurm
 from detour.scheduler.requests import JobRequest
@@ -159,9 +158,8 @@ def _prepare_folders(workspace: Workspace, order: Order) -> None:
 
 
 def _store_plans(workspace: Workspace, order: Order) -> None:
-    """Write the plans of an order without jobs if the workspace does not hold them: a chain may have a new name."""
-    plans = [plan for plan in order.plans if not holds_plan(workspace, plan)]
-    if plans:
+    """Write those plans of an order without jobs that the workspace does not hold."""
+    if plans := plans_to_write(workspace, order.plans, order.cluster):
         workspace.create()
         write_chains(
             workspace, plans, order.cluster, options=order.continuation.options, sweep=order.continuation.sweep
