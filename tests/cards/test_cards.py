@@ -69,6 +69,12 @@ def test_16_gpu_hours_are_457_grams_by_the_card_convention(content: Content) -> 
     }
 
 
+def test_the_card_convention_has_no_band_and_the_estimate_has_one(content: Content) -> None:
+    rows = {line.split(" | ")[0].strip("| "): line for line in render(content).splitlines()}
+    assert "| 457 g |  |" in rows["card convention"]
+    assert " to " in rows["M2 estimated"]
+
+
 def test_every_result_survives_the_library_of_the_hub_even_with_a_shared_data_set(content: Content) -> None:
     data = metadata(content)
     found = {(one.dataset_name, one.task_type, one.dataset_type): one.metric_value for one in data.eval_results}
