@@ -184,6 +184,14 @@ def test_an_estimate_of_more_segments_than_a_training_can_have_is_refused_unless
     assert some["pretrain mlm"] == 9
 
 
+@pytest.mark.parametrize("qos", ["qos_cpu-t3", "unknown"])
+def test_a_qos_that_takes_no_gpu_jobs_is_refused_with_those_that_do(qos: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"--qos {qos}: slurm-local has no such QOS for GPU jobs; it has qos_gpu_h100-t3"
+    ):
+        requests_of(tiny(1), load_cluster("slurm-local"), JobOptions(qos=qos))
+
+
 def test_a_time_limit_of_exactly_the_grace_period_is_refused() -> None:
     with pytest.raises(UserError, match=r"a time limit of 2m00s less the 2m00s for saving .* leaves no time to work"):
         requests_of(tiny(1), options=JobOptions(wall_s=120))

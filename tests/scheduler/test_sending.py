@@ -86,7 +86,7 @@ def test_a_refusal_withdraws_the_jobs_already_sent(desk: Desk) -> None:
         return desk.fake(command, timeout_s)
 
     desk.slurm = Slurm(refuse_the_third)
-    with pytest.raises(SubmissionRefused, match="Invalid account"):
+    with pytest.raises(SubmissionRefused, match=r"Invalid account.* `detour doctor --cluster PROFILE`"):
         desk.submitter().submit(REQUESTS)
     assert desk.fake.live() == []
     desk.slurm = Slurm(desk.fake)

@@ -207,11 +207,11 @@ def _label(tasks: Sequence[Sequence[Stage]]) -> str:
 def _qos(cluster: Cluster, gpus: int, wished: str | None) -> Qos | None:
     if wished is None or not gpus:
         return cluster.default_qos("gpu" if gpus else "cpu")
-    found = next((qos for qos in cluster.qos if qos.name == wished), None)
-    if found is None:
-        names = ", ".join(qos.name for qos in cluster.qos)
-        raise UserError(f"--qos {wished}: {cluster.name} has no such QOS; it has {names or 'none in its profile'}")
-    return found
+    offered = {qos.name: qos for qos in cluster.qos if "gpu" in qos.use}
+    if wished not in offered:
+        names = ", ".join(offered) or "none in its profile"
+        raise UserError(f"--qos {wished}: {cluster.name} has no such QOS for GPU jobs; it has {names}")
+    return offered[wished]
 
 
 def _gpu_option(gpu: Gpu | None, gpus_per_node: int, nodes: int) -> str | None:

@@ -156,7 +156,10 @@ class Sender:
         if answer.limit:
             self.full = f"the site takes no more jobs now ({answer.limit})"
         elif answer.refusal and "dependency" not in answer.refusal.lower():
-            raise SubmissionRefused(f"Slurm refuses {slot}: {answer.refusal}. Nothing was submitted")
+            raise SubmissionRefused(
+                f"Slurm refuses {slot}: {answer.refusal}. Nothing was submitted; `detour doctor --cluster PROFILE` "
+                "compares the profile with the site"
+            )
         elif self._sends[slot] >= MAX_SENDS_PER_SLOT:
             self.full = f"{slot} was not accepted: {answer.unknown or answer.refusal}"
         else:
