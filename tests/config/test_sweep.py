@@ -298,6 +298,12 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
     [
         ("axes: {lr: {key: optimizer.lr, values: [fast, slow]}}", 3, 'optimizer.lr: expected a number, found "fast"'),
         ("axes: {lr: {key: optimizer.lrr, values: [1]}}", 3, "optimizer.lrr: unknown key; did you mean `lr`?"),
+        (
+            "axes: {d: {cases: {x: {phases.mlm: {masking_rat: null}}}}}",
+            3,
+            "phases.mlm.masking_rat: unknown key; did you mean `masking_rate`?",
+        ),
+        ("axes: {d: {cases: {x: {benchmrk: null}}}}", 3, "benchmrk: unknown key; did you mean `benchmark`?"),
         ("axes: {d: {key: phases.mml.tokens, values: [1k]}}", 3, "`phases` has no item `mml`; did you mean `mlm`?"),
         ("axes: {lr: {key: optimizer.lr, values: []}}", 3, "axes.lr.values: needs at least one item"),
         ("axes: {lr: {key: optimizer.lr}}", 3, "axes.lr: `key` and `values` go together"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError, similar_file
 from detour.config.roots import find_named, names_in
 from detour.config.sweep import Point, Sweep, label_of
-from detour.config.validation import validate
+from detour.config.validation import unknown_nulls, validate
 from detour.config.yaml_source import Node, to_plain
 from detour.paths import written_path
 from detour.text import suggestion
@@ -176,6 +177,10 @@ class _Base:
     tree: Node
 
 
+class _UnknownNull(Exception):
+    """A null key that does not exist."""
+
+
 @dataclass(slots=True)
 class _Builder:
     """Validates each sub-tree once, caching the models by node and by content."""
@@ -205,12 +210,13 @@ class _Builder:
         return self.bases[key]
 
     def build(self, tree: Node, name: str, sweep: Sweep) -> Recipe:
-        try:
-            fields = {key: self._field(key, node) for key, node in tree.mapping.items() if node.value is not None}
-            return Recipe.model_validate({**fields, "name": name})
-        except ValidationError:
-            named = replace(tree, value={**tree.mapping, "name": Node(sweep.problem(("names",), "").position, name)})
-            return validate(Recipe, named)
+        known = Recipe.model_fields
+        if all(node.value is not None or key in known for key, node in tree.mapping.items()):
+            with suppress(ValidationError, _UnknownNull):
+                fields = {key: self._field(key, node) for key, node in tree.mapping.items() if node.value is not None}
+                return Recipe.model_validate({**fields, "name": name})
+        named = replace(tree, value={**tree.mapping, "name": Node(sweep.problem(("names",), "").position, name)})
+        return validate(Recipe, named)
 
     def _field(self, key: str, node: Node) -> Any:
         """Return the validated section: the same object for the same node or equal content."""
@@ -223,6 +229,8 @@ class _Builder:
             return tuple(self._field("phases.", item) for item in node.value)
         if isinstance(node.value, str | int | float) or not (key in Recipe.model_fields or key == "phases."):
             return to_plain(node)
+        if any(unknown_nulls(Recipe, node, ("phases", 0) if key == "phases." else (key,))):
+            raise _UnknownNull
         plain = to_plain(node)
         content = (key, json.dumps(plain, sort_keys=True))
         if content not in self.by_content:

@@ -27,7 +27,8 @@ def read_model(model: type[M], path: Path) -> M:
 
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
     """Return the model. Raises RecipeError with the problems found before and all mistakes in the tree."""
-    known = [*problems, *_unknown_nulls(model, root, root)]
+    nulls = unknown_nulls(model, root)
+    known = [*problems, *(Problem(*place(root, path), _unknown_key(model, path)) for path in nulls)]
     plain = to_plain(root)
     try:
         built = model.model_validate(plain)
@@ -71,7 +72,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
         return []  # pydantic left out the invalid items, which are reported on their own
     if detail["type"] == "extra_forbidden":
-        return [Problem(position, key, _unknown_key(path[-1], _fields_at(model, path[:-1])))]
+        return [Problem(position, key, _unknown_key(model, path))]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = str(context["discriminator"]).strip("'")
         position, key = place(root, (*path, tag))
@@ -90,21 +91,24 @@ def _shape_expected(model: type[BaseModel], path: KeyPath, kind: str) -> str:
     return f": write {', '.join(needed)}" if kind == "model_type" and needed else ""
 
 
-def _unknown_key(key: str | int, known: Iterable[str]) -> str:
-    return f"unknown key{suggestion(str(key), sorted(known))}"
+def _unknown_key(model: type[BaseModel], path: KeyPath) -> str:
+    return f"unknown key{suggestion(str(path[-1]), sorted(_fields_at(model, path[:-1])))}"
 
 
-def _unknown_nulls(model: type[BaseModel], root: Node, node: Node, path: KeyPath = ()) -> Iterator[Problem]:
-    """Problems of null keys, which pydantic does not see because null removes: a misspelt one would remove nothing."""
+def unknown_nulls(model: type[BaseModel], node: Node, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Paths of unknown keys with null, which pydantic does not see because null removes: these remove nothing.
+
+    `path` is that of `node` below the model.
+    """
     if isinstance(node.value, list):
         for index, item in enumerate(node.value):
-            yield from _unknown_nulls(model, root, item, (*path, index))
+            yield from unknown_nulls(model, item, (*path, index))
     elif isinstance(node.value, dict):
         for key, child in node.value.items():
             if child.value is not None:
-                yield from _unknown_nulls(model, root, child, (*path, key))
+                yield from unknown_nulls(model, child, (*path, key))
             elif (known := _fields_at(model, path)) and key not in known:
-                yield Problem(*place(root, (*path, key)), _unknown_key(key, known))
+                yield (*path, key)
 
 
 def _missing(root: Node, path: KeyPath) -> Problem:
