@@ -193,6 +193,7 @@ NOT_YAML = [
     Bad("unclosed-brace", 26, "is not closed", "{kind: one_minus_sqrt}", "{kind: one_minus_sqrt"),
     Bad("unclosed-quote", 1, "is not closed", "name: tiny", "name: 'tiny"),
     Bad("two-colons", 1, "quote the text", "name: tiny", "name: tiny: model"),
+    Bad("text-that-begins-with-a-bracket", 9, "a text that begins with a bracket must be quoted", "path: labels.csv", "path: [a]/labels.csv"),
     Bad("bad-indentation", 15, "check its indentation", "  sequences: 8", "  sequences: 8\n microbatch_sequences: 1"),
     Bad("two-documents", 2, "one file holds one", "name: tiny\n", "name: tiny\n---\n"),
     Bad("unknown-alias", 16, "undefined alias", "lr: 1e-3", "lr: *rate"),

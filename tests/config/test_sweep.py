@@ -329,7 +329,7 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: 'a{'", 4, "is not a template"),
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: '{arm:d}'", 4, "a format of `arm` has no meaning"),
         ("axes: {arm: {key: optimizer.lr, values: [1, 2]}}\nnames: '{arm!z}'", 4, "write `{arm}`"),
-        ("seeds: [1, 1]", 3, "seeds.1: `1` appears twice"),
+        ("seeds: [1, 1]", 3, "seeds.1: `1` appears twice: seeds must be unique"),
         ("seeds: [-1]", 3, "seeds.0: must be at least 0"),
         ("axes: {m: {cases: {x: {recipe: nowhere.yaml}}}}", 3, "no such file: nowhere.yaml"),
         (

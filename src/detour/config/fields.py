@@ -138,7 +138,7 @@ class Written(BaseModel):
 def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:
     """Return a problem for each item of the list `key` whose name an earlier item has."""
     return [
-        ((key, index), f"`{name}` appears twice: names must be unique")
+        ((key, index), f"`{name}` appears twice: {key if key == 'seeds' else 'names'} must be unique")
         for index, name in enumerate(names)
         if name in names[:index]
     ]

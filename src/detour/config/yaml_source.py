@@ -197,6 +197,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, text: str) -> Proble
         said = "a key without `:`"
     elif "but found another document" in said:
         said, context = "a second document (`---`): one file holds one", ""
+    elif "expected <block end>" in said and mark and text[mark.index - 1] in "}]":
+        said, context = "a text that begins with a bracket must be quoted", ""
     elif "expected <block end>" in said:
         said, context = "this line belongs to nothing above it: check its indentation", ""
     return Problem(position, "", f"not valid YAML: {said}{f' ({context})' if context else ''}")
