@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from detour.corpus.packing import PackedRow
+from detour.corpus.layout import read_index
+from detour.corpus.packing import PackedRow, PackedRows
 from detour.pretraining.objectives import (
     IGNORED,
     Objective,
@@ -78,3 +81,14 @@ def test_special_tokens_are_masked_only_if_the_recipe_says_so_and_padding_never(
     objective = Objective("masked", 0.5, mask_special_tokens=maskable)
     examples = [make_example(row, objective, VOCABULARY, (0, number)) for number in range(200)]
     assert {int(label) for example in examples for label in example.labels} - {IGNORED} == chosen
+
+
+def test_the_end_of_a_document_is_masked_also_if_it_is_the_padding_token(corpus: Path) -> None:
+    index, objective = read_index(corpus), Objective("masked", 0.5, mask_special_tokens=True)
+    padded_with_sep = index.special_tokens.model_copy(update={"pad": index.special_tokens.sep})
+    rows = PackedRows(corpus, "train", index.sequence_length, 0)
+    found = set()
+    for special in (index.special_tokens, padded_with_sep):
+        vocabulary = Vocabulary.of(index.model_copy(update={"special_tokens": special}))
+        found.add(tuple(make_example(rows.row(0), objective, vocabulary, (0, 0)).labels))
+    assert len(found) == 1

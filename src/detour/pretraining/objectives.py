@@ -32,13 +32,15 @@ class Vocabulary:
     mask_id: int
     special_ids: tuple[int, ...]
     """Masked only if the recipe says so; padding is never masked."""
-    pad_id: int = 0
+    padding_ids: tuple[int, ...] = (0,)
+    """Empty if documents end with the padding token, as a tokenizer may have one token for both."""
 
     @classmethod
     def of(cls, index: Index) -> Vocabulary:
         special = index.special_tokens
         ids = (special.pad, special.cls, special.sep, special.mask, special.unk)
-        return cls(index.vocabulary, special.mask, tuple(sorted({i for i in ids if i is not None})), special.pad)
+        padding = () if special.pad in (special.cls, special.sep) else (special.pad,)
+        return cls(index.vocabulary, special.mask, tuple(sorted({i for i in ids if i is not None})), padding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def make_example(row: PackedRow, objective: Objective, vocabulary: Vocabulary, s
     if objective.masking_rate is None:
         return Example(row.input_ids, causal_labels(row.input_ids, row.cu_seqlens), positions, row.cu_seqlens)
     generator = np.random.default_rng(seed)
-    excluded = (vocabulary.pad_id,) if objective.mask_special_tokens else vocabulary.special_ids
+    excluded = vocabulary.padding_ids if objective.mask_special_tokens else vocabulary.special_ids
     ids, labels = mask_tokens(row.input_ids, objective.masking_rate, vocabulary, generator, excluded)
     return Example(ids, labels, positions, row.cu_seqlens)
 
