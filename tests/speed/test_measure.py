@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from detour.config.models import Freeze
+from detour.corpus.packing import PackedRows
 from detour.errors import PermanentFailure
 from detour.planning.build import Planner
 from detour.planning.stage import PretrainStage
 from detour.pretraining import train as training
 from detour.pricing.estimates import model_shape
 from detour.speed import measure as measuring
+from detour.speed.corpus import write_random_corpus
 from detour.speed.measure import measure
 from detour.speed.result import BenchSettings, Speed
 from tests.support.recipes import make_recipe
@@ -126,6 +128,13 @@ def test_only_rows_that_the_trainer_reads_count_for_its_speed(monkeypatch: pytes
     for rows, microbatch in ((10, 4), (16, 12), (3, 4), (12, 2)):
         list(measure(causal_stage(), BenchSettings(steps=1, rows=rows, microbatch_rows=microbatch)))
     assert sizes == [(8, 4), (12, 12), (3, 3), (8, 2)]
+
+
+@pytest.mark.parametrize("rows", range(1, 12))
+def test_random_text_fills_its_rows_whatever_lengths_are_drawn(tmp_path: Path, rows: int) -> None:
+    corpus = write_random_corpus(tmp_path / "corpus", 300, 128, rows)
+    assert len(PackedRows(corpus, "validation", 128, 0)) >= 2
+    assert PackedRows(corpus, "train", 128, 0).epoch_of(rows)["random"] <= 1
 
 
 def test_frozen_layers_and_dropout_are_those_of_the_phase_in_every_loop(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def write_random_corpus(
         tokens = rows * sequence_length
         count = 1 + round(2 * tokens / mean_document_tokens)
         ends = np.cumsum(np.maximum(2, generator.exponential(mean_document_tokens, count)).astype(np.int64))
+        ends[-1] = max(ends[-1], tokens)
         ends = ends[: int(np.searchsorted(ends, tokens)) + 1]
         splits[split] = generator.integers(FIRST_WORD, vocabulary, int(ends[-1])), ends
     return write_made_corpus(
