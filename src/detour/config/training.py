@@ -57,8 +57,8 @@ class Batch(Written):
     sequences: Count
     """Packed rows per step, over all GPUs."""
     microbatch_sequences: Count | Literal["auto"] = 1
-    """Rows per forward pass on one device; affects memory and speed, not the result. `auto`: as many as fit in its
-    memory, measured at the start."""
+    """Rows per forward pass on one device; affects memory and speed, and of the result only what dropout drops. `auto`:
+    as many as fit in its memory, measured at the start."""
 
 
 class Optimizer(Written):
