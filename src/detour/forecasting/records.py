@@ -32,14 +32,14 @@ class Accuracy(NamedTuple):
         return f"{self.by_p90:.0%} of starts fell inside the band over {number} (p90), {self.by_p50:.0%} by the p50"
 
 
-def accuracy(scored: Iterable[Entry[ForecastScored]], most: int = SCORED) -> Accuracy | None:
-    """Accuracy of the last `most` jobs; None before the first start."""
+def accuracy(scored: Iterable[Entry[ForecastScored]]) -> Accuracy | None:
+    """Accuracy of the last `SCORED` jobs; None before the first start."""
     first: dict[JobKey, Entry[ForecastScored]] = {}
     for entry in scored:
         job = job_key(entry)
         if entry.event.of == START and (job not in first or entry.event.made_s < first[job].event.made_s):
             first[job] = entry
-    newest = sorted(first, key=lambda job: (first[job].event.actual_s, job[1]))[-most:]
+    newest = sorted(first, key=lambda job: (first[job].event.actual_s, job[1]))[-SCORED:]
     last = [first[job].event for job in newest]
     if not last:
         return None

@@ -60,13 +60,13 @@ def shape_of(gpus: int | None, limit_s: float | None) -> Shape:
     return Shape(gpus, None if limit_s is None else bisect_left(LIMIT_EDGES_H, limit_s / HOUR_S))
 
 
-def observed(wait: Wait, now_s: float, weight: float = 1.0) -> Observation | None:
+def observed(wait: Wait, now_s: float) -> Observation | None:
     """What could be known about it at `now_s`: a later start is not used. None once it was cancelled."""
     if wait.started_s is not None and wait.started_s <= now_s:
-        return Observation(max(0.0, wait.started_s - wait.begun_s), True, weight)
+        return Observation(max(0.0, wait.started_s - wait.begun_s), ended=True)
     if wait.left_s is not None and wait.left_s <= now_s:
         return None
-    return Observation(max(0.0, now_s - wait.begun_s), False, weight)
+    return Observation(max(0.0, now_s - wait.begun_s), ended=False)
 
 
 def ended_s(wait: Wait) -> float:

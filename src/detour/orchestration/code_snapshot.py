@@ -65,9 +65,9 @@ def take_code_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> CodeSnap
     return snapshot
 
 
-def planned_snapshot(workspace: Workspace, root: Path = CODE_ROOT) -> Path:
+def planned_snapshot(workspace: Workspace) -> Path:
     """The folder of the snapshot that a submission would take now."""
-    return workspace.root / "code" / _digest(code_files(root)[0])
+    return workspace.root / "code" / _digest(code_files(CODE_ROOT)[0])
 
 
 def python_path(code: Path) -> str:

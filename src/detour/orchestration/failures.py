@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from detour.files import write_atomic
+from detour.grouping import grouped
 from detour.ledger.events import ChainRetried
 from detour.ledger.folders import refuse_links
 from detour.ledger.journal import command_journal
@@ -42,11 +43,7 @@ def failures_of(workspace: Workspace, plans: Sequence[Plan]) -> list[Failure]:
     failed = failed_stages(workspace, stages.values())
     if not failed:
         return []
-    needed_by: dict[str, list[str]] = {stage.id: [] for stage in failed}
-    for plan in plans:
-        for stage in plan.stages:
-            if stage.id in needed_by:
-                needed_by[stage.id].append(plan.chain)
+    needed_by = grouped((stage.id, plan.chain) for plan in plans for stage in plan.stages)
     known = known_chains(workspace)
     elsewhere = known.needed_by()
     return [
