@@ -19,6 +19,7 @@ from detour.rendering.charts.svg import (
     plot,
     polyline,
     rectangle,
+    row_label,
     text,
     ticks,
     upright,
@@ -68,7 +69,7 @@ def fates_chart(canvas: Canvas, rows: Sequence[tuple[str, Fates]]) -> Markup:
     parts = []
     for number, (name, fates) in enumerate(drawn):
         y = 6.0 + 26.0 * number
-        parts.append(text(canvas.row_name - 10, y + 13, canvas.row(name), "end", "row-name"))
+        parts.append(row_label(canvas, y + 13, name))
         x, width = canvas.row_name, canvas.right - canvas.row_name
         for part, amount in fates._asdict().items():
             share = amount / fates.allocated
@@ -91,7 +92,7 @@ def bars(canvas: Canvas, rows: Sequence[tuple[str, float]], unit: str) -> Markup
     parts = []
     for number, (name, value) in enumerate(drawn):
         y = 6.0 + 26.0 * number
-        parts.append(text(canvas.row_name - 10, y + 13, canvas.row(name), "end", "row-name"))
+        parts.append(row_label(canvas, y + 13, name))
         parts.append(
             rectangle(
                 canvas.row_name, y, across(value) - canvas.row_name, 18, "bar", f"{name}: {significant(value)} {unit}"
@@ -116,7 +117,7 @@ def energy_chart(canvas: Canvas, rows: Sequence[EnergyFigure]) -> Markup:
     dot = Markup('<circle class="dot series-{}" cx="{:.1f}" cy="{}" r="5"><title>{}</title></circle>')
     for number, (name, band) in enumerate(drawn):
         y, title = 22.0 + 30.0 * number, f"{name}: {co2(band.expected)}, {co2(band.low)} to {co2(band.high)}"
-        parts.append(text(canvas.row_name - 10, y + 4, canvas.row(name), "end", "row-name"))
+        parts.append(row_label(canvas, y + 4, name))
         parts.append(line.format(number % 6, across(band.low), across(band.high), title, y=y))
         parts.append(dot.format(number % 6, across(band.expected), y, title))
     return plot(canvas, foot + 24, "CO2 by method, with bands", parts)

@@ -18,6 +18,7 @@ from detour.rendering.charts.svg import (
     plot,
     polyline,
     rectangle,
+    row_label,
     text,
     ticks,
     upright,
@@ -74,7 +75,7 @@ def grid_chart(canvas: Canvas, grid: Grid, values: dict[str, float | None], what
     parts = [text(canvas.row_name, 14, grid.axes[-1].name, "start", "axis-name")]
     corner = ", ".join(axis.name for axis in grid.axes[:-1]) if down != [()] else ""
     parts += [
-        text(canvas.row_name - 10, 34, canvas.row(corner), "end", "axis-name"),
+        row_label(canvas, 34, corner, "axis-name"),
         text(0, 14, what, "start", "row-name"),
     ]
     every = ceil(ROOM_FOR_VALUE / width)
@@ -84,8 +85,7 @@ def grid_chart(canvas: Canvas, grid: Grid, values: dict[str, float | None], what
         if number % every == 0
     ]
     parts += [
-        text(canvas.row_name - 10, top + height * (number + 0.5) + 4, canvas.row(", ".join(labels)), "end", "row-name")
-        for number, labels in enumerate(down)
+        row_label(canvas, top + height * (number + 0.5) + 4, ", ".join(labels)) for number, labels in enumerate(down)
     ]
     for point in grid.points:
         x = canvas.row_name + width * across.index(point.labels[-1])
@@ -134,7 +134,7 @@ def _cell(
 
 
 def _score_row(canvas: Canvas, name: str, colour: int, scores: TaskScores, across: Scale, y: float) -> Markup:
-    parts = [text(canvas.row_name - 10, y + 4, canvas.row(name), "end", "row-name")]
+    parts = [row_label(canvas, y + 4, name)]
     classes = f"series-{colour % SERIES}"
     if scores.mean is not None and scores.standard_deviation is not None:
         ends = [across(scores.mean + sign * scores.standard_deviation) for sign in (-1, 1)]

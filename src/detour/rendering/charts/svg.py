@@ -153,6 +153,11 @@ def text(x: float, y: float, content: str, anchor: str, classes: str = "tick") -
     )
 
 
+def row_label(canvas: Canvas, y: float, name: str, classes: str = "row-name") -> Markup:
+    """Return the name of a row, to the left of the plot."""
+    return text(canvas.row_name - 10, y, canvas.row(name), "end", classes)
+
+
 def left_out(canvas: Canvas, y: float, which: str, drawn: int, of: int) -> list[Markup]:
     """Return the remark of a plot that does not show all rows of its table."""
     remark = f"{which} {drawn} of {of}; the table has all"

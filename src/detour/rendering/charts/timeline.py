@@ -11,7 +11,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from detour.grouping import grouped
-from detour.rendering.charts.svg import Canvas, Scale, columns, days, left_out, plot, rectangle, text
+from detour.rendering.charts.svg import Canvas, Scale, columns, days, left_out, plot, rectangle, row_label
 from detour.reporting.data import AttemptRow
 from detour.text import format_duration
 
@@ -35,7 +35,7 @@ def timeline_chart(canvas: Canvas, rows: Mapping[str, Sequence[AttemptRow]], tim
     parts = [columns(across, days(low_s, high_s, time_zone, canvas.ticks), 4, foot)]
     for number, name in enumerate(drawn):
         y = 6.0 + ROW * number
-        parts.append(text(canvas.row_name - 10, y + 11, canvas.row(name), "end", "row-name"))
+        parts.append(row_label(canvas, y + 11, name))
         for bar in _bars(known[name], (high_s - low_s) / (canvas.right - canvas.row_name)):
             x, width = across(bar.start_s), across(bar.end_s) - across(bar.start_s)
             classes, said = f"attempt outcome-{bar.outcome}", f"{name}, {bar.title}"
