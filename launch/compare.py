@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from detour.launch.options import FilePath, json_option, workspace_option
+from detour.launch.options import FilePath, json_option, metric_option, workspace_option
 from detour.launch.text.compare import FORMATS, rendered
 from detour.launch.text.screen import columns, show, warn
 from detour.ledger.workspace import Workspace
@@ -18,7 +18,7 @@ from detour.statistics.sources import compare_sources
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @workspace_option
 @click.option("--against", metavar="MODEL", help="Compare each model with this one.  [default: all pairs]")
-@click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
+@metric_option
 @click.option("--common", is_flag=True, help="Only tasks and seeds that all models have.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--out", "-o", type=FilePath(dir_okay=False, path_type=Path), help="Write to this file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from detour.launch.options import json_option, workspace_option, written_workspace_option
+from detour.launch.options import json_option, metric_option, workspace_option, written_workspace_option
 from detour.launch.text.compare import comparison_lines
 from detour.launch.text.models import show_lineage, show_moved, show_versions
 from detour.launch.text.screen import columns, show
@@ -45,7 +45,7 @@ def show_one(version: str, workspace: Workspace, as_json: bool) -> None:
 @command.command()
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
 @workspace_option
-@click.option("--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]")
+@metric_option
 @click.option("--common", is_flag=True, help="Only tasks and seeds that all versions have.")
 def compare(versions: tuple[str, ...], workspace: Workspace, metric: str | None, common: bool) -> None:
     """Compare versions by their scores.

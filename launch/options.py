@@ -87,6 +87,9 @@ names_argument = click.argument("names", required=True, metavar="NAME...", **_na
 """What a verb is about; see `detour.planning.selection`."""
 optional_names_argument = click.argument("names", metavar="[NAME]...", **_names)
 offline_option = click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
+metric_option = click.option(
+    "--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 recipe_argument = click.argument(
     "recipe",

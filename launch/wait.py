@@ -6,7 +6,6 @@ import time
 
 import click
 
-from detour.errors import UserError
 from detour.launch.options import Seconds, json_option, optional_names_argument, workspace_option
 from detour.launch.text.screen import show_json, warn
 from detour.launch.text.waiting import say_changes, say_outcome
@@ -14,6 +13,7 @@ from detour.ledger.workspace import Workspace
 from detour.monitoring.monitor import monitor
 from detour.monitoring.status import Status
 from detour.monitoring.waiting import Verdict, verdict
+from detour.planning.files import no_chain
 
 LOOK_S = 5.0
 """Seconds between two looks at markers and ledger; Slurm is asked at the site's own interval."""
@@ -49,8 +49,7 @@ def command(
     while True:
         status: Status = watched.look(names)
         if not status.chains:
-            empty = f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one"
-            raise UserError(next(iter(status.warnings), empty))
+            raise no_chain(workspace, status.warnings)
         said = verdict(status.chains, fail_fast=fail_fast)
         say_changes(last, status)
         if last is None:

@@ -38,7 +38,7 @@ from detour.orchestration.evidence import (
 )
 from detour.orchestration.held import Held, held_stages
 from detour.output_files import write_output
-from detour.planning.files import StageOutline, read_plan_outline
+from detour.planning.files import StageOutline, no_chain, read_plan_outline
 from detour.planning.selection import Selection, known_chains, select, selected_stages
 from detour.scheduler.commands import Slurm
 from detour.scheduler.records import parse_time_s
@@ -126,8 +126,7 @@ def why(workspace: Workspace, name: str | None, slurm: Slurm | None = None) -> l
     view = LedgerView(workspace)
     known = known_chains(workspace)
     if name is None and not known.chains:
-        empty = f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one"
-        raise UserError(next(iter(known.unreadable), empty))
+        raise no_chain(workspace, known.unreadable)
     selected = Selection(tuple(known.chains)) if name is None else select(workspace, [name], known)
     meant = {*selected.chains, *selected.within}
     needed_by = {

@@ -231,6 +231,11 @@ def unknown_chain(workspace: Workspace, chain: str) -> UserError:
     return UserError(f"no chain named {chain!r} in {workspace.root}{known}")
 
 
+def no_chain(workspace: Workspace, problems: Iterable[str]) -> UserError:
+    """Return the error for a workspace without a readable chain: the first of the problems, if there are any."""
+    return UserError(next(iter(problems), f"{workspace.root}: there is no chain yet; `detour run RECIPE` makes one"))
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return a `suggestion`; if no name is close and there are many, a command that lists them."""
     known = dict.fromkeys(names)
