@@ -39,8 +39,13 @@ def failure_lines(
 
 def _failure(failure: Failure) -> str:
     others = f" and {counted(len(failure.chains) - 1, 'other chain')}" if len(failure.chains) > 1 else ""
-    waiting = f" ({counted(failure.dependents, 'dependent')} pending)" if failure.dependents else ""
-    return plain(f"failed: {failure.stage.label} of {failure.chains[0]}{others}: {failure.reason}") + waiting
+    said = plain(f"failed: {failure.stage.label} of {failure.chains[0]}{others}: {failure.reason}")
+    return said + pending(failure.dependents)
+
+
+def pending(dependents: int) -> str:
+    """` (2 dependents pending)`, after the reason of a failure."""
+    return f" ({counted(dependents, 'dependent')} pending)" if dependents else ""
 
 
 def _commands(workspace: Workspace, failures: Sequence[Failure], command: str) -> list[str]:

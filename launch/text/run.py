@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from detour.launch.text.failures import pending
 from detour.launch.text.screen import show_progress
 from detour.ledger.claims import holder
 from detour.ledger.workspace import Workspace
@@ -110,8 +111,7 @@ def failures_text(ran: Ran) -> str:
     """Each failed stage with its reason and the end of its log, and what to do."""
     labels, lines = ran.order.planned.labels, []
     for failure in ran.failures:
-        pending = f" ({counted(failure.dependents, 'dependent')} pending)" if failure.dependents else ""
-        lines.append(f"{labels[failure.stage.id]} failed: {failure.reason}{pending}")
+        lines.append(f"{labels[failure.stage.id]} failed: {failure.reason}{pending(failure.dependents)}")
         if failure.log is not None and failure.log.exists():
             lines.append(f"the end of {failure.log}:")
             lines += [f"  {line}" for line in failure.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]

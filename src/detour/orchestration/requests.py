@@ -114,8 +114,11 @@ def _shape(task: Sequence[Stage], prices: Mapping[str, Price]) -> tuple[object, 
     first = task[0]
     if first.kind == "evaluate":
         return (first.kind, prices[first.id].gpus)
-    needed_s = sum(stage_limit_s(stage, prices[stage.id]) for stage in task)
-    return (first.kind, prices[first.id].gpus, prices[first.id].cores, needed_s.bit_length())
+    return (first.kind, prices[first.id].gpus, prices[first.id].cores, _needed_s(task, prices).bit_length())
+
+
+def _needed_s(task: Sequence[Stage], prices: Mapping[str, Price]) -> int:
+    return sum(stage_limit_s(stage, prices[stage.id]) for stage in task)
 
 
 def _longest_array(requests: Sequence[JobRequest], cluster: Cluster, options: JobOptions) -> int | None:
@@ -153,7 +156,7 @@ def _request(
     partition = cluster.gpu_partition if gpus else cluster.cpu_partition
     qos = _qos(cluster, gpus, options.qos)
     limit_s = min((limit for limit in (qos.wall if qos else None, partition.wall) if limit), default=None)
-    needed_s = max(sum(stage_limit_s(stage, prices[stage.id]) for stage in task) for task in tasks)
+    needed_s = max(_needed_s(task, prices) for task in tasks)
     wall_s, segments = needed_s, 1
     if first.kind == "pretrain":
         wall_s = min(filter(None, (options.wall_s or needed_s, limit_s)))
