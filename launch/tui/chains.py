@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.style import Style
 from rich.text import Text
@@ -72,6 +72,10 @@ class Lines(OptionList):
     def render_line(self, y: int) -> Strip:
         strip = super().render_line(y)
         return strip.apply_style(Style(reverse=True)) if self.scroll_offset.y + y == self.highlighted else strip
+
+    def _move_page(self, direction: Literal[-1, 1]) -> None:
+        if self.scrollable_content_region:  # Textual looks for the line where none has room
+            super()._move_page(direction)
 
 
 class Chains(Screen[None]):

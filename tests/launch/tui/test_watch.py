@@ -304,12 +304,12 @@ def test_untrusted_text_is_neither_markup_nor_control(workspace: Workspace) -> N
     driven(app, act)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 60), (1, 1)])
+@pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 60), (80, 3), (2, 24), (1, 1)])
 def test_any_size_of_the_terminal_is_drawn(workspace: Workspace, size: tuple[int, int]) -> None:
     app = view(workspace)
 
     async def act(pilot: Pilot[None]) -> None:
-        await pilot.press("down", "question_mark", "escape")
+        await pilot.press("down", "pagedown", "pageup", "question_mark", "escape")
         assert is_first(app)
 
     driven(app, act, size)
