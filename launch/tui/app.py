@@ -30,8 +30,7 @@ class Watch(GuardedApp):
 
     def on_mount(self) -> None:
         self.theme = "ansi-dark"  # the terminal's own colours
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self.exit)  # which gives the terminal back
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)  # which gives the terminal back
         self.push_screen(self.chains)
 
     @property

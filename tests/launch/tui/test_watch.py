@@ -346,7 +346,7 @@ def on_screen(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[bytes], i
             process.kill()
 
 
-@pytest.mark.parametrize("end", [b"q", b"\x03", signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("end", [b"q", b"\x03", signal.SIGTERM])
 def test_it_draws_the_chains_until_it_is_ended_and_gives_the_terminal_back(
     workspace: Workspace, end: bytes | signal.Signals
 ) -> None:
@@ -357,6 +357,12 @@ def test_it_draws_the_chains_until_it_is_ended_and_gives_the_terminal_back(
             process.send_signal(end)
         assert b"\x1b[?1049l" in until_shown(b"its end")
         assert process.wait(20) == 0
+
+
+def test_it_ends_with_its_terminal(workspace: Workspace) -> None:
+    with on_screen(workspace) as (process, _, _):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == -signal.SIGHUP
 
 
 def test_the_view_returns_if_no_shell_can_be_opened(workspace: Workspace) -> None:
