@@ -18,7 +18,10 @@ from tests.slurm.cluster.sharing import FOLDER, close_run, open_run
 
 TESTS = Path(__file__).parent
 
-hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure. The same examples in every run, so that a failure belongs to the change at hand;
+# `pytest --hypothesis-profile search` tries new ones.
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("suite")
 
 
