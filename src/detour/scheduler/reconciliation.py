@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detour.grouping import grouped
 from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
 from detour.scheduler.matching import by_tag, compare, current_jobs, fill, is_held, with_orphans
@@ -194,9 +195,10 @@ def _apart(requests: Iterable[JobRequest], filled: Places) -> list[JobRequest]:
 
 def _parts(request: JobRequest, place: Mapping[str, tuple[str, Tasks]]) -> list[JobRequest]:
     """The tasks that wait for the same units together; each alone if they do not correspond to the tasks of these."""
-    groups: dict[frozenset[str], list[int]] = {}
-    for index, waits in enumerate(request.after_each):
-        groups.setdefault(frozenset(place[stage][0] for stage in waits if stage in place), []).append(index)
+    groups = grouped(
+        (frozenset(place[stage][0] for stage in waits if stage in place), index)
+        for index, waits in enumerate(request.after_each)
+    )
     parts = [request] if len(groups) == 1 else [request.only(indexes) for indexes in groups.values()]
     return [
         one

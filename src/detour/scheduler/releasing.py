@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from detour.errors import SchedulerUnavailable
+from detour.grouping import grouped
 from detour.ledger.events import JobsCommitted, JobsDropped, JobsHeld
 from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.conflicts import gives_way, rivals_of
@@ -79,9 +80,7 @@ class Releaser:
 
     def _release(self, ids: Sequence[str]) -> str:
         """Release jobs; return those still held, with Slurm's reasons and message, or an empty string."""
-        wanted: dict[str, list[int | None]] = {}
-        for job in map(parse_job_ids, ids):
-            wanted.setdefault(job.id, []).append(job.index)
+        wanted = grouped((job.id, job.index) for job in map(parse_job_ids, ids))
         for pause_s in (0.0, LATE_S):
             self.wait(pause_s)
             result = self.slurm.release(ids)
