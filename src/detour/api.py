@@ -202,7 +202,7 @@ def report(
 
     `detour.rendering.html.render_html` renders the page. Raises UserError for an unknown name.
     """
-    from detour.accounting.site import outdated_constants, planned_targets, profile_sites
+    from detour.accounting.site import outdated_constants, profile_sites
     from detour.budgets.caps import load_budgets
     from detour.config.project import load_project
     from detour.orchestration.accounts import record_accounts
@@ -212,9 +212,8 @@ def report(
     at = Workspace.find(workspace)
     by = project or load_project()
     reading = read(at, chains, by)
-    targets = planned_targets(at)
-    site_of = profile_sites(targets, None if cluster is None else _cluster(cluster))
-    said = [*record_accounts(reading.view), *(outdated_constants(targets) if cluster is None else ())]
+    site_of = profile_sites(reading.targets, None if cluster is None else _cluster(cluster))
+    said = [*record_accounts(reading.view), *(outdated_constants(reading.targets) if cluster is None else ())]
     when = period or Period(time_zone=by.time_zone if by else "UTC")
     question = Question(chains, when, by, load_budgets(), site_figure, said)
     return build_report(at, question, site_of, time.time(), reading)

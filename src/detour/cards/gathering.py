@@ -10,7 +10,7 @@ from typing import Any
 
 from detour.accounting.energy import Method
 from detour.accounting.result_cost import Spent
-from detour.accounting.site import planned_targets, profile_sites, recorded_profiles
+from detour.accounting.site import profile_sites, recorded_profiles
 from detour.cards.about_file import About, TaskAbout
 from detour.cards.compute import compute_of
 from detour.cards.content import Architecture, Content, Lineage, Phase, Score, Source
@@ -23,7 +23,7 @@ from detour.models.lineage import lineage
 from detour.planning.files import read_plan
 from detour.planning.plan import Plan
 from detour.planning.stage import EvaluateStage, ExportStage, PrepareStage, PretrainStage
-from detour.reporting.build import Question, build_report
+from detour.reporting.build import Question, build_report, read
 from detour.reporting.data import Chain
 from detour.reporting.outputs import read_json
 from detour.reporting.report import Report
@@ -67,8 +67,8 @@ def gather(
             f"see `{workspace.command('status', chain)}`"
         )
     _check_tasks(about, plan)
-    targets = planned_targets(workspace)
-    report = build_report(workspace, Question([chain]), profile_sites(targets, cluster), time.time())
+    reading = read(workspace, [chain], None)
+    report = build_report(workspace, Question([chain]), profile_sites(reading.targets, cluster), time.time(), reading)
     found = report.chains[0]
     comparison = _comparison(workspace, chain, plan, about)
     title = about.title or chain
@@ -80,7 +80,7 @@ def gather(
         sources=tuple(
             Source(one.name, one.counts.get("train_tokens"), one.counts.get("train_documents")) for one in found.sources
         ),
-        compute=compute_of(report, found, method, recorded_profiles(targets), target),
+        compute=compute_of(report, found, method, recorded_profiles(reading.targets), target),
         scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
         seeds=None if comparison is None else _seeds(comparison, chain),
         results_table=None if comparison is None else markdown(comparison, {chain: title}),

@@ -20,6 +20,7 @@ from detour.ledger.record import Entry
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.liveness import unread_sentence
+from detour.planning.files import Target
 from detour.pricing.comparison import Accuracy, accuracy, compare, quotes
 from detour.pricing.history import finished_stages
 from detour.reporting import data
@@ -71,13 +72,16 @@ class Reading(NamedTuple):
 
     scope: Scope
     view: LedgerView
+    targets: list[Target]
+    """Of all chains of the workspace; see `planned_targets`."""
 
 
 def read(workspace: Workspace, names: Sequence[str], project: Project | None) -> Reading:
     """Read the plans and the ledger. Raises UserError for a name that matches nothing."""
     scope = scope_of(workspace, names, project)
     trained = frozenset(stage.id for plan in scope.plans for stage in plan.stages if stage.kind == "pretrain")
-    return Reading(scope, LedgerView(workspace, Selection((ProgressMade, CheckpointSaved, *INCIDENTS), trained)))
+    view = LedgerView(workspace, Selection((ProgressMade, CheckpointSaved, *INCIDENTS), trained))
+    return Reading(scope, view, planned_targets(workspace))
 
 
 def build_report(
@@ -88,8 +92,8 @@ def build_report(
     Raises UserError for a name that matches nothing, and for a site figure that cannot be parsed.
     """
     site_figure = parse_site_figure(question.site_figure) if question.site_figure else None
-    scope, view = reading or read(workspace, question.names, question.project)
-    profile_of, plans = recorded_profiles(planned_targets(workspace)), scope.plans
+    scope, view, targets = reading or read(workspace, question.names, question.project)
+    profile_of, plans = recorded_profiles(targets), scope.plans
     outputs = OutputCache(workspace)
     gatherer = Gatherer(outputs, view, site_of, question.period, profile_of, now_s)
     gathered = gatherer.gather(plans)
