@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from detour.grouping import grouped
 from detour.launch.text.states import SIGNS, colour_of, painter
 from detour.monitoring.states import WORDS
 from detour.monitoring.status import ChainStatus, Status, worst_first
@@ -77,10 +78,7 @@ def headline(status: Status) -> str:
     parts = [", ".join(joined(f"{counts[word]} {word}") for word in WORDS if word in counts)]
     stages = {stage.id: stage for chain in status.chains for stage in chain.stages}.values()
     hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
-    grams: dict[str | None, list[float]] = {}
-    for stage in stages:
-        if stage.co2_g is not None:
-            grams.setdefault(stage.energy_method, []).append(stage.co2_g)
+    grams = grouped((stage.energy_method, stage.co2_g) for stage in stages if stage.co2_g is not None)
     used = [joined(f"{amount(sum(hours))} GPU-h")] if hours else []
     for method, of_method in grams.items():
         by = f" by {method}" if len(grams) > 1 else ""
