@@ -5,7 +5,6 @@ Text from files that others may write (labels, reasons, names) passes through `p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from math import floor, isfinite, log10
@@ -17,7 +16,7 @@ ENERGY_UNITS = ((1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"), (1e-6, "mWh"))
 """Units of energy in kWh, largest first, for `scaled`."""
 MASS_UNITS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 """Units of mass in grams, largest first, for `scaled`."""
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])")
+_SEQUENCE = r"\x1b(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9])"
 """Terminal sequences: colours, titles, character sets."""
 _COUNT_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T"))
 
@@ -92,7 +91,7 @@ def exact(value: float, digits: int = 6) -> str:
 
 def bare_number(stated: str) -> str:
     """Return a figure without thousands separators and with a decimal point: `0,46` is 0.46, `1,000` is 1000."""
-    import re  # only readers of files need it
+    import re  # not at the start of every command
 
     joined = re.sub(r"(?<=\d)[ \u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", "", stated)
     if 0 <= joined.rfind(".") < joined.rfind(","):
@@ -168,7 +167,9 @@ def printable(text: str) -> str:
 
 def without_sequences(text: str) -> str:
     """Return text without terminal sequences, such as colours."""
-    return _SEQUENCE.sub("", text)
+    import re
+
+    return re.sub(_SEQUENCE, "", text)
 
 
 def pasted(*words: str) -> str:
