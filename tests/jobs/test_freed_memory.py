@@ -12,19 +12,25 @@ import resource
 import torch
 from detour.jobs.freed_memory import keep_freed_memory
 
+def step():
+    some = [torch.ones(10**7) for _ in range(2)]
+
 if {kept}:
     keep_freed_memory()
-torch.ones(10**7).sum()
+for _ in range(20):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    some = [torch.ones(10**7) for _ in range(2)]
-    del some
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def faults(*, kept: bool) -> int:
-    """Return the number of pages that the kernel had to clear."""
+    """Return the number of pages that the kernel had to clear once the heap had grown to its size.
+
+    It grows in the first steps, by more or less tensors, for glibc does not always find the gap that a tensor left.
+    """
     code = FAULTS.format(kept=kept)
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
