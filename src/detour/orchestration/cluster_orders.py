@@ -1,4 +1,4 @@
-"""An order about jobs in Slurm, given to each Slurm cluster that may have such jobs."""
+"""An instruction about jobs in Slurm, given to each Slurm cluster that may have such jobs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from detour.scheduler.commands import Slurm
 from detour.scheduler.control import Affected, Control
 from detour.scheduler.in_flight import open_jobs
 
-Order = Callable[[Control, Sequence[str]], Affected]
-"""Gives the order about these stages to one cluster."""
+Instruction = Callable[[Control, Sequence[str]], Affected]
+"""Makes one cluster cancel, hold, release or adopt the jobs of these stages."""
 
 
-class Answers(NamedTuple):
-    """The outcome of an order at each Slurm cluster."""
+class Outcomes(NamedTuple):
+    """The outcome of an instruction at each Slurm cluster."""
 
     of: Mapping[str | None, Affected]
     unreached: Mapping[str | None, str]
@@ -45,32 +45,34 @@ def by_slurm_cluster(
     return found or {targets.usual.slurm_cluster: ()}
 
 
-def give(workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], order: Order) -> Answers:
-    """Give the order to each cluster, about its stages. Raises SchedulerUnavailable if none answers."""
+def give(
+    workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], instruction: Instruction
+) -> Outcomes:
+    """Give the instruction to each cluster, about its stages. Raises SchedulerUnavailable if none outcomes."""
     reached, unreached = dict[str | None, Affected](), dict[str | None, str]()
     for cluster, of_cluster in stages.items():
         try:
-            reached[cluster] = order(control(workspace, journal, Slurm(cluster=cluster)), of_cluster)
+            reached[cluster] = instruction(control(workspace, journal, Slurm(cluster=cluster)), of_cluster)
         except SchedulerUnavailable as error:
             unreached[cluster] = str(error)
     if unreached and not reached:
         raise SchedulerUnavailable("; ".join(unreached.values()))
-    return Answers(reached, unreached)
+    return Outcomes(reached, unreached)
 
 
-def joined(answers: Answers, stages: Mapping[str | None, Sequence[str]]) -> Affected:
+def joined(outcomes: Outcomes, stages: Mapping[str | None, Sequence[str]]) -> Affected:
     """The outcome at all clusters together, in which a job is `7 on CLUSTER` if there are several.
 
     The stages of clusters that did not answer count as in the queue.
     """
-    if len(answers.of) == 1 and not answers.unreached:
-        return next(iter(answers.of.values()))
+    if len(outcomes.of) == 1 and not outcomes.unreached:
+        return next(iter(outcomes.of.values()))
 
     def named(jobs: Mapping[str, str], cluster: str | None) -> dict[str, str]:
         return {job if cluster is None else f"{job} on {cluster}": words for job, words in jobs.items()}
 
-    every = answers.of.items()
-    in_queue = [*(one.in_queue for one in answers.of.values()), *(stages[cluster] for cluster in answers.unreached)]
+    every = outcomes.of.items()
+    in_queue = [*(one.in_queue for one in outcomes.of.values()), *(stages[cluster] for cluster in outcomes.unreached)]
     return Affected(
         ids=tuple(job for cluster, one in every for job in named(dict.fromkeys(one.ids, ""), cluster)),
         stages=tuple(dict.fromkeys(stage for _, one in every for stage in one.stages)),
@@ -81,5 +83,5 @@ def joined(answers: Answers, stages: Mapping[str | None, Sequence[str]]) -> Affe
         undecided={job: why for cluster, one in every for job, why in named(one.undecided, cluster).items()},
         seen_in=" and ".join(dict.fromkeys(one.seen_in for _, one in every)),
         warnings=tuple(said for _, one in every for said in one.warnings),
-        unreached=tuple(answers.unreached.values()),
+        unreached=tuple(outcomes.unreached.values()),
     )

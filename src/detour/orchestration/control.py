@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from detour.budgets.reserve import release_stages
@@ -17,14 +18,13 @@ from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, Stage
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace, marked
-from detour.orchestration.cluster_orders import Order, by_slurm_cluster, give, joined
+from detour.orchestration.cluster_orders import Instruction, by_slurm_cluster, give, joined
 from detour.orchestration.selection import Chosen, chosen, without_needed
 from detour.orchestration.slurm import submitting, tasks_sent
 from detour.orchestration.waves import continuations, leave_out
 from detour.planning.files import StageOutline
 from detour.planning.selection import known_chains
 from detour.scheduler.control import Affected, Control
-from detour.scheduler.tags import Tag, Tasks
 from detour.text import counted, listed
 
 NAMED_JOBS = 12
@@ -157,16 +157,15 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     chains = known_chains(workspace)
     labels = _labels_of(chains.stages.values())
 
-    def scripted(tag: Tag) -> Tasks | None:
-        return tasks_sent(workspace, tag)
-
     with _ordering(workspace, on_wait) as journal:
         stages = by_slurm_cluster(LedgerView(workspace), chains, labels, ())
-        answers = give(workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels, scripted))
-        for cluster, found in answers.of.items():
+        outcomes = give(
+            workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels, partial(tasks_sent, workspace))
+        )
+        for cluster, found in outcomes.of.items():
             for stage_id, job_id in zip(found.stages, found.ids, strict=True):
                 journal.append(StageSubmitted(slurm_cluster=cluster or ""), stage=stage_id, job=job_id)
-        affected = joined(answers, stages)
+        affected = joined(outcomes, stages)
         ids, of_jobs = (tuple(dict.fromkeys(names)) for names in (affected.ids, affected.stages))
         affected = replace(affected, ids=ids, stages=of_jobs)
     return Controlled("adopted", affected, labels, warnings=(*LedgerView(workspace).warnings, *chains.unreadable))
@@ -199,7 +198,9 @@ def _again(
     return workspace.command(verb, *names, options=(*chosen_stage, *options))
 
 
-def _ordered(view: LedgerView, journal: Journal, choice: Chosen, stages: Iterable[str], order: Order) -> Affected:
-    """Give an order about the stages to each Slurm cluster that may have jobs of them."""
+def _ordered(
+    view: LedgerView, journal: Journal, choice: Chosen, stages: Iterable[str], instruction: Instruction
+) -> Affected:
+    """Give an instruction about the stages to each Slurm cluster that may have jobs of them."""
     by_cluster = by_slurm_cluster(view, choice.known, stages, choice.affected_chains)
-    return joined(give(view.workspace, journal, by_cluster, order), by_cluster)
+    return joined(give(view.workspace, journal, by_cluster, instruction), by_cluster)
