@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from detour.grouping import grouped
 from detour.scheduler.accounted import RUNS_AGAIN
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent_jobs import Sent
@@ -55,9 +56,7 @@ def by_accounts(
     Records of jobs whose stages are done may have been purged. A job that was `ordered` to be cancelled does not run
     again after a preemption.
     """
-    found, runs = ByAccounts(), dict[str, list[JobRecord]]()
-    for record in snapshot.accounting or ():
-        runs.setdefault(record.ids.id, []).append(record)
+    found, runs = ByAccounts(), grouped((record.ids.id, record) for record in snapshot.accounting or ())
     for one in sent:
         wanted = [(index, task) for index, task in enumerate(one.tasks) if not {*stages}.isdisjoint(task)]
         if one.dropped or not wanted:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from detour.scheduler.dependency import terms_of
+from detour.grouping import grouped
+from detour.scheduler.dependency import is_blocked
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent_jobs import Sent
 from detour.scheduler.snapshot import Snapshot
@@ -30,10 +31,7 @@ def may_have_run(
     """
     awaited = awaited_by_others(current, seen)
     by_id = by_job_id(current)
-    units: dict[str, list[Sent]] = {}
-    for sent in current:
-        if sent.committed:
-            units.setdefault(sent.tag.unit, []).append(sent)
+    units = grouped((sent.tag.unit, sent) for sent in current if sent.committed)
 
     def waits(sent: Sent) -> bool:
         waiting = all(record.state.standing is Standing.WAITING for record in seen[sent.tag])
@@ -62,8 +60,8 @@ def is_spent(
 ) -> bool:
     """Whether an id that Slurm has just given to a new job belonged to another one that may have run.
 
-    A crashed controller gives forgotten ids out again. The node on which the other job still runs, which is killed only
-    when the node reports, would refuse the new one and be drained.
+    A crashed controller gives forgotten ids out again. It kills the other job only once that job's node reports; until
+    then the node would refuse the new job, and be drained.
     """
     if any(record.ids.id == job_id for record in snapshot.queue or ()):
         return False  # a wrapper printed the number of a job that is there
@@ -89,21 +87,15 @@ def spent_by_tasks(job_id: str, by_id: Mapping[str, Sequence[Sent]], is_done: Ca
 
 
 def by_job_id(jobs: Iterable[Sent]) -> Mapping[str, list[Sent]]:
-    found: dict[str, list[Sent]] = {}
-    for sent in jobs:
-        if sent.job_id is not None:
-            found.setdefault(sent.job_id, []).append(sent)
-    return found
+    return grouped((sent.job_id, sent) for sent in jobs if sent.job_id is not None)
 
 
 def _never_ran(dependency: str, by_id: Mapping[str, Sequence[Sent]], is_done: Callable[[str], bool]) -> bool:
     """Whether the dependency waits for the success of a job that has not succeeded."""
-    separator, terms = terms_of(dependency)
 
     def blocks(term: str) -> bool:
         kind, _, job = term.partition(":")
         stages = [stage for sent in by_id.get(job.partition("_")[0], ()) for stage in sent.stages]
         return kind in NEEDS_SUCCESS and bool(stages) and not any(map(is_done, stages))
 
-    blocked = list(map(blocks, terms))
-    return any(blocked) and (separator == "," or all(blocked))
+    return is_blocked(dependency, blocks)

@@ -6,7 +6,7 @@ Slurm misreads it. The two functions at the end are the rules for a chain of seg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal, NamedTuple
@@ -77,6 +77,13 @@ def terms_of(dependency: str) -> tuple[str, list[str]]:
     """The separator of a dependency in Slurm's syntax, and its terms."""
     separator = "?" if "?" in dependency else ","
     return separator, [term for term in dependency.split(separator) if term]
+
+
+def is_blocked(dependency: str, blocks: Callable[[str], bool]) -> bool:
+    """Whether terms that cannot be fulfilled block the whole dependency: one of several joined by AND, all by OR."""
+    separator, terms = terms_of(dependency)
+    blocked = list(map(blocks, terms))
+    return any(blocked) and (separator == "," or all(blocked))
 
 
 def waited_ids(dependency: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from detour.grouping import grouped
 from detour.sacct.values import parse_gres
 from detour.scheduler.commands import Slurm
 
@@ -53,9 +54,7 @@ class _Node:
 
 def read_free_nodes(slurm: Slurm) -> list[FreeNodes]:
     """Partitions with GPUs first, most free ones first. Raises SchedulerUnavailable."""
-    by_partition: dict[str, list[_Node]] = {}
-    for node in _nodes(slurm.node_use().splitlines()):
-        by_partition.setdefault(node.partition, []).append(node)
+    by_partition = grouped((node.partition, node) for node in _nodes(slurm.node_use().splitlines()))
     found = [_free(partition, nodes) for partition, nodes in by_partition.items()]
     return sorted(found, key=lambda one: (not one.gpus, -one.gpus_free, -one.cores_free, one.partition))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from detour.grouping import grouped
 from detour.ledger.events import JobEvent
 from detour.ledger.identity import workspace_id
 from detour.ledger.view import LedgerView
@@ -26,10 +27,6 @@ def stages_sent(view: LedgerView) -> set[str]:
 
 def open_jobs(view: LedgerView) -> Mapping[str, Sequence[Sent]]:
     """Stage -> jobs sent for it that may be in a queue: the ledger has neither their end nor that they were dropped."""
-    sent = jobs_sent(view).values()
-    found: dict[str, list[Sent]] = {}
-    kept = [job for job in sent if not job.dropped]
-    for job in (*to_ask(view.state, kept), *(job for job in kept if not job.committed)):
-        for stage in job.stages:
-            found.setdefault(stage, []).append(job)
-    return found
+    kept = [job for job in jobs_sent(view).values() if not job.dropped]
+    still_open = (*to_ask(view.state, kept), *(job for job in kept if not job.committed))
+    return grouped((stage, job) for job in still_open for stage in job.stages)

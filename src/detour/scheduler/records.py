@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from detour.scheduler.commands import ACCOUNTING_FIELDS, QUEUE_FIELDS, SEPARATOR
-from detour.scheduler.dependency import terms_of, waited_ids
+from detour.scheduler.dependency import is_blocked, waited_ids
 from detour.scheduler.job_ids import JobIds, parse_job_ids
 from detour.scheduler.states import JobState, Standing, parse_state
 from detour.scheduler.tags import Tag, find_tag
@@ -26,7 +26,7 @@ BY_SLURM = frozenset(
 )
 """Reasons of jobs that Slurm took back and holds, for example after a failed prolog."""
 TAKEN_BACK = frozenset({JobState.REQUEUE_HOLD, JobState.SPECIAL_EXIT, JobState.RESV_DEL_HOLD})
-"""States of such jobs, which remain after their release; while held, the reason may be anything."""
+"""States of jobs that Slurm took back, also after their release; while they are held, the reason may be anything."""
 NO_QOS = frozenset({"(null)", "N/A"})
 """What squeue prints for a job without a QOS."""
 _SCRIPT = re.compile(r"([A-Za-z0-9]+)\.sh$")
@@ -62,7 +62,7 @@ class JobRecord:
     dependency: str = ""
     """What it still waits for, such as `afterok:7,afterok:8_3`."""
     waits_in_vain: bool = False
-    """Whether that can no longer be fulfilled, so that Slurm will cancel it."""
+    """Whether its dependency can no longer be fulfilled, so that Slurm will cancel it."""
     qos: str = ""
     """Empty if Slurm names none."""
     script: str = ""
@@ -164,9 +164,7 @@ def _dependency(text: str) -> str:
 
 def _is_in_vain(text: str) -> bool:
     """`afterok:7(unfulfilled),afterok:8(failed)`, but not `afterok:7(unfulfilled)?afterok:8(failed)`."""
-    separator, terms = terms_of(text)
-    failed = [term.endswith("(failed)") for term in terms]
-    return any(failed) and (separator == "," or all(failed))
+    return is_blocked(text, lambda term: term.endswith("(failed)"))
 
 
 def parse_time_s(text: str) -> float | None:

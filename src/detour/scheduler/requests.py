@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from detour.scheduler.tags import Slot, unit_of
@@ -52,7 +52,7 @@ class JobRequest:
     """Number of tasks of an array that may run at once."""
     module: str = "detour.jobs"
     """The module Python runs, with the workspace and the stages as arguments."""
-    unit: str = field(default="")
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if not self.unit:

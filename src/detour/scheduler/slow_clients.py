@@ -1,4 +1,7 @@
-"""Who learns that one of Slurm's clients has not answered yet. Without code that asks, so that any verb can say it."""
+"""What to do while a client of Slurm has not answered yet: set by a view of any kind, called by `commands`.
+
+Apart from `commands`, because every `detour` sets it and few ask Slurm.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from detour.grouping import grouped
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
 from detour.scheduler.job_ids import parse_job_ids
@@ -73,21 +74,21 @@ class Snapshot:
     def job(self, workspace: str, job_id: str, *, untagged: bool = False) -> JobRecord | None:
         """The record of `7`, or of the array task `7_3`, if it is this workspace's; None if there is none.
 
-        If `untagged`, also without our tag if the site rewrites tags; in the queue such a job still has a script of
-        ours.
+        If `untagged`, as where the site rewrites tags, a record without any tag counts too; in the queue, only if it
+        has a script of ours, which sacct does not show.
         """
         ids = parse_job_ids(job_id)
 
-        def ours(known: Mapping[str, list[JobRecord]], *, has_script: Callable[[JobRecord], bool]) -> list[JobRecord]:
-            found = (*known.get(ids.id, ()), *(() if ids.index is None else known.get(job_id, ())))
-            return [one for one in found if one.ids.holds(ids.index) and is_ours(one, has_script)]
+        def ours(by_job: Mapping[str, list[JobRecord]]) -> list[JobRecord]:
+            found = (*by_job.get(ids.id, ()), *(() if ids.index is None else by_job.get(job_id, ())))
+            return [one for one in found if one.ids.holds(ids.index) and is_ours(one)]
 
-        def is_ours(one: JobRecord, has_script: Callable[[JobRecord], bool]) -> bool:
-            return one.tag.workspace == workspace if one.tag else untagged and has_script(one)
+        def is_ours(one: JobRecord) -> bool:
+            return one.tag.workspace == workspace if one.tag else untagged
 
-        if queued := ours(self._index.queued_by_job, has_script=lambda one: one.script != ""):
+        if queued := [one for one in ours(self._index.queued_by_job) if one.tag or one.script]:
             return queued[-1]
-        ran = ours(self._index.accounted_by_job, has_script=lambda one: True)  # noqa: ARG005  sacct does not show it
+        ran = ours(self._index.accounted_by_job)
         return ran[-1] if ran and not self._lags(ran[-1]) else None
 
     def _lags(self, last: JobRecord) -> bool:
@@ -140,19 +141,14 @@ def _in_time(records: Iterable[JobRecord]) -> list[JobRecord]:
 
 def _by_job(records: Iterable[JobRecord]) -> Mapping[str, list[JobRecord]]:
     """By `7_3` the records of one task of an array alone, by `7` all others: an array may have thousands of tasks."""
-    found: dict[str, list[JobRecord]] = {}
-    for record in records:
-        ids = record.ids
-        found.setdefault(ids.id if ids.index is None else f"{ids.id}_{ids.index}", []).append(record)
-    return found
+    return grouped(
+        (record.ids.id if record.ids.index is None else f"{record.ids.id}_{record.ids.index}", record)
+        for record in records
+    )
 
 
 def _by_tag(records: Iterable[JobRecord]) -> Mapping[Tag, list[JobRecord]]:
-    found: dict[Tag, list[JobRecord]] = {}
-    for record in records:
-        if record.tag is not None:
-            found.setdefault(record.tag, []).append(record)
-    return found
+    return grouped((record.tag, record) for record in records if record.tag is not None)
 
 
 def take_snapshot(slurm: Slurm, users: Sequence[str]) -> Snapshot:

@@ -263,12 +263,9 @@ class Submitter:
         for tag, job_id in decision.adopt.items():
             self._remark(f"job {job_id} ({tag.slot}) was found in the queue by its tag, and adopted")
             if tag not in self._known.sent:
-                tasks = next(request.tasks for request in requests if request.unit == tag.unit)
-                self._known.record(
-                    JobIntended(
-                        tasks=_lists(tasks), dependency="", slurm_cluster=self.slurm.cluster or "", tags=[str(tag)]
-                    )
-                )
+                request = next(one for one in requests if one.unit == tag.unit)
+                tasks, cluster = [list(task) for task in request.tasks], self.slurm.cluster or ""
+                self._known.record(JobIntended(tasks=tasks, dependency="", slurm_cluster=cluster, tags=[str(tag)]))
             self._known.record(JobAccepted(job_id=job_id, tags=[str(tag)]))
         for tag, why in decision.drop.items():
             self._remark(f"{tag.slot}: {why}")
@@ -336,7 +333,3 @@ class Submitter:
         if not kept and is_all:
             raise SchedulerUnavailable(f"nothing was submitted: {self._sender.full}")
         return kept, later
-
-
-def _lists(tasks: Iterable[Sequence[str]]) -> list[list[str]]:
-    return [list(task) for task in tasks]
