@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detour.errors import SchedulerUnavailable
+from detour.grouping import grouped
 from detour.ledger.events import JobAccepted, JobEvent, JobIntended, JobsCommitted, JobsDropped, JobsHeld, JobsReleased
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.by_accounts import ByAccounts, by_accounts
 from detour.scheduler.commands import LATE_S, Slurm
 from detour.scheduler.crash import may_have_run
 from detour.scheduler.job_ids import parse_job_ids
-from detour.scheduler.matching import by_tag, counted_for
+from detour.scheduler.matching import counted_for, queued
 from detour.scheduler.records import JobRecord
 from detour.scheduler.sent_jobs import Sent, SubmissionLedger, fold, held_stages
 from detour.scheduler.snapshot import Snapshot, add_accounting, identified, take_snapshot
@@ -220,7 +221,7 @@ class Control:
     ) -> Affected:
         """Give an order to everything pending that is not undecided, held or not: repeating an order does no harm.
 
-        If `is_whole`, the event is about jobs of which nothing is left: of an array, other tasks may stay held.
+        If `is_whole`, the event names only jobs of which nothing is left: other tasks of an array may stay held.
         """
         snapshot = self._snapshot()
         waiting = [sent for sent in self._live(snapshot, stages) if any(map(_is_waiting, snapshot.live(sent.tag)))]
@@ -248,7 +249,7 @@ class Control:
     def _undecided(self, snapshot: Snapshot) -> Mapping[Tag, str]:
         """Jobs that wait for the decision of a submission (`reconciliation.decide`), and why."""
         known, counted = counted_for(self.users[0], self._sent(), snapshot, self.workspace)
-        seen = by_tag(counted.tagged(self.workspace))
+        seen = queued(counted, self.workspace)
         current = [sent for tag, sent in known.items() if tag in seen and not sent.dropped]
         open_tags = [tag for tag in seen if (sent := known.get(tag)) is None or sent.dropped or not sent.committed]
         ran = (sent.tag for sent in may_have_run(current, seen, self.is_done))
@@ -270,9 +271,7 @@ class Control:
             result = order([job for job in ids if job in left])
             said = result.message if result.returncode != 0 else ""
             snapshot = self._snapshot("whether the order was carried out is not known: run it again later")
-            records: dict[str, list[JobRecord]] = {}
-            for record in snapshot.queue or ():
-                records.setdefault(record.ids.id, []).append(record)
+            records = grouped((record.ids.id, record) for record in snapshot.queue or ())
             left = {
                 job: f"{record.state.value} {record.reason}".strip()
                 for job, asked in [(job, parse_job_ids(job)) for job in left]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from detour.grouping import grouped
+from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.records import JobRecord
 from detour.scheduler.requests import JobRequest
 from detour.scheduler.sent_jobs import Places, Sent
@@ -13,6 +16,51 @@ from detour.scheduler.tags import Slot, Tag
 
 NEVER_ARRIVED = "never reached the queue"
 LOST = "left the queue while it was held: lost by the controller, or cancelled"
+
+
+class Matched(NamedTuple):
+    """The jobs that were sent, matched with those in the queue."""
+
+    queue: Mapping[Tag, list[JobRecord]]
+    adopt: dict[Tag, str]
+    drop: dict[Tag, str]
+    spare: dict[str, Slot]
+    """Id of a job that is dropped or there twice -> the place of which it is one too many."""
+    suspects: Sequence[Sent]
+    """Jobs that may have run before the controller forgot it (`crash.may_have_run`)."""
+    forgotten: frozenset[Tag]
+    """The suspects all of whose stages are requested or done: they are sent again, or not needed."""
+    filled: Places
+    doubles: Sequence[Sent]
+    """Jobs whose place another one fills, and uncommitted ones of segments that are not requested any more."""
+    awaited: Collection[str]
+    """Ids of jobs that other users' jobs wait for."""
+
+
+def matched(
+    ordered: Sequence[JobRequest],
+    known: Mapping[Tag, Sent],
+    snapshot: Snapshot,
+    workspace: str,
+    is_done: Callable[[str], bool],
+    *,
+    has_room: bool,
+) -> Matched:
+    """Match for these requests, which must be in order. Without `has_room`, only suspects replaced already count."""
+    queue = queued(snapshot, workspace)
+    known = _with_orphans(known, queue, ordered)
+    adopt, drop, spare = _compare(known, queue)
+    current = _current_jobs(known, queue, adopt, drop)
+    suspects = may_have_run(current, queue, is_done)
+    if not has_room:
+        suspects = _replaced(suspects, current)
+    requested = {stage for request in ordered for stage in request.stages}
+    forgotten = frozenset(
+        sent.tag for sent in suspects if all(stage in requested or is_done(stage) for stage in sent.stages)
+    )
+    filled, doubles = _fill(current, queue, {request.unit: request for request in ordered}, forgotten)
+    awaited = awaited_by_others(current, queue)
+    return Matched(queue, adopt, drop, spare, suspects, forgotten, filled, doubles, awaited)
 
 
 def counted_for(
@@ -35,20 +83,17 @@ def counted_for(
     return counted, replace(snapshot, queue=None if snapshot.queue is None else tuple(left))
 
 
-def by_tag(records: Iterable[JobRecord]) -> dict[Tag, list[JobRecord]]:
-    """Records in the queue, by tag."""
-    found: dict[Tag, list[JobRecord]] = {}
-    for record in records:
-        if record.tag is not None and record.state.is_live:
-            found.setdefault(record.tag, []).append(record)
-    return found
+def queued(snapshot: Snapshot, workspace: str) -> dict[Tag, list[JobRecord]]:
+    """The lines of the queue about jobs of this workspace that have not ended, by tag."""
+    records = snapshot.tagged(workspace)
+    return grouped((record.tag, record) for record in records if record.tag is not None and record.state.is_live)
 
 
 def is_held(records: Iterable[JobRecord]) -> bool:
     return any(record.is_held for record in records)
 
 
-def with_orphans(
+def _with_orphans(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], requests: Sequence[JobRequest]
 ) -> dict[Tag, Sent]:
     """Add jobs that the ledger does not know but that carry our tag and fill a wanted place: the ledger was lost."""
@@ -61,7 +106,7 @@ def with_orphans(
     return {**known, **orphans}
 
 
-def compare(
+def _compare(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]]
 ) -> tuple[dict[Tag, str], dict[Tag, str], dict[str, Slot]]:
     """Compare the jobs sent with the queue: what to adopt and drop, and the slots of jobs that must not be there."""
@@ -82,7 +127,7 @@ def compare(
     return adopt, drop, spare
 
 
-def current_jobs(
+def _current_jobs(
     known: Mapping[Tag, Sent], seen: Mapping[Tag, list[JobRecord]], adopt: Mapping[Tag, str], drop: Mapping[Tag, str]
 ) -> list[Sent]:
     """Jobs that were sent and are in the queue, with their ids there.
@@ -94,9 +139,7 @@ def current_jobs(
         for tag, sent in known.items()
         if tag in seen and tag not in drop and not sent.dropped and (sent.job_id or tag in adopt)
     ]
-    lines: dict[str, list[JobRecord]] = {}
-    for sent, _ in present:
-        lines.setdefault(sent.tag.unit, []).extend(seen[sent.tag])
+    lines = grouped((sent.tag.unit, line) for sent, _ in present for line in seen[sent.tag])
     return [replace(sent, job_id=job, tasks=_tasks_in_queue(sent.tasks, lines[sent.tag.unit])) for sent, job in present]
 
 
@@ -107,7 +150,7 @@ def _tasks_in_queue(tasks: tuple[tuple[str, ...], ...], lines: Sequence[JobRecor
     return tuple(task if any(line.ids.holds(index) for line in lines) else () for index, task in enumerate(tasks))
 
 
-def fill(
+def _fill(
     current: Sequence[Sent],
     seen: Mapping[Tag, list[JobRecord]],
     requests: Mapping[str, JobRequest],
@@ -134,12 +177,26 @@ def fill(
     return Places(sent for sent in jobs.values() if sent not in surplus), doubles + surplus
 
 
+def _replaced(suspects: Sequence[Sent], current: Iterable[Sent]) -> list[Sent]:
+    """The suspects of units in all of whose slots there is another job, or whose stages are all in other units."""
+    doubtful = {sent.tag for sent in suspects}
+    others = [sent for sent in current if sent.tag not in doubtful]
+    filled, stages = {sent.slot for sent in others}, {stage for sent in others for stage in sent.stages}
+    begun = {sent.tag.unit for sent in others}
+    lacking = {
+        sent.tag.unit
+        for sent in suspects
+        if sent.slot not in filled and (sent.tag.unit in begun or not stages.issuperset(sent.stages))
+    }
+    return [sent for sent in suspects if sent.tag.unit not in lacking]
+
+
 def places(
     known: Mapping[Tag, Sent], snapshot: Snapshot, workspace: str, forgotten: Collection[Tag] = frozenset()
 ) -> Places:
     """Which job fills each slot now, of all that was sent and is in the queue."""
-    seen = by_tag(snapshot.tagged(workspace))
-    return fill(current_jobs(known, seen, {}, {}), seen, {}, forgotten)[0]
+    seen = queued(snapshot, workspace)
+    return _fill(_current_jobs(known, seen, {}, {}), seen, {}, forgotten)[0]
 
 
 def _ids(records: Sequence[JobRecord]) -> list[str]:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 
 from detour.grouping import grouped
-from detour.scheduler.crash import awaited_by_others, may_have_run
 from detour.scheduler.dependency import Dependency, Upstream, after_segments, after_units
-from detour.scheduler.matching import by_tag, compare, current_jobs, fill, is_held, with_orphans
+from detour.scheduler.matching import is_held, matched
 from detour.scheduler.requests import JobRequest, in_order
 from detour.scheduler.sent_jobs import Places, Sent
 from detour.scheduler.snapshot import Snapshot
@@ -51,9 +50,9 @@ class Decision:
     cancelled once its place is filled.
     """
     left_held: tuple[Sent, ...] = ()
-    """The same for stages that are not wanted here, whose own submission decides.
+    """Jobs that stay held: as `forgotten` ones, but of stages not requested here, whose own submission decides.
 
-    Also for stages that are done while another user's jobs wait for them: only that user can change those.
+    Also jobs of done stages that another user's jobs wait for: only that user can change those.
     """
     held: tuple[str, ...] = ()
     """Jobs that a user holds on purpose."""
@@ -64,7 +63,7 @@ class Decision:
     wanted: tuple[JobRequest, ...] = ()
     """The requests without stages in flight, ordered so that each can refer to earlier ones."""
     send: tuple[tuple[JobRequest, Slot], ...] = ()
-    """Their empty slots."""
+    """The empty slots of the `wanted` requests, in their order."""
 
     @property
     def is_settled(self) -> bool:
@@ -93,45 +92,37 @@ def decide(
     if snapshot.queue is None:
         raise ValueError("the queue is not known")
     ordered = in_order(left for request in requests if (left := _without_tasks(request, is_done)) is not None)
-    seen = by_tag(snapshot.tagged(workspace))
-    known = with_orphans(known, seen, ordered)
-    adopt, drop, spare = compare(known, seen)
-    current, units = current_jobs(known, seen, adopt, drop), {request.unit: request for request in ordered}
-    suspects = may_have_run(current, seen, is_done)
-    if not has_room:
-        suspects = _replaced(suspects, current)
-    requested = {stage for request in ordered for stage in request.stages}
-    forgotten = frozenset(
-        sent.tag for sent in suspects if all(stage in requested or is_done(stage) for stage in sent.stages)
-    )
-    filled, doubles = fill(current, seen, units, forgotten)
+    found = matched(ordered, known, snapshot, workspace, is_done, has_room=has_room)
+    filled, forgotten = found.filled, found.forgotten
     committed = [sent for sent in filled if sent.committed]
     under_way = {stage for sent in committed if sent.tag not in forgotten for stage in sent.stages}
     wanted = _apart((left for request in ordered if (left := request.without(under_way)) is not None), filled)
-    held = [sent for sent in committed if sent.job_id and is_held(seen[sent.tag])]
-    ours = [sent for sent in held if sent.owner is None]
-    ran = _that_ran(filled, held, is_done)
-    awaited = awaited_by_others(current, seen)
-    asked = {*asked, *requested, *(stage for request in ordered for stage in request.after)}
     send = tuple(_empty_slots(wanted, filled, forgotten))
+
+    held = [sent for sent in committed if sent.job_id and is_held(found.queue[sent.tag])]
+    ours = [sent for sent in held if sent.owner is None]
+    asked = {*asked, *(stage for request in ordered for stage in (*request.stages, *request.after))}
+    ran = _that_ran(filled, held, is_done)
+    ours_that_ran = [sent for sent in ran if sent.owner is None]
     left_held = [
-        *(sent for sent in suspects if not asked.intersection(sent.stages)),
-        *(sent for sent in ran if sent.owner is None and sent.job_id in awaited),
+        *(sent for sent in found.suspects if not asked.intersection(sent.stages)),
+        *(sent for sent in ours_that_ran if sent.job_id in found.awaited),
     ]
-    kept = {*forgotten, *(sent.tag for sent in (*left_held, *ran))}
+    undecided = {*forgotten, *(sent.tag for sent in (*left_held, *ran))}
+
     unwanted = [
-        *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in doubles if sent.owner is None),
-        *((sent, RAN) for sent in ran if sent.owner is None and sent.job_id not in awaited),
-        *_unwanted(wanted, filled, under_way, is_done),
+        *((sent, FORGOTTEN if sent.tag in forgotten else DOUBLE) for sent in found.doubles if sent.owner is None),
+        *((sent, RAN) for sent in ours_that_ran if sent.job_id not in found.awaited),
+        *_superseded(wanted, filled, under_way, is_done),
         *((sent, FORGOTTEN) for sent in _in_other_units(forgotten, wanted, filled, send)),
     ]
-    doomed = {**spare, **{sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}}
+    doomed = found.spare | {sent.job_id: sent.slot for sent, _ in unwanted if sent.job_id}
     return Decision(
-        adopt=adopt,
-        drop=drop | {sent.tag: why for sent, why in unwanted},
+        adopt=found.adopt,
+        drop=found.drop | {sent.tag: why for sent, why in unwanted},
         cancel=tuple(sorted(doomed, key=int)),
         successors=dict.fromkeys(sent.job_id for sent in ran if sent.job_id) | _successors(doomed, filled),
-        release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag not in kept),
+        release=tuple(one.job_id for one in ours if one.job_id and not one.is_held and one.tag not in undecided),
         forgotten=forgotten,
         left_held=tuple(left_held),
         held=tuple(sent.job_id for sent in ours if sent.job_id and sent.is_held),
@@ -220,27 +211,13 @@ def _without_tasks(request: JobRequest, is_done: Callable[[str], bool]) -> JobRe
     return request.without({stage for task in request.tasks if all(map(is_done, task)) for stage in task})
 
 
-def _replaced(suspects: Sequence[Sent], current: Iterable[Sent]) -> list[Sent]:
-    """The suspects of units in all of whose slots there is another job, or whose stages are all in other units."""
-    doubtful = {sent.tag for sent in suspects}
-    others = [sent for sent in current if sent.tag not in doubtful]
-    filled, stages = {sent.slot for sent in others}, {stage for sent in others for stage in sent.stages}
-    begun = {sent.tag.unit for sent in others}
-    lacking = {
-        sent.tag.unit
-        for sent in suspects
-        if sent.slot not in filled and (sent.tag.unit in begun or not stages.issuperset(sent.stages))
-    }
-    return [sent for sent in suspects if sent.tag.unit not in lacking]
-
-
 def _that_ran(filled: Places, held: Iterable[Sent], is_done: Callable[[str], bool]) -> list[Sent]:
     """All segments of done stages one of whose segments is held: Slurm has forgotten that it ran."""
     units = {(sent.tag.unit, sent.owner) for sent in held if all(map(is_done, sent.stages))}
     return [sent for sent in filled if sent.job_id and sent.committed and (sent.tag.unit, sent.owner) in units]
 
 
-def _unwanted(
+def _superseded(
     wanted: Sequence[JobRequest], filled: Places, under_way: Collection[str], is_done: Callable[[str], bool]
 ) -> Iterator[tuple[Sent, str]]:
     """Held jobs of unfinished submissions whose stages are wanted or under way in another grouping, or done."""
