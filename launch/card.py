@@ -17,7 +17,7 @@ from detour.cards.verifying import verify_card
 from detour.config.cluster import Cluster
 from detour.config.loading import load_cluster
 from detour.launch.cluster_option import cluster_name_option, cluster_option
-from detour.launch.first_word import WriteByDefault
+from detour.launch.default_command import WriteByDefault
 from detour.launch.options import Figure, FilePath, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
 from detour.launch.text.screen import show
