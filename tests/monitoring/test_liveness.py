@@ -14,7 +14,7 @@ from detour.ledger.events import (
 from detour.ledger.process import Process
 from detour.ledger.record import Entry
 from detour.ledger.state import StageStatus, State
-from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.liveness import Marker, StatusEvidence, stage_status
 from detour.monitoring.queries import SeenJob
 from detour.scheduler.states import parse_state
 
@@ -39,7 +39,7 @@ def status(
         attempt = None if isinstance(event, StageSubmitted | StageCancelled) else 1
         state.add([Entry(sequence, "w", seen_s, seen_s, event, stage="s", job="7", attempt=attempt)])
     seen = {job: SeenJob(job, word, parse_state(word).standing.value, seen_s=reported_s) for job, word in jobs.items()}
-    return stage_status(state.stage("s"), marker, Evidence(NOW_S, state.writers, seen))
+    return stage_status(state.stage("s"), marker, StatusEvidence(NOW_S, state.writers, seen))
 
 
 @pytest.mark.parametrize(

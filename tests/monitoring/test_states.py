@@ -18,7 +18,7 @@ from detour.ledger.process import Process
 from detour.ledger.record import Entry
 from detour.ledger.state import State
 from detour.monitoring.full_disk import SILENT_S
-from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.liveness import Marker, StatusEvidence, stage_status
 from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import reason_in_words, wait_of
 from detour.monitoring.states import START_S, WORDS, Judged, judge
@@ -48,7 +48,7 @@ def judged(events: list[Event], *jobs: SeenJob, silent_s: float = 5.0, kind: str
         state.add([Entry(sequence, "w", at_s, at_s, event, stage="s", job="7", attempt=attempt)])
     if any(job.id == "8" for job in jobs):
         state.add([Entry(99, "w", at_s, at_s, StageSubmitted(), stage="s", job="8")])
-    evidence = Evidence(NOW_S, state.writers, {job.id: job for job in jobs})
+    evidence = StatusEvidence(NOW_S, state.writers, {job.id: job for job in jobs})
     known = state.stages["s"]
     marker: Marker | None = "done" if any(isinstance(event, StageDone) for event in events) else None
     return judge(kind, known, stage_status(known, marker, evidence), None, evidence)

@@ -20,7 +20,7 @@ Marker = Literal["done", "failed", "unreadable"]
 _LIVE = ("waiting", "running")
 
 
-class Evidence(NamedTuple):
+class StatusEvidence(NamedTuple):
     """What is known in addition to a stage's own events."""
 
     now_s: float
@@ -63,7 +63,7 @@ def unread_sentence(errors: Sequence[OSError]) -> Iterator[str]:
         yield f"{error.filename}: cannot be read ({error.strerror}){others}"
 
 
-def stage_status(known: StageState, marker: Marker | None, evidence: Evidence) -> StageStatus:
+def stage_status(known: StageState, marker: Marker | None, evidence: StatusEvidence) -> StageStatus:
     """The status of a stage, in one word. With unreadable markers, done and failed are both `unknown`."""
     if marker == "unreadable":
         by_ledger = stage_status(known, None, evidence)
@@ -117,7 +117,7 @@ def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) 
     return writer.process.is_alive() if writer and writer.process else None
 
 
-def _of_open_attempt(known: StageState, evidence: Evidence) -> StageStatus:
+def _of_open_attempt(known: StageState, evidence: StatusEvidence) -> StageStatus:
     attempt = known.attempts[-1]
     alive = process_is_alive(attempt, evidence.writers)
     if alive is not None:

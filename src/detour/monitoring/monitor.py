@@ -28,7 +28,7 @@ from detour.monitoring.chains import Costed, chain_status
 from detour.monitoring.done_chains import DoneChains
 from detour.monitoring.full_disk import disk_is_full, silent_s
 from detour.monitoring.groups import groups
-from detour.monitoring.liveness import Evidence, Marker, stage_status, unread_sentence
+from detour.monitoring.liveness import Marker, StatusEvidence, stage_status, unread_sentence
 from detour.monitoring.memory import Memory
 from detour.monitoring.queries import Ask, Question, Reading, Readings
 from detour.monitoring.rows import Context, stage_row
@@ -104,7 +104,7 @@ class Monitor:
         view.touched.clear()
         warnings += readings.missing
         no_room = bool(self._open) and disk_is_full(self.workspace)
-        evidence = Evidence(at_s, self.state.writers, {}, self._waiting_for_room(at_s), no_room)
+        evidence = StatusEvidence(at_s, self.state.writers, {}, self._waiting_for_room(at_s), no_room)
         rows: dict[str, Costed] = {}
         chains = [
             self._memory.chain(planned, readings, at_s) or self._looked_at(planned, rows, evidence, readings)
@@ -143,7 +143,7 @@ class Monitor:
         return self._view
 
     def _looked_at(
-        self, planned: ChainOutline, rows: dict[str, Costed], evidence: Evidence, readings: Readings
+        self, planned: ChainOutline, rows: dict[str, Costed], evidence: StatusEvidence, readings: Readings
     ) -> ChainStatus:
         """The chain's current status; `rows` collects those of stages that several chains share."""
         settled = self._done_chains and self._done_chains.chain(planned.chain, self._memory.needed_by)
@@ -208,7 +208,7 @@ class Monitor:
         stages = self._open.items()
         return frozenset(stage_id for stage_id, known in stages if silent_s(self.workspace, known, now_s) is not None)
 
-    def _stage(self, planned: StageOutline, evidence: Evidence, chains: Sequence[str]) -> Costed:
+    def _stage(self, planned: StageOutline, evidence: StatusEvidence, chains: Sequence[str]) -> Costed:
         stage_id = planned.id
         known = self.state.stage(stage_id)
         marker = self._marker(stage_id)

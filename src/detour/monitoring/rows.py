@@ -10,7 +10,7 @@ from typing import NamedTuple
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.costs import EnergyTotal
-from detour.monitoring.liveness import Evidence
+from detour.monitoring.liveness import StatusEvidence
 from detour.monitoring.segments import AttemptKey, in_order, segment_rows
 from detour.monitoring.states import judge
 from detour.monitoring.status import AttemptRow, SegmentRow, StageRow
@@ -37,7 +37,7 @@ def stage_row(
     current: StageState,
     status: StageStatus,
     said: str | None,
-    evidence: Evidence,
+    evidence: StatusEvidence,
     context: Context,
 ) -> StageRow:
     """The row without its energy. `current` is the part of `known` that counts now; `said` is that of `judge`."""
@@ -155,7 +155,7 @@ def _left_s(
     return expected_s * left / total if expected_s is not None and left is not None and total else expected_s
 
 
-def _starts_s(jobs: Iterable[str], evidence: Evidence) -> float | None:
+def _starts_s(jobs: Iterable[str], evidence: StatusEvidence) -> float | None:
     seen = (evidence.jobs[job].starts_s for job in jobs if job in evidence.jobs)
     return min((at_s for at_s in seen if at_s), default=None)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from detour.accounting.hours import AttemptUsage, gpu_hours
 from detour.grouping import grouped
 from detour.ledger.state import AttemptState, StageState
-from detour.monitoring.liveness import Evidence
+from detour.monitoring.liveness import StatusEvidence
 from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import wait_of
 from detour.monitoring.states import Judged, StateWord, end_of
@@ -27,7 +27,7 @@ def segment_rows(
     jobs: Sequence[str],
     usages: Mapping[AttemptKey, AttemptUsage],
     judged: Judged,
-    evidence: Evidence,
+    evidence: StatusEvidence,
     inputs_ready_s: float | None,
 ) -> tuple[SegmentRow, ...]:
     """One row per job, in the order of their ids, after the attempts without one (a shell, then `detour run`).
@@ -62,7 +62,7 @@ def _segment_row(
     job: str | None,
     process: str | None,
     attempts: Sequence[AttemptRow],
-    evidence: Evidence,
+    evidence: StatusEvidence,
     ready_s: float | None,
 ) -> SegmentRow:
     seen = evidence.jobs.get(job or "")
@@ -105,7 +105,7 @@ def _between(start_s: float | None, end_s: float | None) -> float | None:
 
 
 def _attempt_row(
-    attempt: AttemptState, usage: AttemptUsage | None, is_last: bool, judged: Judged, evidence: Evidence
+    attempt: AttemptState, usage: AttemptUsage | None, is_last: bool, judged: Judged, evidence: StatusEvidence
 ) -> AttemptRow:
     progress = attempt.progress.event if attempt.progress else None
     started = attempt.started.event if attempt.started else None
@@ -130,7 +130,7 @@ def _attempt_row(
     )
 
 
-def _word(attempt: AttemptState, is_last: bool, judged: Judged, evidence: Evidence) -> StateWord:
+def _word(attempt: AttemptState, is_last: bool, judged: Judged, evidence: StatusEvidence) -> StateWord:
     if attempt.outcome == "done":
         return "done"
     if attempt.outcome == "failed" or evidence.was_killed_by_failure(attempt):

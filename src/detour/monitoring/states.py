@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, get_args
 from detour.ledger.stages import is_out_of_time
 from detour.ledger.state import AttemptState, StageState, StageStatus
 from detour.monitoring.full_disk import NEXT_STEP, SILENT_S, waits_in_words
-from detour.monitoring.liveness import Evidence, process_is_alive
+from detour.monitoring.liveness import StatusEvidence, process_is_alive
 from detour.monitoring.queries import SeenJob
 from detour.monitoring.reasons import BY_ADMINISTRATOR, reason_in_words
 from detour.scheduler.states import SUSPENDED
@@ -66,7 +66,7 @@ class Judged(NamedTuple):
     """The job that `why` is about; None if it is about the stage."""
 
 
-def judge(kind: str, known: StageState, status: StageStatus, said: str | None, evidence: Evidence) -> Judged:
+def judge(kind: str, known: StageState, status: StageStatus, said: str | None, evidence: StatusEvidence) -> Judged:
     """The word for a stage. `status` comes from `liveness.stage_status`; `said` is the content of its failure marker,
     or why its markers cannot be read.
     """
@@ -87,7 +87,7 @@ def judge(kind: str, known: StageState, status: StageStatus, said: str | None, e
             return _stopped(known, status, evidence)
 
 
-def _failed(known: StageState, failure: str | None, evidence: Evidence) -> Judged:
+def _failed(known: StageState, failure: str | None, evidence: StatusEvidence) -> Judged:
     why = failure or known.reason
     job, seen = None, _last_seen(known, evidence)
     if why is None and seen is not None:
@@ -101,7 +101,7 @@ def _unreadable(known: StageState, said: str) -> Judged:
     return Judged("unknown", f"{said}{by_ledger}", True, "ask its owner for the right to read it, then look again")
 
 
-def _unknown(known: StageState, evidence: Evidence) -> Judged:
+def _unknown(known: StageState, evidence: StatusEvidence) -> Judged:
     seen = _last_seen(known, evidence)
     if seen is not None and seen.standing == "succeeded":
         why = "completed according to Slurm, but its output is missing (so far)"
@@ -115,7 +115,7 @@ def _unknown(known: StageState, evidence: Evidence) -> Judged:
     return Judged("unknown", f"{silent}Slurm does not say", True, "look again when Slurm answers")
 
 
-def _running(known: StageState, evidence: Evidence) -> Judged:
+def _running(known: StageState, evidence: StatusEvidence) -> Judged:
     last = known.last_attempt
     age_s = _silence_s(known, evidence)
     if age_s is not None and known.id in evidence.waiting_for_room:
@@ -154,7 +154,7 @@ def _run_s(job: SeenJob) -> float:
     return job.seen_s - job.started_s if job.started_s is not None else 0.0
 
 
-def _waiting(known: StageState, evidence: Evidence) -> Judged:
+def _waiting(known: StageState, evidence: StatusEvidence) -> Judged:
     waiting = _waiting_job(known, evidence)
     if waiting is None:
         return Judged("pending", None)
@@ -174,7 +174,7 @@ def _waiting(known: StageState, evidence: Evidence) -> Judged:
     return Judged(word or "pending", why, job=waiting.id)
 
 
-def _stopped(known: StageState, status: StageStatus, evidence: Evidence) -> Judged:
+def _stopped(known: StageState, status: StageStatus, evidence: StatusEvidence) -> Judged:
     """The word for a stage that has stopped without another job that could continue it."""
     last = known.last_attempt
     seen = _last_seen(known, evidence)
@@ -190,7 +190,7 @@ def _stopped(known: StageState, status: StageStatus, evidence: Evidence) -> Judg
     return Judged(word, why, True, f"{AGAIN}; it resumes from its last checkpoint", job)
 
 
-def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = None) -> StateWord | None:
+def end_of(attempt: AttemptState, evidence: StatusEvidence, waiting: SeenJob | None = None) -> StateWord | None:
     """How the last attempt ended; None unless it is known to have ended without its result."""
     seen = evidence.jobs.get(attempt.job or "")
     slurms = seen.before or seen.state if seen else ""
@@ -207,7 +207,7 @@ def end_of(attempt: AttemptState, evidence: Evidence, waiting: SeenJob | None = 
     return "interrupted" if saved else None
 
 
-def _failure_of(attempt: AttemptState, evidence: Evidence) -> str | None:
+def _failure_of(attempt: AttemptState, evidence: StatusEvidence) -> str | None:
     """How an attempt failed that the next job repeats: in its own words, or in Slurm's if it was killed."""
     if attempt.outcome == "failed":
         return attempt.reason
@@ -223,7 +223,7 @@ def _end_in_words(seen: SeenJob) -> str:
     return f"ended as {seen.state}{code}{signal}"
 
 
-def _is_said_to_run(known: StageState, evidence: Evidence) -> bool:
+def _is_said_to_run(known: StageState, evidence: StatusEvidence) -> bool:
     """Whether Slurm, or this machine if it ran here, reports that it is running; its own signs of life do not count."""
     last = known.last_attempt
     return last is not None and (
@@ -231,7 +231,7 @@ def _is_said_to_run(known: StageState, evidence: Evidence) -> bool:
     )
 
 
-def _silence_s(known: StageState, evidence: Evidence) -> float | None:
+def _silence_s(known: StageState, evidence: StatusEvidence) -> float | None:
     """Seconds since the last attempt's last sign of life; None if the attempt has ended."""
     last = known.last_attempt
     if last is not None and last.ended is None and last.last_seen_s is not None:
@@ -239,13 +239,13 @@ def _silence_s(known: StageState, evidence: Evidence) -> float | None:
     return None
 
 
-def _waiting_job(known: StageState, evidence: Evidence) -> SeenJob | None:
+def _waiting_job(known: StageState, evidence: StatusEvidence) -> SeenJob | None:
     """The pending job; of several segments the next one, since the others wait for it."""
     waiting = [job for job in evidence.reports(known) if job.standing == "waiting"]
     return min(waiting, key=lambda job: job.reason == "Dependency", default=None)
 
 
-def _last_seen(known: StageState, evidence: Evidence) -> SeenJob | None:
+def _last_seen(known: StageState, evidence: StatusEvidence) -> SeenJob | None:
     """The job that ended last, according to Slurm."""
     ended = [job for job in evidence.reports(known) if job.standing not in ("waiting", "running") and not job.has_left]
     return max(ended, key=lambda job: (job.started_s is not None, job.ended_s or 0.0), default=None)

@@ -15,7 +15,7 @@ from detour.grouping import grouped
 from detour.ledger.stages import AttemptState
 from detour.ledger.state import StageState, StageStatus
 from detour.ledger.view import LedgerView
-from detour.monitoring.liveness import Evidence, Marker, stage_status
+from detour.monitoring.liveness import Marker, StatusEvidence, stage_status
 from detour.planning.plan import Plan
 from detour.planning.stage import Stage as PlannedStage
 from detour.pricing.billing import billed_gpu_hours
@@ -64,7 +64,7 @@ class Gatherer:
         self.state = view.state
         self.unread: list[OSError] = []
         """Why the markers of stages cannot be read."""
-        self.evidence, self.spans = Evidence(now_s, view.state.writers), spans_in(view.state)
+        self.evidence, self.spans = StatusEvidence(now_s, view.state.writers), spans_in(view.state)
 
     def gather(self, plans: Sequence[Plan]) -> dict[str, Gathered]:
         """Return every stage of the plans once, by id."""
