@@ -11,7 +11,7 @@ import os
 import traceback
 from pathlib import Path
 
-from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.evidence import Evidence, SlurmRow
 from detour.diagnosis.judge import judge
 from detour.diagnosis.policy import nodes_to_avoid
 from detour.diagnosis.verdict import Verdict
@@ -38,7 +38,7 @@ def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: J
         return None
     job = str(facts["job"]) if facts.get("job") else None
     log = log_lines(workspace, stage_id, job_in(job))
-    row = Row({"JobID": job_in(job) or "", "NodeList": str(facts.get("slurm_nodes") or "")})
+    row = SlurmRow({"JobID": job_in(job) or "", "NodeList": str(facts.get("slurm_nodes") or "")})
     verdict = judge(Evidence(sacct=(row,), log=tuple(log), events=()))
     journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=before)
     return verdict
@@ -60,8 +60,8 @@ def slurm_facts() -> dict[str, str | None]:
     return {"slurm_nodes": os.environ.get("SLURM_JOB_NODELIST")}
 
 
-def _this_job(job: str | None) -> tuple[Row, ...]:
-    return (Row({"JobID": job, "NodeList": os.environ.get("SLURM_JOB_NODELIST", "")}),) if job else ()
+def _this_job(job: str | None) -> tuple[SlurmRow, ...]:
+    return (SlurmRow({"JobID": job, "NodeList": os.environ.get("SLURM_JOB_NODELIST", "")}),) if job else ()
 
 
 def _facts(path: Path) -> dict[str, object] | None:

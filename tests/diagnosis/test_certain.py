@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.evidence import Evidence, LedgerEvent, SlurmRow
 from detour.diagnosis.judge import judge
 
-COMPLETED = (Row({"JobID": "7", "State": "COMPLETED", "ExitCode": "0:0"}),)
+COMPLETED = (SlurmRow({"JobID": "7", "State": "COMPLETED", "ExitCode": "0:0"}),)
 TRACEBACK = (
     "Traceback (most recent call last):",
     '  File "train.py", line 12, in <module>',
@@ -28,4 +28,4 @@ def test_a_log_that_goes_on_after_a_traceback_is_of_a_job_that_ended_well() -> N
 
 
 def test_a_stage_that_is_done_is_done_whatever_its_log_ends_with() -> None:
-    assert judge(Evidence(COMPLETED, log=TRACEBACK, events=(Event("stage.done"),))).cause == "normal"
+    assert judge(Evidence(COMPLETED, log=TRACEBACK, events=(LedgerEvent("stage.done"),))).cause == "normal"

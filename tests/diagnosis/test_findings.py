@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.evidence import Evidence, SlurmRow
 from detour.diagnosis.findings import find
 
-JOB = (Row({"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}),)
+JOB = (SlurmRow({"JobID": "7", "State": "FAILED", "ExitCode": "1:0"}),)
 KILL = "slurmstepd: error: Detected 1 oom-kill event(s) in StepId={}.0. Some of your processes may have been killed"
 
 

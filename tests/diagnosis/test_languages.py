@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detour.diagnosis.evidence import Event, Evidence
+from detour.diagnosis.evidence import Evidence, LedgerEvent
 from detour.diagnosis.judge import judge
 from detour.diagnosis.languages import in_english
 
@@ -31,5 +31,5 @@ def test_the_line_is_quoted_as_it_stands() -> None:
 
 
 def test_the_reason_of_an_event_is_read_alike() -> None:
-    failed = Event("stage.failed", data={"reason": "OSError: [Errno 122] Débordement du quota d'espace disque"})
+    failed = LedgerEvent("stage.failed", data={"reason": "OSError: [Errno 122] Débordement du quota d'espace disque"})
     assert judge(Evidence(events=(failed,))).cause == "disk_quota"

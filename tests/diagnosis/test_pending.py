@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from detour.diagnosis.evidence import Row
+from detour.diagnosis.evidence import SlurmRow
 from detour.diagnosis.pending import Link, Waits, blocking_links, waits
 
 
-def row(job: str, reason: str, dependency: str = "", state: str = "PENDING") -> Row:
-    return Row({"JobID": job, "State": state, "Reason": reason, "Dependency": dependency})
+def row(job: str, reason: str, dependency: str = "", state: str = "PENDING") -> SlurmRow:
+    return SlurmRow({"JobID": job, "State": state, "Reason": reason, "Dependency": dependency})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.evidence import Evidence, SlurmRow
 from detour.diagnosis.judge import judge
 from detour.diagnosis.policy import counts_as_fruitless, ends_for_good, nodes_to_avoid
 from detour.diagnosis.verdict import Verdict
@@ -13,7 +13,7 @@ OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1
 
 
 def verdict(*log: str, nodes: str = "n041", state: str = "FAILED") -> Verdict:
-    return judge(Evidence(sacct=(Row({"JobID": "7", "State": state, "NodeList": nodes}),), log=log, events=()))
+    return judge(Evidence(sacct=(SlurmRow({"JobID": "7", "State": state, "NodeList": nodes}),), log=log, events=()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.evidence import Evidence, SlurmRow
 from detour.diagnosis.judge import judge
 
 PYTHON = shlex.quote(sys.executable)
@@ -66,6 +66,6 @@ def test_a_provoked_failure_gets_its_cause(line: str, cause: str, folder: Path) 
     )
     assert ended.returncode != 0
     code = f"{ended.returncode}:0" if ended.returncode > 0 else f"0:{-ended.returncode}"
-    row = Row({"JobID": "7", "State": "FAILED", "ExitCode": code})
+    row = SlurmRow({"JobID": "7", "State": "FAILED", "ExitCode": code})
     log = tuple((ended.stdout + ended.stderr).splitlines())
     assert judge(Evidence((row,), None, log, ())).cause == cause

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.evidence import Evidence, LedgerEvent, SlurmRow
 from detour.diagnosis.judge import judge
 from detour.diagnosis.rules import Retry, Rule, Source, causes, rules
 
@@ -31,7 +31,7 @@ rows = st.dictionaries(
     st.one_of(st.sampled_from(["7", "7.0", "FAILED", "0:9", "PENDING", "TIMEOUT", "9G", ""]), st.text(max_size=12)),
 )
 events = st.builds(
-    Event,
+    LedgerEvent,
     st.sampled_from(["attempt.started", "attempt.ended", "checkpoint.saved", "progress", "stage.failed", "?"]),
     st.none() | st.floats(allow_nan=False),
     st.none() | st.integers(0, 5),
@@ -77,11 +77,11 @@ def test_the_page_lists_every_cause_as_the_rules_have_it() -> None:
     happened=st.lists(events, max_size=4),
 )
 def test_whatever_the_evidence_there_is_a_verdict(
-    log: list[str] | None, sacct: list[dict[str, str]] | None, queue: dict[str, str] | None, happened: list[Event]
+    log: list[str] | None, sacct: list[dict[str, str]] | None, queue: dict[str, str] | None, happened: list[LedgerEvent]
 ) -> None:
     evidence = Evidence(
-        None if sacct is None else tuple(map(Row, sacct)),
-        None if queue is None else Row(queue),
+        None if sacct is None else tuple(map(SlurmRow, sacct)),
+        None if queue is None else SlurmRow(queue),
         None if log is None else tuple(log),
         tuple(happened),
     )

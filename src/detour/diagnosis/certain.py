@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.evidence import Evidence, LedgerEvent, SlurmRow
 from detour.diagnosis.findings import Finding, Place, event_text, find, row_text
 from detour.diagnosis.lines import Line, read_lines
 from detour.diagnosis.rules import Retry, Rule, causes, rules
@@ -54,7 +54,7 @@ def _in_queue(evidence: Evidence) -> Verdict | None:
     return None
 
 
-def _live(evidence: Evidence) -> tuple[str, Row | None]:
+def _live(evidence: Evidence) -> tuple[str, SlurmRow | None]:
     """The row of a job that has not ended: squeue's, otherwise sacct's."""
     if evidence.squeue is not None:
         return "squeue", evidence.squeue
@@ -75,7 +75,7 @@ def _requeued(evidence: Evidence) -> Verdict | None:
     said = _taken_back(evidence)
     if not (ran or restarted or said or (reason == "BeginTime" and evidence.last(AttemptStarted.kind))):
         return None
-    place = Place("job", row_text("sacct", ran[-1], "State")) if ran else said or _place("squeue", row, "Reason")
+    place = Place("job", row_text(ran[-1], "State")) if ran else said or _place("squeue", row, "Reason")
     failed = bool(ran) and ran[-1].get("State").startswith(("NODE_FAIL", "BOOT_FAIL"))
     name = "node_failure" if failed else "preempted"
     return _candidate(name, place, f"{causes()[name].advice} Slurm has requeued it.", "yes", "high")
@@ -100,7 +100,7 @@ def _done(evidence: Evidence) -> Verdict | None:
         None,
     )
     confidence: Confidence = "medium" if any(finding.strength == 3 and finding.cause for finding in found) else "high"
-    place = already or Place("job", row_text("sacct", row, "State"))
+    place = already or Place("job", row_text(row, "State"))
     return _normal(place, "The job ended well.", "no", confidence)
 
 
@@ -114,7 +114,7 @@ def _ends_with_traceback(lines: Sequence[Line], found: Sequence[Finding]) -> boo
     return any(finding.cause is not None and finding.place.line == last.number for finding in found)
 
 
-def _outcome(event: Event) -> str | None:
+def _outcome(event: LedgerEvent) -> str | None:
     return str(event.data.get("outcome")) if event.kind == AttemptEnded.kind else None
 
 
@@ -169,7 +169,7 @@ def _taken_back(evidence: Evidence) -> Place | None:
     return next((Place("log", line, number) for number, line in lines if _TAKEN.search(line)), None)
 
 
-def _nothing_lost(saved: Event, evidence: Evidence) -> bool:
+def _nothing_lost(saved: LedgerEvent, evidence: Evidence) -> bool:
     """Whether no step and no token is known to have been made after the checkpoint."""
     steps = [line.progress for line in read_lines(evidence.log or ()) if line.progress is not None]
     made = {"step": max(steps, default=0)}
@@ -193,7 +193,7 @@ def _saved_line(evidence: Evidence) -> Place | None:
     return found
 
 
-def _place(command: str, row: Row, field: str) -> Place:
+def _place(command: str, row: SlurmRow, field: str) -> Place:
     name, value = row.named(field, *QUEUE_FIELDS[field])
     return Place("queue", f"{command} {row.id} {name}={value}")
 

@@ -30,7 +30,7 @@ _MOST_BYTES = 2.0**60
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SlurmRow:
     """A line of sacct or squeue: Slurm's field names, as spelled by the site's version."""
 
     fields: Mapping[str, str]
@@ -62,7 +62,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LedgerEvent:
     """An event of the ledger, with its payload."""
 
     kind: str
@@ -73,26 +73,26 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    sacct: tuple[Row, ...] | None = None
-    squeue: Row | None = None
+    sacct: tuple[SlurmRow, ...] | None = None
+    squeue: SlurmRow | None = None
     log: tuple[str, ...] | None = None
     """The last lines, standard output and error together, as written."""
-    events: tuple[Event, ...] | None = None
+    events: tuple[LedgerEvent, ...] | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Source -> why it could not be read."""
     job: str | None = None
 
     @property
-    def job_rows(self) -> tuple[Row, ...]:
+    def job_rows(self) -> tuple[SlurmRow, ...]:
         """One per run: a requeued job has several."""
         return tuple(row for row in self.sacct or () if row.step is None)
 
     @property
-    def last_run(self) -> Row | None:
+    def last_run(self) -> SlurmRow | None:
         return next(reversed(self.job_rows), None)
 
     @property
-    def step_rows(self) -> tuple[Row, ...]:
+    def step_rows(self) -> tuple[SlurmRow, ...]:
         return tuple(row for row in self.sacct or () if row.step is not None)
 
     @property
@@ -102,7 +102,7 @@ class Evidence:
         held = max((memory_bytes(row.get("MaxRSS")) or 0 for row in self.step_rows), default=0)
         return held / asked if asked and held else None
 
-    def last(self, *kinds: str) -> Event | None:
+    def last(self, *kinds: str) -> LedgerEvent | None:
         return next((event for event in reversed(self.events or ()) if event.kind in kinds), None)
 
 
@@ -179,17 +179,17 @@ def _text_lines(value: Any, name: str) -> tuple[str, ...]:
     return tuple(str(line) for line in value)
 
 
-def _row(value: Any, name: str, key: str) -> Row:
+def _row(value: Any, name: str, key: str) -> SlurmRow:
     if not isinstance(value, dict):
         raise UserError(f"{name}: {key}: expected an object of Slurm's fields for each row")
-    return Row({str(field): "" if text is None else str(text) for field, text in value.items()})
+    return SlurmRow({str(field): "" if text is None else str(text) for field, text in value.items()})
 
 
-def _event(value: Any, name: str) -> Event:
+def _event(value: Any, name: str) -> LedgerEvent:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         raise UserError(f"{name}: events: expected objects with kind, wall_s, attempt, data")
     data, wall_s, attempt = value.get("data"), value.get("wall_s"), value.get("attempt")
-    return Event(
+    return LedgerEvent(
         value["kind"],
         float(wall_s) if isinstance(wall_s, int | float) and is_instant(wall_s) else None,
         attempt if isinstance(attempt, int) else None,

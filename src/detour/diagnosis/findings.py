@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.evidence import Evidence, LedgerEvent, SlurmRow
 from detour.diagnosis.languages import in_english
 from detour.diagnosis.lines import Line, ends, read_lines
 from detour.diagnosis.rules import EXCEPTION, Rule, Source, first_fitting, likely
@@ -75,17 +75,17 @@ def find(evidence: Evidence) -> list[Finding]:
     return [_doubted(finding, evidence) for finding in found]
 
 
-def event_text(event: Event) -> str:
+def event_text(event: LedgerEvent) -> str:
     """For example `event checkpoint.saved step=18625`."""
     shown = SHOWN_OF_EVENT.get(event.kind, tuple(event.data))
     values = (f"{key}={event.data[key]}" for key in shown if event.data.get(key) not in (None, ""))
     return " ".join(("event", event.kind, *values))
 
 
-def row_text(command: str, row: Row, field: str) -> str:
+def row_text(row: SlurmRow, field: str) -> str:
     """For example `sacct 7712034 State=NODE_FAIL`."""
     name, value = row.named(field)
-    return f"{command} {row.id} {name}={value}"
+    return f"sacct {row.id} {name}={value}"
 
 
 def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
@@ -185,11 +185,11 @@ def _in_rows(evidence: Evidence) -> Iterator[Finding]:
             yield from _of_row(row, "step", ("State", "ExitCode"))
 
 
-def _of_row(row: Row, source: Source, fields: tuple[str, ...]) -> Iterator[Finding]:
+def _of_row(row: SlurmRow, source: Source, fields: tuple[str, ...]) -> Iterator[Finding]:
     for field in fields:
         value = row.get(field)
         if value and (rule := first_fitting(source, f"{field}={value}")):
-            yield Finding(rule, Place(source, row_text("sacct", row, field)))
+            yield Finding(rule, Place(source, row_text(row, field)))
 
 
 def _doubted(finding: Finding, evidence: Evidence) -> Finding:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detour.diagnosis.evidence import Row
+from detour.diagnosis.evidence import SlurmRow
 
 _WAITED = re.compile(r"(?<=:)(\d+)(?:_(?:\d+|\*))?")
 
@@ -18,7 +18,7 @@ class Waits:
     until_eligible_s: float | None
     """From its submission until only resources, priority and limits held it: dependencies and holds."""
     until_start_s: float | None
-    """From then until now."""
+    """From when it was eligible until now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ def waits(submitted_s: float | None, eligible_s: float | None, now_s: float) -> 
     return Waits(max(eligible_s - submitted_s, 0.0), now_s - eligible_s)
 
 
-def blocking_links(job: Row, queue: Sequence[Row]) -> tuple[Link, ...]:
+def blocking_links(job: SlurmRow, queue: Sequence[SlurmRow]) -> tuple[Link, ...]:
     """From the job to the one that blocks it, which is last: the first on the way that does not wait for another."""
     links: list[Link] = []
-    current: Row | None = job
+    current: SlurmRow | None = job
     while current is not None and current.id not in {link.job for link in links}:
         links.append(Link(current.id, current.get("State"), current.get("Reason")))
         waited = set(_WAITED.findall(current.get("Dependency")))

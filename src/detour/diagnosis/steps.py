@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from detour.diagnosis.evidence import Evidence, Row
+from detour.diagnosis.evidence import Evidence, SlurmRow
 
 _STEP = re.compile(r"\b(?:StepId=|step |STEP |sacct )\d+(?:_\d+)?(?:\+\d+)?\.(?P<step>\w+)")
 _JOB = re.compile(r"(?:StepId=|\*\*\* (?:JOB|STEP) )(?P<job>\d+)")
@@ -46,9 +46,9 @@ def of_another_job(text: str, evidence: Evidence) -> bool:
     return any(one["job"] in known for one in named if one)
 
 
-def _failed_by_itself(row: Row) -> bool:
+def _failed_by_itself(row: SlurmRow) -> bool:
     return row.get("State").startswith("FAILED") and not _is_killed(row)
 
 
-def _is_killed(row: Row) -> bool:
+def _is_killed(row: SlurmRow) -> bool:
     return row.get("State").startswith("OUT_OF_ME") or row.get("ExitCode") in _KILLED

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detour.diagnosis.evidence import Event, Evidence, Row
+from detour.diagnosis.evidence import Evidence, LedgerEvent, SlurmRow
 from detour.ledger.events import (
     AttemptEnded,
     AttemptHeartbeat,
@@ -57,11 +57,11 @@ ROUTINE_EVENTS = (AttemptHeartbeat.kind, EnergyCounted.kind, JournalOpened.kind,
 class Answers:
     """What one squeue and one sacct report about the jobs of several stages."""
 
-    queue: tuple[Row, ...] = ()
+    queue: tuple[SlurmRow, ...] = ()
     """All jobs of the workspace's users in the queue."""
     scripts: Mapping[str, Path] = field(default_factory=dict)
     """Job in `queue` -> its batch script."""
-    accounts: tuple[Row, ...] | None = None
+    accounts: tuple[SlurmRow, ...] | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ class StageEvidence:
     stage: str
     job: str | None
     evidence: Evidence
-    queue: tuple[Row, ...] = ()
+    queue: tuple[SlurmRow, ...] = ()
     scripts: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ class StageEvidence:
 class StageEvents:
     """The events of several stages, from one pass over the ledger."""
 
-    of_stage: Mapping[str, tuple[Event, ...]]
+    of_stage: Mapping[str, tuple[LedgerEvent, ...]]
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -121,7 +121,7 @@ def ask_slurm(slurm: Slurm, users: Sequence[str], jobs: Sequence[str], since_s: 
     return Answers(queue, scripts, accounts, {client: f"{of_which}{why}" for client, why in unreadable.items()})
 
 
-def _pending_arrays(queue: Sequence[Row], jobs: Sequence[str]) -> list[str]:
+def _pending_arrays(queue: Sequence[SlurmRow], jobs: Sequence[str]) -> list[str]:
     """The arrays of pending tasks: sacct has one row for all of these, and finds it only by the array's id."""
     pending = [row for row in queue if row.get("State") == "PENDING"]
     return sorted({parse_job_ids(job).id for job in jobs if "_" in job and any(is_row_of(row, job) for row in pending)})
@@ -170,12 +170,12 @@ def attempt_evidence(
     return Evidence(rows, None, log, events.of_stage[stage], unreadable, job)
 
 
-def _is_about(row: Row, job: str) -> bool:
+def _is_about(row: SlurmRow, job: str) -> bool:
     """Whether the row describes this job or one of its steps."""
     return row.id.partition(".")[0] == job or is_row_of(row, job)
 
 
-def is_row_of(row: Row, job: str) -> bool:
+def is_row_of(row: SlurmRow, job: str) -> bool:
     """Whether the row describes this job, or an array's pending tasks of which this is one."""
     try:
         asked, shown = parse_job_ids(job), parse_job_ids(row.id)
@@ -184,18 +184,18 @@ def is_row_of(row: Row, job: str) -> bool:
     return asked.id == shown.id and shown.holds(asked.index)
 
 
-def _last_started(rows: Sequence[Row]) -> str | None:
+def _last_started(rows: Sequence[SlurmRow]) -> str | None:
     """The job that started last. A stage's later segments may have been cancelled before they started."""
     starts = [(parse_time_s(row.get("Start")), row.id) for row in rows if row.step is None]
     return max(((at_s, job) for at_s, job in starts if at_s is not None), default=(0.0, None))[1]
 
 
-def _last_events(workspace: Workspace, stage: str, entries: list[Entry[Any]]) -> tuple[Event, ...]:
+def _last_events(workspace: Workspace, stage: str, entries: list[Entry[Any]]) -> tuple[LedgerEvent, ...]:
     if not workspace.is_done(stage):  # if it once was, its output has been removed: only what came since counts
         done_s = max((entry.wall_s for entry in entries if _says_done(entry)), default=0.0)
         entries = [entry for entry in entries if entry.wall_s > done_s]
     entries.sort(key=lambda entry: (entry.attempt or 0, entry.wall_s, entry.sequence))
-    found = [Event(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in entries[-EVENTS:]]
+    found = [LedgerEvent(one.event.kind, one.wall_s, one.attempt, one.event.to_json()) for one in entries[-EVENTS:]]
     return (*found, *_marked_failure(workspace, stage, found))
 
 
@@ -204,25 +204,27 @@ def _says_done(entry: Entry[Any]) -> bool:
     return isinstance(event, StageDone) or (isinstance(event, AttemptEnded) and event.outcome in DONE)
 
 
-def _marked_failure(workspace: Workspace, stage: str, events: Sequence[Event]) -> Iterator[Event]:
+def _marked_failure(workspace: Workspace, stage: str, events: Sequence[LedgerEvent]) -> Iterator[LedgerEvent]:
     """The failure in the stage's marker if no event records it: a full disk may have lost the event."""
     if not any(event.kind == StageFailed.kind for event in events) and workspace.failure(stage).exists():
-        yield Event(StageFailed.kind, data={"reason": failure_reason(workspace, stage)})
+        yield LedgerEvent(StageFailed.kind, data={"reason": failure_reason(workspace, stage)})
 
 
 def queue_rows(
     slurm: Slurm, users: Sequence[str], unreadable: dict[str, str]
-) -> tuple[tuple[Row, ...], dict[str, Path]]:
+) -> tuple[tuple[SlurmRow, ...], dict[str, Path]]:
     """All jobs of these users in the queue, and the batch script of each if squeue reports one."""
     rows = _rows(slurm.queue(users), "squeue", tuple(QUEUE_FIELDS), unreadable) or []
-    named = tuple(Row({QUEUE_NAMES[key]: row[key] for key in QUEUE_NAMES}) for row in rows)
+    named = tuple(SlurmRow({QUEUE_NAMES[key]: row[key] for key in QUEUE_NAMES}) for row in rows)
     return named, {row["job"]: Path(row["script"]) for row in rows if row["script"].startswith("/")}
 
 
-def job_rows(slurm: Slurm, jobs: Sequence[str], since_s: float, unreadable: dict[str, str]) -> tuple[Row, ...] | None:
+def job_rows(
+    slurm: Slurm, jobs: Sequence[str], since_s: float, unreadable: dict[str, str]
+) -> tuple[SlurmRow, ...] | None:
     """sacct's rows of these jobs and their steps; None if sacct gives none, with the reason in `unreadable`."""
     rows = _rows(slurm.job_report(jobs, since_s), "sacct", REPORT_FIELDS, unreadable)
-    return None if rows is None else tuple(Row(row) for row in rows)
+    return None if rows is None else tuple(SlurmRow(row) for row in rows)
 
 
 def _rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from detour.diagnosis.evidence import Row
+from detour.diagnosis.evidence import SlurmRow
 from detour.grouping import grouped
 from detour.ledger.events import ChainHeld, ChainReleased
 from detour.ledger.reading import history
@@ -35,7 +35,7 @@ def held_stages(
     stages: Collection[str],
     needed_by: Mapping[str, Sequence[str]],
     planned: Mapping[str, str | None],
-    queues: Mapping[str | None, Sequence[Row]],
+    queues: Mapping[str | None, Sequence[SlurmRow]],
     name: str | None = None,
 ) -> Held | None:
     """Those of `stages` (ids) that the queue of their Slurm cluster shows as held; None if none is.
@@ -71,11 +71,11 @@ def _number(job: str) -> str:
     return job.partition("_")[0]
 
 
-def _reason(row: Row) -> str:
+def _reason(row: SlurmRow) -> str:
     return row.get("Reason").strip("()")
 
 
-def _is_held(row: Row) -> bool:
+def _is_held(row: SlurmRow) -> bool:
     priority = 0 if row.get("Priority") == "0" else None
     return waits_for_release(parse_state(row.get("State")), priority, _reason(row))
 
