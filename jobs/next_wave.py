@@ -15,7 +15,7 @@ from pathlib import Path
 from detour.errors import DetourError, SchedulerUnavailable, StageFailed
 from detour.jobs.log import LOGGER, log_to_stderr
 from detour.ledger.workspace import Workspace
-from detour.orchestration.order import make_order
+from detour.orchestration.order import PlanGroup, make_order
 from detour.orchestration.slurm import submission_folder
 from detour.orchestration.submit import send
 from detour.orchestration.waves import ORDER, Continuation, is_replaced, still_planned
@@ -60,9 +60,8 @@ def send_wave(workspace: Workspace, unit: str) -> None:
             f"{continuation.name}: the last wave made no progress, so no further one is sent; `detour submit` resumes"
         )
     plans = [Plan(chain, tuple(map(planned.__getitem__, ids))) for chain, ids in wanted.chains.items()]
-    order = make_order(
-        workspace, continuation.name, plans, continuation.cluster, continuation.options, continuation.sweep
-    )
+    group = PlanGroup(continuation.name, plans, continuation.sweep)
+    order = make_order(workspace, group, continuation.cluster, continuation.options)
     if not order.requests:
         LOGGER.info("%s: nothing is left to submit", continuation.name)
         return

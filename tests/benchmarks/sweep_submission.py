@@ -18,7 +18,7 @@ from pathlib import Path
 
 from detour.config.loading import load_cluster
 from detour.ledger.workspace import Workspace
-from detour.orchestration.order import make_order
+from detour.orchestration.order import PlanGroup, make_order
 from detour.orchestration.plans import load_plans
 from detour.orchestration.requests import JobOptions
 from tests.benchmarks.sweep_planning import CONFIGS
@@ -64,7 +64,8 @@ def submit(cluster: SlurmCluster, folder: Path, seeds: int) -> None:
 
 def lay_out(folder: Path, seeds: int) -> None:
     planned, place = load_plans(write_sweep(folder, seeds), (SEEDS,)), Workspace(folder / "nothing-yet")
-    order = make_order(place, planned.name, planned.plans, load_cluster("slurm-local"), JobOptions(), planned.sweep)
+    group = PlanGroup(planned.name, planned.plans, planned.sweep)
+    order = make_order(place, group, load_cluster("slurm-local"), JobOptions())
     jobs, calls = (sum(one) for one in zip(*((r.jobs, r.segments) for r in order.requests), strict=True))
     print(f"{10 * seeds:>7,} chains  {jobs:>7,} jobs  not sent  {calls} sbatch", flush=True)
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from detour.config.loading import load_cluster
 from detour.launch.verbs import detour
 from detour.ledger.workspace import Workspace
-from detour.orchestration.order import make_order
+from detour.orchestration.order import PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.planning.plan import Plan
 from tests.ledger.payloads import WRITTEN_BEFORE
@@ -52,6 +52,8 @@ def test_every_verb_works_and_names_foreign_events(workspace: Workspace, argumen
 
 
 def test_the_warning_comes_with_an_order(workspace: Workspace) -> None:
-    order = make_order(workspace, "base", [Plan("base", make_stages())], load_cluster("slurm-local"), JobOptions())
+    order = make_order(
+        workspace, PlanGroup("base", [Plan("base", make_stages())]), load_cluster("slurm-local"), JobOptions()
+    )
     assert len(order.warnings) == 1
     assert LEFT_OUT in order.warnings[0]

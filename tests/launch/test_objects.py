@@ -15,7 +15,7 @@ from detour.config.loading import load_cluster
 from detour.launch.verbs import detour as verbs
 from detour.ledger.process import user_name
 from detour.ledger.workspace import Workspace
-from detour.orchestration.order import make_order
+from detour.orchestration.order import PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.plan import Plan
@@ -57,7 +57,7 @@ def workspace(tmp_path: Path, slurm: FakeSlurm, plans: list[Plan]) -> Workspace:
     """Both chains are in the queue; a stage of the first has begun and was requeued."""
     made = Workspace(tmp_path / "workspace")
     for plan in plans:
-        order = make_order(made, plan.chain, [plan], load_cluster("jean-zay"), JobOptions(), SWEEP)
+        order = make_order(made, PlanGroup(plan.chain, [plan], SWEEP), load_cluster("jean-zay"), JobOptions())
         send(made, replace(order, plans=(plan,)), on_wait=lambda _: None, finish_interrupted=lambda: False)
     stage = own_stage(plans)
     job, *_ = (job.id for job in slurm.live() if job.tag and job.tag.unit == stage.id)

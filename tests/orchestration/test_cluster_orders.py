@@ -17,7 +17,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
-from detour.orchestration.order import Order, make_order
+from detour.orchestration.order import Order, PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
@@ -60,7 +60,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, FakeSlurm]:
 
 def order_of(workspace: Workspace, plan: Plan, cluster: str | None) -> Order:
     profile = load_cluster("slurm-local").model_copy(update={"slurm_cluster": cluster})
-    return make_order(workspace, plan.chain, [plan], profile, JobOptions())
+    return make_order(workspace, PlanGroup(plan.chain, [plan]), profile, JobOptions())
 
 
 def submit(workspace: Workspace, plan: Plan, cluster: str | None) -> None:

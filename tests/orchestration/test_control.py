@@ -20,7 +20,7 @@ from detour.monitoring.monitor import Monitor
 from detour.orchestration import cluster_orders, control
 from detour.orchestration import submit as submit_module
 from detour.orchestration.control import Controlled
-from detour.orchestration.order import make_order, order_for
+from detour.orchestration.order import PlanGroup, make_order, order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
@@ -251,7 +251,7 @@ def sweep_of(chains: int) -> list[Plan]:
 def wide(tmp_path: Path, fake: FakeSlurm) -> tuple[Workspace, list[Plan]]:  # noqa: ARG001
     """A workspace with a sweep of 50 chains in the queue."""
     workspace, plans = Workspace(tmp_path / "workspace"), sweep_of(50)
-    order = make_order(workspace, SWEEP, plans, load_cluster("slurm-local"), JobOptions(), SWEEP)
+    order = make_order(workspace, PlanGroup(SWEEP, plans, SWEEP), load_cluster("slurm-local"), JobOptions())
     send(workspace, replace(order, plans=tuple(plans)), on_wait=silent, finish_interrupted=lambda: False)
     return workspace, plans
 
@@ -404,7 +404,7 @@ def test_tasks_cancelled_out_of_arrays_can_be_submitted_again(
 
 
 def send_all(workspace: Workspace, plans: list[Plan]) -> None:
-    order = make_order(workspace, "sweep", plans, load_cluster("jean-zay"), JobOptions(), "sweep")
+    order = make_order(workspace, PlanGroup("sweep", plans, "sweep"), load_cluster("jean-zay"), JobOptions())
     send(workspace, replace(order, plans=tuple(plans)), on_wait=silent, finish_interrupted=lambda: False)
 
 

@@ -20,7 +20,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration import cluster_orders, control
 from detour.orchestration.cleaning import removable
-from detour.orchestration.order import Order, make_order
+from detour.orchestration.order import Order, PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Submitted, send
 from detour.planning.build import Planner
@@ -54,7 +54,7 @@ def limited(limit: int | None) -> Cluster:
 
 
 def submit(workspace: Workspace, planned: list[Plan], limit: int | None = LIMIT) -> Submitted:
-    order = make_order(workspace, SWEEP, planned, limited(limit), JobOptions(gpus=1), SWEEP)
+    order = make_order(workspace, PlanGroup(SWEEP, planned, SWEEP), limited(limit), JobOptions(gpus=1))
     order = replace(order, plans=tuple(planned))
     return send(workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
 

@@ -29,7 +29,7 @@ from detour.ledger.workspace import Workspace
 from detour.orchestration import control
 from detour.orchestration.code_snapshot import CodeSnapshot
 from detour.orchestration.control import Controlled
-from detour.orchestration.order import make_order
+from detour.orchestration.order import PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import Submitted, send
 from detour.planning.build import Planner
@@ -100,7 +100,7 @@ class Verbs(RuleBasedStateMachine):
         qos = tuple(one.model_copy(update={"submitted_jobs": limit}) for one in cluster.qos)
         cluster = cluster.model_copy(update={"qos": qos})
         plans = [PLANS[chain] for chain in chains]
-        order = make_order(self.workspace, SWEEP, plans, cluster, JobOptions(gpus=1), SWEEP)
+        order = make_order(self.workspace, PlanGroup(SWEEP, plans, SWEEP), cluster, JobOptions(gpus=1))
         order = replace(order, plans=tuple(plans))
         return send(self.workspace, order, on_wait=lambda _: None, finish_interrupted=lambda: False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from detour.budgets.book import Demand
 from detour.budgets.reserve import demand_for, facts_of
@@ -28,6 +29,16 @@ from detour.scheduler.requests import JobRequest
 from detour.text import counted
 
 
+class PlanGroup(NamedTuple):
+    """Plans that are submitted together."""
+
+    name: str
+    """Name of the chain or the sweep, or of several chains."""
+    plans: Sequence[Plan]
+    sweep: str | None = None
+    """The sweep to which all of them belong, if they do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be submitted for one chain or for the chains of a sweep, and what it will cost."""
@@ -45,9 +56,9 @@ class Order:
     failures: tuple[Failure, ...] = ()
     """Stages that failed permanently."""
     retry: bool = False
-    """Whether these are part of the order, and cleared once the budgets accept it.
+    """Whether the failed stages are part of the order, and their failures cleared once the budgets accept it.
 
-    Otherwise they and their dependents are left out.
+    Otherwise the failed stages and their dependents are left out.
     """
     plans: tuple[Plan, ...] = ()
     """Plans to write into the workspace before anything is sent; empty if they are there already."""
@@ -77,49 +88,47 @@ def order_for(
         raise UserError(f"cluster {cluster.name} has no Slurm: use `detour run`")
     stages = planned.shared.stages
     damaged = [stages[stage_id] for stage_id in damaged_outputs(workspace, stages.values())] if retry else []
-    order = make_order(
-        workspace, planned.name, planned.plans, cluster, options, planned.sweep, retry=retry, damaged=damaged
-    )
+    group = PlanGroup(planned.name, planned.plans, planned.sweep)
+    order = make_order(workspace, group, cluster, options, retry=retry, damaged=damaged)
     return replace(order, plans=tuple(planned.plans))
 
 
 def make_order(
     workspace: Workspace,
-    name: str,
-    plans: Sequence[Plan],
+    group: PlanGroup,
     cluster: Cluster,
     options: JobOptions,
-    sweep: str | None = None,
     *,
     retry: bool = False,
     damaged: Sequence[Stage] = (),
 ) -> Order:
     """Jobs for what is not done or is `damaged`, each stage once, however many chains need it."""
+    name, plans, sweep = group
     stages = {stage.id: stage for plan in plans for stage in plan.stages}
     again = {stage.id for stage in damaged}
     done = {stage_id for stage_id in stages if stage_id not in again and workspace.is_done(stage_id)}
     failures = tuple(failures_of(workspace, plans))
     left_out = set() if retry else with_dependents(stages.values(), [failure.stage for failure in failures])
-    missing = [stage for stage_id, stage in stages.items() if stage_id not in done | left_out]
+    unneeded = done | left_out
+    missing = [stage for stage_id, stage in stages.items() if stage_id not in unneeded]
     check_gpus(missing, cluster, options.gpus, options.qos)
     view = LedgerView(workspace)
     price = price_in(workspace, view.state, missing, cluster, options.gpus)
     requests = job_requests(missing, price.prices, cluster, options, done)
     largest = max((request.resources.nodes for request in requests), default=1)
     avoided = bad_nodes(view.state, cluster, time.time(), largest)
-    chains = tuple(plan.chain for plan in plans)
-    facts = facts_of(cluster, options.account, chains[0] if len(chains) == 1 else None, sweep)
+    facts = facts_of(cluster, options.account, plans[0].chain if len(plans) == 1 else None, sweep)
     ids = {plan.chain: tuple(stage.id for stage in plan.stages) for plan in plans}
     return Order(
-        name,
-        tuple(plan.chain for plan in plans if plan.stages),
-        cluster,
-        tuple(avoiding(requests, [node.name for node in avoided])),
-        demand_for(missing, price.prices, cluster, facts, options.wall_s),
-        price,
-        Continuation(name, sweep, ids, cluster, options, len(done)),
-        failures,
-        retry,
+        name=name,
+        chains=tuple(plan.chain for plan in plans if plan.stages),
+        cluster=cluster,
+        requests=tuple(avoiding(requests, [node.name for node in avoided])),
+        demand=demand_for(missing, price.prices, cluster, facts, options.wall_s),
+        price=price,
+        continuation=Continuation(name, sweep, ids, cluster, options, len(done)),
+        failures=failures,
+        retry=retry,
         damaged=tuple(damaged),
         warnings=(
             *view.warnings,

@@ -15,7 +15,7 @@ from detour.grouping import grouped
 from detour.ledger.workspace import Workspace
 from detour.orchestration.damage import damaged_outputs, require_texts, set_aside
 from detour.orchestration.failures import clear_failures, failed_stages, failure_reason
-from detour.orchestration.order import Order, make_order
+from detour.orchestration.order import Order, PlanGroup, make_order
 from detour.orchestration.requests import JobOptions
 from detour.planning.files import Target, plan_file, read_plan, read_plan_outline
 from detour.planning.plan import Plan
@@ -71,7 +71,7 @@ def retry_order(workspace: Workspace, chains: Sequence[str], options: JobOptions
         clear_failures(workspace, name, failed)
         return Retry(name, tuple(chains), reasons, wrong, None)
     remembered = _remembered(workspace, chains[0], target, options)
-    order = make_order(workspace, name, plans, cluster, remembered, sweep, retry=True, damaged=damaged)
+    order = make_order(workspace, PlanGroup(name, plans, sweep), cluster, remembered, retry=True, damaged=damaged)
     return Retry(name, tuple(chains), reasons, wrong, order)
 
 
