@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detour.ledger.allocations import Ran, parts
+from detour.ledger.allocations import AttemptSpan, parts
 from detour.ledger.events import AttemptHeartbeat, AttemptStarted, Event, JobAccounted
 from detour.ledger.record import Entry
 from detour.ledger.state import State
@@ -25,7 +25,7 @@ def spans(runs: list[JobAccounted], *starts_s: float) -> list[tuple[float, float
 
 
 def held_by(runs: list[JobAccounted], *attempts: tuple[float, float]) -> list[tuple[float, float] | None]:
-    held, _ = parts(runs, [Ran(START_S + start_s, START_S + end_s) for start_s, end_s in attempts])
+    held, _ = parts(runs, [AttemptSpan(START_S + start_s, START_S + end_s) for start_s, end_s in attempts])
     return [None if one is None else (one.start_s - START_S, one.end_s - START_S) for one in held]
 
 
@@ -61,7 +61,7 @@ def test_an_attempt_between_two_runs_belongs_to_the_nearer_one() -> None:
 
 def test_a_job_of_the_same_id_on_another_cluster_has_runs_of_its_own() -> None:
     """Two clusters share the workspace, and only one of them has accounts."""
-    attempts = [Ran(START_S, START_S + 90, "pretrain-1"), Ran(START_S + 50, START_S + 70, "pretrain-2")]
+    attempts = [AttemptSpan(START_S, START_S + 90, "pretrain-1"), AttemptSpan(START_S + 50, START_S + 70, "pretrain-2")]
     held, alone = parts([run(0, 100)], attempts)
     assert [one and (one.start_s - START_S, one.end_s - START_S) for one in held] == [(0, 100), None]
     assert alone == []
@@ -71,7 +71,7 @@ def test_of_a_suspended_run_only_the_time_on_nodes_is_divided() -> None:
     """It was suspended for one of two hours, so each of its stages was on nodes for half of its time."""
     suspended = JobAccounted(source="sacct", start_s=START_S, elapsed_s=3600.0, end_s=START_S + 7200)
     assert held_by([suspended], (0, 5400), (5400, 7200)) == [(0, 5400), (5400, 7200)]
-    held, _ = parts([suspended], [Ran(START_S, START_S + 5400), Ran(START_S + 5400, START_S + 7200)])
+    held, _ = parts([suspended], [AttemptSpan(START_S, START_S + 5400), AttemptSpan(START_S + 5400, START_S + 7200)])
     assert [one.active for one in held if one] == [0.5, 0.5]
 
 
@@ -81,7 +81,7 @@ def test_concurrent_attempts_divide_their_run_by_duration() -> None:
 
 def test_concurrent_attempts_hold_less_than_a_second_for_each_second_that_they_ran() -> None:
     ran = [(5, 85), (5, 45), (45, 85), (90, 95)]
-    held, _ = parts([run(0, 95)], [Ran(START_S + start_s, START_S + end_s) for start_s, end_s in ran])
+    held, _ = parts([run(0, 95)], [AttemptSpan(START_S + start_s, START_S + end_s) for start_s, end_s in ran])
     assert [one.pace for one in held if one] == [0.5, 0.5, 0.5, 1.0]
 
 
@@ -94,7 +94,7 @@ def test_an_attempt_after_concurrent_ones_holds_only_the_time_from_its_start() -
 
 
 def test_a_run_without_events_is_kept_apart() -> None:
-    held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [Ran(START_S + 103, START_S + 103)])
+    held, alone = parts([run(0, 30, "NODE_FAIL"), run(100, 50)], [AttemptSpan(START_S + 103, START_S + 103)])
     assert held[0] is not None
     assert [(one.start_s - START_S, one.end_s - START_S, event.state) for event, one in alone] == [(0, 30, "NODE_FAIL")]
 
@@ -111,7 +111,7 @@ def test_the_parts_of_each_run_add_up_to_it_exactly(
         runs.append(run(at_s + gap_s, elapsed_s))
         at_s += gap_s + elapsed_s + 5
     held, alone = parts(
-        runs, sorted(Ran(START_S + start_s, START_S + start_s + lasted_s) for start_s, lasted_s in attempts)
+        runs, sorted(AttemptSpan(START_S + start_s, START_S + start_s + lasted_s) for start_s, lasted_s in attempts)
     )
     known = [*(one for one in held if one is not None), *(one for _, one in alone)]
     for one in runs:

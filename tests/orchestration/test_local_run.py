@@ -25,7 +25,7 @@ from detour.orchestration import local_runner
 from detour.orchestration.chain_files import forget_chains, write_chains
 from detour.orchestration.cleaning import removable
 from detour.orchestration.local_run import LocalOrder, Ran, local_order, run_here
-from detour.orchestration.local_runner import Runner, stop_on_ctrl_c
+from detour.orchestration.local_runner import LocalRunner, stop_on_ctrl_c
 from detour.orchestration.plans import load_plans
 from detour.orchestration.slurm import SUBMISSION_CLAIM
 from detour.planning.files import plan_file
@@ -67,7 +67,7 @@ def attempted(workspace: Workspace, stage: Stage, job: str, reason: str) -> None
 
 def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=())
+    runner = LocalRunner(workspace, [stage], cores=1, gpus=())
     assert runner.step()
     with claim(workspace, stage.id, "another terminal"):
         assert runner.step()
@@ -76,7 +76,7 @@ def test_the_loser_of_a_claim_waits_and_records_no_failure(workspace: Workspace,
 
 def test_a_stage_that_another_command_started_and_left_is_continued(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=())
+    runner = LocalRunner(workspace, [stage], cores=1, gpus=())
     runner.step()
     attempted(workspace, stage, "another's", "signal SIGINT")
     runner.step()
@@ -86,7 +86,7 @@ def test_a_stage_that_another_command_started_and_left_is_continued(workspace: W
 @pytest.mark.usefixtures("started")
 def test_a_permanent_failure_seen_by_another_command_has_its_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=())
+    runner = LocalRunner(workspace, [stage], cores=1, gpus=())
     runner.step()
     write_atomic(workspace.failure(stage.id), '{"reason": "no text"}')
     assert not runner.step()
@@ -96,7 +96,7 @@ def test_a_permanent_failure_seen_by_another_command_has_its_reason(workspace: W
 def test_a_job_that_recorded_no_start_was_killed(workspace: Workspace, started: list[str]) -> None:
     stage = prepare_stage()
     attempted(workspace, stage, "yesterday's", "no memory")
-    runner = Runner(workspace, [stage], cores=1, gpus=())
+    runner = LocalRunner(workspace, [stage], cores=1, gpus=())
     runner.step()
     assert not runner.step()
     assert (runner.failed, started) == ({stage.id: "its process was killed"}, [stage.id])
@@ -105,7 +105,7 @@ def test_a_job_that_recorded_no_start_was_killed(workspace: Workspace, started: 
 @pytest.mark.usefixtures("started")
 def test_a_job_that_recorded_its_end_has_its_own_reason(workspace: Workspace) -> None:
     stage = prepare_stage()
-    runner = Runner(workspace, [stage], cores=1, gpus=())
+    runner = LocalRunner(workspace, [stage], cores=1, gpus=())
     runner.step()
     attempted(workspace, stage, "job-1", "no memory")
     assert not runner.step()
@@ -185,11 +185,11 @@ def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: Loc
 
 
 def test_a_closed_terminal_stops_a_run_unless_it_is_to_go_on_without_one(workspace: Workspace) -> None:
-    runner = Runner(workspace, (), 1, ())
+    runner = LocalRunner(workspace, (), 1, ())
     with stop_on_ctrl_c(runner, lambda: None):
         signal.raise_signal(signal.SIGHUP)
     assert runner.stopping
-    unattended = Runner(workspace, (), 1, ())
+    unattended = LocalRunner(workspace, (), 1, ())
     with handling((signal.SIGHUP,), signal.SIG_IGN), stop_on_ctrl_c(unattended, lambda: None):
         signal.raise_signal(signal.SIGHUP)
     assert not unattended.stopping

@@ -43,7 +43,7 @@ class Held(NamedTuple):
         return (self.run.elapsed_s or 0.0) / lasted_s if lasted_s > 0 else 1.0
 
 
-class Ran(NamedTuple):
+class AttemptSpan(NamedTuple):
     """When an attempt began and ended, in seconds since the epoch."""
 
     start_s: float
@@ -53,7 +53,7 @@ class Ran(NamedTuple):
 
 
 def parts(
-    runs: Iterable[JobAccounted], attempts: Sequence[Ran]
+    runs: Iterable[JobAccounted], attempts: Sequence[AttemptSpan]
 ) -> tuple[list[Held | None], list[tuple[JobAccounted, Held]]]:
     """What each attempt held (None if no run is known), and the runs without an attempt.
 
@@ -82,7 +82,7 @@ def parts(
     return held, alone
 
 
-def _pace(group: Sequence[Ran], lasted_s: float) -> float:
+def _pace(group: Sequence[AttemptSpan], lasted_s: float) -> float:
     """The time in which any attempt of a group ran, as a share of all their times."""
     if len(group) == 1 or not lasted_s:
         return 1.0
@@ -93,7 +93,7 @@ def _pace(group: Sequence[Ran], lasted_s: float) -> float:
     return any_s / lasted_s
 
 
-def _at_once(numbers: Sequence[int], attempts: Sequence[Ran]) -> list[list[int]]:
+def _at_once(numbers: Sequence[int], attempts: Sequence[AttemptSpan]) -> list[list[int]]:
     """Groups of attempts that overlap in time."""
     groups: list[list[int]] = []
     latest_s = -inf
@@ -113,7 +113,7 @@ def _divided(begin_s: float, end_s: float, weights: Sequence[float]) -> list[flo
     return [begin_s, *inner, end_s]
 
 
-def _run_of(ran: Sequence[JobAccounted], attempt: Ran) -> int | None:
+def _run_of(ran: Sequence[JobAccounted], attempt: AttemptSpan) -> int | None:
     """Return the run in which an attempt started, or the nearest one, the later of two."""
     apart_s = [
         (max(_start_s(run) - attempt.start_s, attempt.start_s - _end_s(run), 0.0), -index)

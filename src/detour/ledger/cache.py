@@ -36,10 +36,10 @@ BLOCK_STAGES = 200
 HISTORY_WORTH_KEEPING, MOST_HISTORY = 2_000, 200_000
 """Number of new events worth caching, and the largest number cached (50 MB)."""
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
-_FOLLOWING = frozenset({"held", "unattended", "jobs"})
+_DERIVED = frozenset({"held", "unattended", "jobs"})
 """Fields that are derived from the others."""
 _NAMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in fields(kind) if field.name not in _FOLLOWING)
+    kind: tuple(field.name for field in fields(kind) if field.name not in _DERIVED)
     for kind in (State, StageState, AttemptState, WriterState)
 }
 """Fields that are cached."""

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Literal
 
 from detour.errors import Interrupted, NotReady
-from detour.ledger.allocations import Held, Ran
+from detour.ledger.allocations import AttemptSpan, Held
 from detour.ledger.events import (
     AttemptDiagnosed,
     AttemptEnded,
@@ -152,12 +152,12 @@ class AttemptState:
         return self.started.wall_s if self.started else None
 
     @property
-    def ran(self) -> Ran:
+    def ran(self) -> AttemptSpan:
         start_s = self.started_s or 0.0
         lasted_s = self.ended.event.elapsed_s if self.ended else None
         if lasted_s is None:
             lasted_s = self.elapsed_s or 0.0
-        return Ran(start_s, start_s + lasted_s, self.started.stage if self.started else None)
+        return AttemptSpan(start_s, start_s + lasted_s, self.started.stage if self.started else None)
 
     @property
     def last_seen_s(self) -> float | None:
@@ -245,7 +245,7 @@ class StageState:
 
     @property
     def executors(self) -> set[str]:
-        """The same, with processes of `detour run`; cancelled ones if there are no others."""
+        """As `all_jobs`, with processes of `detour run`; cancelled ones if there are no others."""
         return self.jobs.union(executor for _, executor in self.attempts_by_key if executor) or self.cancelled_jobs
 
     def slurm_cluster(self, job: str | None, planned: str | None) -> str | None:

@@ -21,7 +21,7 @@ from detour.orchestration.chain_files import plans_to_write, write_chains
 from detour.orchestration.damage import damaged_outputs, set_aside
 from detour.orchestration.failures import Failure, clear_failures, failures_of, with_dependents
 from detour.orchestration.local_gpus import usable_gpus
-from detour.orchestration.local_runner import Refresh, Runner, stop_on_ctrl_c
+from detour.orchestration.local_runner import LocalRunner, Refresh, stop_on_ctrl_c
 from detour.orchestration.plans import Planned, check_runnable, demand_of
 from detour.orchestration.requests import require_whole
 from detour.orchestration.slurm import submitting
@@ -45,7 +45,7 @@ class LocalOrder:
     failures: tuple[Failure, ...]
     """Stages that failed permanently in an earlier run."""
     retry: bool
-    """Whether these run again; otherwise they and their dependents are left out."""
+    """Whether failed stages run again; otherwise they and their dependents are left out."""
     demand: Demand
     """What the run asks of the budgets."""
     prices: Mapping[str, Price]
@@ -159,7 +159,7 @@ def run_here(
     """
     workspace = order.workspace
     workspace.create()
-    runner = Runner(workspace, order.stages, order.cores, order.gpus, order.cluster.name)
+    runner = LocalRunner(workspace, order.stages, order.cores, order.gpus, order.cluster.name)
     if not order.retry:
         runner.failed = {failure.stage.id: failure.reason for failure in order.failures}
     with (
@@ -185,7 +185,7 @@ def _write_order(order: LocalOrder) -> None:
         clear_failures(order.workspace, order.planned.name, failed)
 
 
-def _result(order: LocalOrder, runner: Runner) -> Ran:
+def _result(order: LocalOrder, runner: LocalRunner) -> Ran:
     stages = {stage.id: stage for stage in order.stages}
     failures = tuple(
         StageFailure(

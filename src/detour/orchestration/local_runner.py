@@ -26,7 +26,7 @@ Refresh = Callable[[Collection[str]], None]
 
 
 @dataclass(slots=True)
-class Runner:
+class LocalRunner:
     """Starts stages as their inputs are done and cores are free, until nothing more can be started."""
 
     workspace: Workspace
@@ -134,7 +134,7 @@ class Runner:
             self.failed[stage_id] = ours or "its process was killed"
 
 
-def stop_on_ctrl_c(runner: Runner, on_stop: Callable[[], None]) -> AbstractContextManager[None]:
+def stop_on_ctrl_c(runner: LocalRunner, on_stop: Callable[[], None]) -> AbstractContextManager[None]:
     """The first Ctrl-C or SIGTERM lets the jobs save and end; a second one exits at once, without waiting for them.
 
     So does a terminal that closes, unless `nohup` has the command go on without it.
