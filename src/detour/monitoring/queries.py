@@ -47,7 +47,7 @@ class Question(NamedTuple):
     users: Sequence[str]
     """Users whose jobs they may be."""
     since_s: float
-    """A time before the first of them was submitted, in seconds since the epoch."""
+    """A time before the first of the jobs was submitted, in seconds since the epoch."""
     every_s: float
     """The site's poll interval."""
     slurm_cluster: str | None = None
@@ -81,7 +81,7 @@ class Readings(NamedTuple):
 
     @property
     def queue_s(self) -> float | None:
-        """How old the queues are that were read; None if none was."""
+        """When the queue read longest ago was read; None if none was."""
         return min((one.queue_s for one in self.by_cluster.values() if one.queue_s is not None), default=None)
 
     @property

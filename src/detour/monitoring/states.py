@@ -61,7 +61,7 @@ class Judged(NamedTuple):
     needs: bool = False
     """Whether a person is needed to continue."""
     next_step: str | None = None
-    """What that person does; `{retry}` stands for the command of that verb about the chain."""
+    """What a person does to continue; `{retry}` stands for the command of that verb about the chain."""
     job: str | None = None
     """The job that `why` is about; None if it is about the stage."""
 

@@ -72,7 +72,7 @@ class SegmentRow(NamedTuple):
     dependency_wait_s: float | None
     """From its submission until it was eligible, or until now: dependencies, holds."""
     queue_wait_s: float | None
-    """From then until it started, or until now: resources, priority, limits."""
+    """From when it was eligible until it started, or until now: resources, priority, limits."""
     attempts: tuple[AttemptRow, ...]
 
 
@@ -87,7 +87,7 @@ class StageRow(NamedTuple):
     status: StageStatus
     """One of the ledger's eight words."""
     state: StateWord
-    """The same in finer words, for people: see docs/watching.md."""
+    """`status` in finer words, for people: see docs/watching.md."""
     reason: str | None
     """Why it is pending, failed or stopped."""
     reason_job: str | None
@@ -95,7 +95,7 @@ class StageRow(NamedTuple):
     needs_person: bool
     """Whether a person is needed to continue."""
     next_step: str | None
-    """What that person does."""
+    """What a person does to continue it."""
     inputs: tuple[str, ...]
     """Ids of the stages that it waits for."""
     blocked_by: str | None
@@ -107,7 +107,7 @@ class StageRow(NamedTuple):
     unit: str | None
     """`done` of `total` tokens, documents or steps, as last reported."""
     progress_s: float | None
-    """When this was reported."""
+    """When `done` was reported."""
     seen_s: float | None
     """Time of the last sign of life."""
     rate_per_s: float | None
@@ -115,7 +115,7 @@ class StageRow(NamedTuple):
     mfu: float | None
     """Share of the peak arithmetic of its GPUs, as last reported."""
     eta_s: float | None
-    """Time left at that rate, while it runs."""
+    """Time left at `rate_per_s`, while it runs."""
     expected_s: float | None
     """Its duration as priced."""
     left_s: float | None

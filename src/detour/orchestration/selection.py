@@ -21,7 +21,7 @@ class Chosen(NamedTuple):
     chains: tuple[str, ...]
     """Chains covered as a whole."""
     named: tuple[str, ...]
-    """These chains, and those whose stage was named."""
+    """`chains`, and the chains of stages named as CHAIN/STAGE or that only one chain has."""
     roots: tuple[str, ...]
     """Ids of the stages named individually."""
     reached: frozenset[str]
