@@ -36,11 +36,11 @@ def run(context: StageContext[ExportStage]) -> dict[str, Any]:
         load_tokenizer(str(corpus / TOKENIZER)),
         context.output_dir,
         settings.dtype,
-        longest_documents(corpus),
-        trained_logits,
-        settings.classifier_pooling,
-        settings.equivalence,
-        Gatekeeper("not exported", record=lambda verdict: context.attempt.event(gate_judged(verdict))),
+        rows=longest_documents(corpus),
+        trained_logits=trained_logits,
+        classifier_pooling=settings.classifier_pooling,
+        equivalence=settings.equivalence,
+        gatekeeper=Gatekeeper("not exported", record=lambda verdict: context.attempt.event(gate_judged(verdict))),
     )
     write_card(context.output_dir, context.stage.id, record, read_promotion(promotion))
     return {

@@ -46,10 +46,10 @@ def run(context: StageContext[PromoteStage]) -> dict[str, Any]:
         context.inputs["checkpoint"],
         context.output_dir,
         Expected(settings.steps, settings.tokens, settings.phase.gate),
-        lambda model: _validation_loss(model, context, objective),
-        lambda: _beginning(context),
-        lambda model: _probe(model, context),
-        gatekeeper,
+        validation_loss=lambda model: _validation_loss(model, context, objective),
+        parent=lambda: _beginning(context),
+        probe=lambda model: _probe(model, context),
+        gatekeeper=gatekeeper,
     )
     write_promotion(context.output_dir, _record(context, figures))
     if changes := uncommitted_changes():
