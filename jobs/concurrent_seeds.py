@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from detour.errors import DetourError, Interrupted, PermanentFailure
 from detour.jobs.environment import gpus_held, sees_gpu
-from detour.jobs.signals import on_stop_signals
+from detour.jobs.signals import forwarding
 
 VARIABLE = "DETOUR_SEEDS_AT_ONCE"
 """Environment variable with the number of processes of a job with several seeds, if the default does not suit."""
@@ -85,24 +84,3 @@ def joint_exit_code(codes: Sequence[int]) -> int:
 def this_command(workspace: os.PathLike[str], wall_limit_s: float | None) -> list[str]:
     limit = [] if wall_limit_s is None else ["--wall-limit-s", str(wall_limit_s)]
     return [sys.executable, "-uP", "-m", "detour.jobs", "--workspace", os.fspath(workspace), "--part", *limit]
-
-
-@contextmanager
-def forwarding(send: Callable[[int], None]) -> Iterator[Callable[[], None]]:
-    """Pass the numbers of signals to stop to `send`, once the caller has called the given function to begin."""
-    begun, early = False, list[int]()
-
-    def answer(number: int, _frame: object) -> None:
-        if begun:
-            send(number)
-        else:
-            early.append(number)
-
-    def begin() -> None:
-        nonlocal begun
-        begun = True
-        for number in early:
-            send(number)
-
-    with on_stop_signals(answer):
-        yield begin

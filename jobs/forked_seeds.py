@@ -16,9 +16,9 @@ from multiprocessing.context import ForkProcess
 
 from detour.errors import Interrupted
 from detour.imports import uncollected
-from detour.jobs.concurrent_seeds import forwarding, joint_exit_code
+from detour.jobs.concurrent_seeds import joint_exit_code
 from detour.jobs.log import LOGGER
-from detour.jobs.signals import STOP_SIGNALS
+from detour.jobs.signals import STOP_SIGNALS, forwarding
 
 Run = Callable[[Sequence[str]], int]
 """Runs stages in turn; returns an exit code."""
