@@ -36,11 +36,12 @@ def learn_of_killed(workspace: Workspace, stage_id: str, number: int, journal: J
     facts = _facts(workspace.stage(stage_id) / "attempts" / f"{before:04d}.json")
     if facts is None or _has_ended(workspace, stage_id, before):
         return None
-    job = str(facts["job"]) if facts.get("job") else None
-    log = log_lines(workspace, stage_id, job_in(job))
-    row = SlurmRow({"JobID": job_in(job) or "", "NodeList": str(facts.get("slurm_nodes") or "")})
+    executor = str(facts["job"]) if facts.get("job") else None
+    job = job_in(executor)
+    log = log_lines(workspace, stage_id, job)
+    row = SlurmRow({"JobID": job or "", "NodeList": str(facts.get("slurm_nodes") or "")})
     verdict = judge(Evidence(sacct=(row,), log=tuple(log), events=()))
-    journal.append(diagnosis_event(verdict), stage=stage_id, job=job, attempt=before)
+    journal.append(diagnosis_event(verdict), stage=stage_id, job=executor, attempt=before)
     return verdict
 
 

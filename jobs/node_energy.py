@@ -18,13 +18,15 @@ from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 
 
-def this_start(job: str | None) -> dict[str, str | None]:
+def this_start(executor: str | None) -> dict[str, str | None]:
     """What distinguishes this start of the job from those before a requeue; the same on all its nodes."""
-    return {"job": job, "restart": os.environ.get("SLURM_RESTART_COUNT", "0")}
+    return {"job": executor, "restart": os.environ.get("SLURM_RESTART_COUNT", "0")}
 
 
 @contextmanager
-def node_energy(workspace: Workspace, stage_id: str, rank: Rank, job: str | None) -> Iterator[EnergySampler | None]:
+def node_energy(
+    workspace: Workspace, stage_id: str, rank: Rank, executor: str | None
+) -> Iterator[EnergySampler | None]:
     """A running sampler on local rank 0 of nodes other than the first; otherwise None.
 
     The main rank numbers the attempt, perhaps after this begins. Nothing is recorded until the number is known, and
@@ -43,9 +45,9 @@ def node_energy(workspace: Workspace, stage_id: str, rank: Rank, job: str | None
     def record(event: EnergyRead) -> None:
         nonlocal number
         if number is None:
-            number = _number_of(workspace.stage(stage_id) / "attempts", this_start(job))
+            number = _number_of(workspace.stage(stage_id) / "attempts", this_start(executor))
         if number is not None:
-            journal.append(event, stage=stage_id, job=job, attempt=number)
+            journal.append(event, stage=stage_id, job=executor, attempt=number)
 
     with journal, EnergySampler(record) as sampler:
         yield sampler
