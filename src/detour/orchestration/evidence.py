@@ -142,20 +142,19 @@ def stage_evidence(
     if not jobs:
         answers = Answers()
     unreadable = {**events.unreadable, **answers.unreadable}
-    queued = next(((job, row) for job in jobs for row in answers.queue if is_row_of(row, job)), None)
+    queued, row = next(((job, row) for job in jobs for row in answers.queue if is_row_of(row, job)), (None, None))
     rows = (
         None
         if answers.accounts is None
         else [row for row in answers.accounts if any(_is_about(row, job) for job in jobs)]
     )
     ran = next((one for one in reversed(known.attempts) if one.executor), None)
-    last = ran.executor if ran else next(iter(jobs), None)
-    executor = queued[0] if queued else _last_started(rows or ()) or last
-    job = ran.job if ran and executor == ran.executor else executor
+    executor = queued or _last_started(rows or ()) or (ran.executor if ran else next(iter(jobs), None))
+    begun = ran if ran is not None and ran.executor == executor else None
+    job = begun.job if begun else executor
     sacct = None if rows is None else tuple(row for row in rows if job is not None and _is_about(row, job))
-    row = queued[1] if queued else None
-    has_run = row is None or row.get("State") not in NOT_STARTED or (ran is not None and executor == ran.executor)
-    log = _log(workspace, stage, executor, unreadable) if has_run else ()
+    is_waiting = begun is None and row is not None and row.get("State") in NOT_STARTED
+    log = () if is_waiting else _log(workspace, stage, executor, unreadable)
     evidence = Evidence(sacct, row, log, events.of_stage[stage], unreadable, job)
     return StageEvidence(stage, job, evidence, answers.queue, answers.scripts)
 
