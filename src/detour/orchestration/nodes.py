@@ -14,7 +14,7 @@ from detour.scheduler.shell import open_shell
 
 def free_nodes(workspace: Workspace, chain: str) -> list[FreeNodes]:
     """What is free on the chain's cluster. Raises UserError for an unreadable plan, SchedulerUnavailable."""
-    return read_free_nodes(Slurm().on(read_plan_outline(workspace, chain).target.slurm_cluster))
+    return read_free_nodes(Slurm(cluster=read_plan_outline(workspace, chain).target.slurm_cluster))
 
 
 def shell_in_job(workspace: Workspace, stage: str) -> int:
@@ -27,4 +27,4 @@ def shell_in_job(workspace: Workspace, stage: str) -> int:
     if not jobs:
         raise UserError(f"{stage}: no job runs it, so there is no node to open a shell on")
     planned = known_chains(workspace).targets().of(stage).slurm_cluster
-    return open_shell(Slurm().on(known.slurm_cluster(jobs[-1], planned)), jobs[-1])
+    return open_shell(Slurm(cluster=known.slurm_cluster(jobs[-1], planned)), jobs[-1])

@@ -105,7 +105,7 @@ def any_to_come(workspace: Workspace) -> bool:
     for path in _latest(workspace):
         with suppress(UserError):
             ordered = still_planned(workspace, Continuation.read(workspace, path.parent.name))
-            if not all(workspace.is_done(one) for ids in ordered.chains.values() for one in ids):
+            if not all(map(workspace.is_done, _stages_of(ordered.chains))):
                 return True
     return False
 
@@ -114,8 +114,11 @@ def _done_and_left_out(
     workspace: Workspace, before: Mapping[str, Collection[str]], after: Mapping[str, Collection[str]]
 ) -> int:
     """Number of done stages that are in no chain any more: what was done with them must not hide later progress."""
-    left_out = {one for ids in before.values() for one in ids} - {one for ids in after.values() for one in ids}
-    return sum(map(workspace.is_done, left_out))
+    return sum(map(workspace.is_done, _stages_of(before) - _stages_of(after)))
+
+
+def _stages_of(chains: Mapping[str, Collection[str]]) -> set[str]:
+    return {one for ids in chains.values() for one in ids}
 
 
 def is_replaced(workspace: Workspace, unit: str) -> bool:
@@ -177,19 +180,19 @@ def leave_out(workspace: Workspace, chains: Collection[str], stages: Collection[
     for path in _latest(workspace):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             data = json.loads(path.read_bytes())
-            before = {one for ids in data["chains"].values() for one in ids}
+            ordered: dict[str, list[str]] = data["chains"]
             left = {
                 chain: [one for one in ids if chain not in chains and one not in stages]
-                for chain, ids in data["chains"].items()
+                for chain, ids in ordered.items()
             }
-            after = {one for ids in left.values() for one in ids}
-            if before == after:
+            after = _stages_of(left)
+            if after == _stages_of(ordered):
                 continue
             if all(map(workspace.is_done, after)):
                 ended[path.parent.name] = f"next wave of {data['name']}"
-            done = data["done"] - _done_and_left_out(workspace, data["chains"], left)
+            done = data["done"] - _done_and_left_out(workspace, ordered, left)
             _rewrite(path, data | {"chains": left, "done": done})
-            left_out |= dict.fromkeys(one for ids in data["chains"].values() for one in ids if one not in after)
+            left_out |= dict.fromkeys(one for ids in ordered.values() for one in ids if one not in after)
     return LeftOut(tuple(one for one in left_out if not workspace.is_done(one)), ended)
 
 
