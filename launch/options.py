@@ -86,6 +86,7 @@ _names: dict[str, Any] = {
 names_argument = click.argument("names", required=True, metavar="NAME...", **_names)
 """What a verb is about; see `detour.planning.selection`."""
 optional_names_argument = click.argument("names", metavar="[NAME]...", **_names)
+stage_option = click.option("--stage", help="Only this stage of each chain, by id or label, with its dependents.")
 offline_option = click.option("--offline", is_flag=True, help="Do not ask Slurm: use only markers and the ledger.")
 metric_option = click.option(
     "--metric", metavar="NAME", help="Such as macro_f1.  [default: each task's primary metric]"
@@ -110,6 +111,3 @@ def typed_again(option: str) -> str:
     from detour.text import pasted
 
     return pasted("detour", *sys.argv[1:2], option, *sys.argv[2:])
-
-
-stage_option = click.option("--stage", help="Only this stage of each chain, by id or label, with its dependents.")

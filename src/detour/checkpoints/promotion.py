@@ -103,7 +103,9 @@ def _state(pretrained: Path) -> TrainerState:
     except UnusableState as error:
         raise PermanentFailure(f"not promoted: {path} {error}") from error
     except pickle.UnpicklingError as error:
-        raise PermanentFailure(f"not promoted: {path} holds what no training state holds ({_first(error)})") from error
+        raise PermanentFailure(
+            f"not promoted: {path} holds what no training state holds ({_first_line(error)})"
+        ) from error
 
 
 def _model(
@@ -122,5 +124,5 @@ def _model(
     return model.eval()
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]

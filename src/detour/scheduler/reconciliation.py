@@ -76,7 +76,7 @@ def decide(
     known: Mapping[Tag, Sent],
     snapshot: Snapshot,
     workspace: str,
-    is_done: Callable[[str], bool] = lambda stage: False,  # noqa: ARG005
+    is_done: Callable[[str], bool],
     *,
     has_room: bool = True,
     asked: Collection[str] = (),

@@ -59,23 +59,23 @@ class Releaser:
         if kept:
             named = (sent.job_id or "" for sent in ready if str(sent.tag) in kept)
             self.remark(f"held by `detour hold` until `detour release`: {', '.join(named)}")
-        free = (job_id for sent in ready if not sent.gate for job_id in self._free(sent))
-        ids = [*others, *self._not_meant(queue), *free][::-1]
+        free = (job_id for sent in ready if not sent.gate for job_id in self._not_held_by_people(sent))
+        ids = [*others, *self._tasks_left_held(queue), *free][::-1]
         try:
             return self._release(ids) if ids else ""
         except SchedulerUnavailable as error:
             return f"submitted, but whether all jobs are released is not known: {error}"
 
-    def _free(self, sent: Sent) -> list[str]:
+    def _not_held_by_people(self, sent: Sent) -> list[str]:
         """The job, or those of its tasks that no person holds."""
         return sent.ids_for(stage for task in sent.tasks if self.knowledge.held.isdisjoint(task) for stage in task)
 
-    def _not_meant(self, queue: Snapshot) -> Iterator[str]:
+    def _tasks_left_held(self, queue: Snapshot) -> Iterator[str]:
         """Held tasks of committed arrays of which a person holds only others: their release was lost."""
         for sent in self.knowledge.sent.values():
             if sent.is_held and sent.committed and not sent.dropped and not self.knowledge.held.isdisjoint(sent.stages):
                 held = [record.ids for record in queue.live(sent.tag) if record.is_held]
-                free = [(job_id, parse_job_ids(job_id).index) for job_id in self._free(sent)]
+                free = [(job_id, parse_job_ids(job_id).index) for job_id in self._not_held_by_people(sent)]
                 yield from (job_id for job_id, index in free if any(ids.holds(index) for ids in held))
 
     def _release(self, ids: Sequence[str]) -> str:
