@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -27,6 +26,7 @@ from detour.doctor.environment import (
     variable_findings,
 )
 from detour.launch.doctor import command
+from tests.support.invoking import invoke
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -37,20 +37,13 @@ overlay / overlay rw 0 0
 """
 
 
-def call(*arguments: str | Path) -> Result:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 @pytest.fixture
 def no_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
 def test_this_machine_is_fit_for_local_runs(tmp_path: Path) -> None:
-    result = call("-w", tmp_path / "workspace")
+    result = invoke(command, "-w", tmp_path / "workspace")
     assert result.exit_code == 0
     assert "ok       Python" in result.stdout
     assert not (tmp_path / "workspace").exists()
@@ -61,16 +54,16 @@ def test_this_machine_is_fit_for_local_runs(tmp_path: Path) -> None:
 def test_a_site_that_does_not_answer_is_no_problem_of_the_profile(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    result = call("--cluster", "slurm-local", "-w", tmp_path)
+    result = invoke(command, "--cluster", "slurm-local", "-w", tmp_path)
     assert result.exit_code == 0
     assert "unknown  partitions" in result.stdout
     assert "is not on the path: is this a login node of the cluster?" in " ".join(result.stdout.split())
     assert max(map(len, result.stdout.splitlines())) <= 100
     monkeypatch.setenv("COLUMNS", "80")
-    narrow = call("--cluster", "slurm-local", "-w", tmp_path).stdout
+    narrow = invoke(command, "--cluster", "slurm-local", "-w", tmp_path).stdout
     assert max(map(len, narrow.splitlines())) <= 80
     assert without_figures(narrow) == without_figures(result.stdout)
-    data = json.loads(call("--cluster", "slurm-local", "-w", tmp_path, "--json").stdout)
+    data = json.loads(invoke(command, "--cluster", "slurm-local", "-w", tmp_path, "--json").stdout)
     assert data["cluster"] == "slurm-local"
     assert data["counts"]["problem"] == 0
     assert data["counts"]["unknown"] == 7
@@ -86,7 +79,7 @@ def test_a_workspace_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None
     place = replace(look_at(tmp_path), refusal="Read-only file system")
     (finding,) = folder_findings(place)
     assert (finding.verdict, finding.site) == ("problem", "not writable: Read-only file system")
-    result = call("-w", "/proc/nowhere")
+    result = invoke(command, "-w", "/proc/nowhere")
     assert result.exit_code == 2
     assert "not writable" in result.stdout
 

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from detour.checkpoints.acceptance import accept_gate
-from detour.errors import DetourError, UserError
+from detour.errors import UserError
 from detour.launch.models import command
 from detour.ledger.events import ModelAliased, StageSubmitted
 from detour.ledger.journal import command_journal
@@ -28,6 +28,7 @@ from detour.models.lineage import lineage
 from detour.models.versions import Version, aliases, find_version, model_versions
 from detour.statistics.scores import Score
 from tests.models.workspaces import two_versions
+from tests.support.invoking import invoke
 
 Made = tuple[Workspace, str, str]
 
@@ -50,10 +51,7 @@ def key(export: str) -> str:
 
 
 def call(workspace: Workspace, *arguments: str) -> Result:
-    result = CliRunner().invoke(command, [*arguments, "-w", str(workspace.root)])
-    if result.exception and not isinstance(result.exception, SystemExit | DetourError):
-        raise result.exception
-    return result
+    return invoke(command, *arguments, "-w", workspace.root)
 
 
 def test_every_export_under_a_name_is_a_version_of_it(made: Made) -> None:
@@ -291,7 +289,7 @@ def test_the_command_lists_promotes_and_shows(made: Made) -> None:
     assert listed[2].endswith("59.0     5      candidate, the recipe's")
     shown = call(workspace, "show", "base@candidate").output
     assert "causal, 8,000 tokens" in shown
-    before = CliRunner().invoke(command, ["-w", str(workspace.root), "show", "base@candidate"])
+    before = invoke(command, "-w", workspace.root, "show", "base@candidate")
     assert before.output == shown
     found = json.loads(call(workspace, "show", "base", "--json").output)
     assert found["export"] == second

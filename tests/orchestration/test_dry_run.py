@@ -6,8 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 import detour
 from detour.config.loading import load_cluster
 from detour.launch.text.submission import dry_run_lines
@@ -22,13 +20,6 @@ from tests.support.chains import small
 RECIPE, *OVERRIDES = small()
 SLURM_LOCAL = load_cluster("slurm-local")
 DEVELOPMENT = JobOptions(gpus=1, qos="qos_gpu_h100-dev")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    made = Workspace(tmp_path / "workspace")
-    made.create()
-    return made
 
 
 def order_of(workspace: Workspace, *more: str, options: JobOptions | None = None) -> Order:
