@@ -186,7 +186,7 @@ def test_a_retry_clears_the_failures_of_what_it_runs_and_records_them(order: Loc
 
 def test_a_closed_terminal_stops_a_run_unless_it_is_to_go_on_without_one(workspace: Workspace) -> None:
     runner = LocalRunner(workspace, (), 1, ())
-    with stop_on_ctrl_c(runner, lambda: None):
+    with handling((signal.SIGHUP,), signal.SIG_DFL), stop_on_ctrl_c(runner, lambda: None):
         signal.raise_signal(signal.SIGHUP)
     assert runner.stopping
     unattended = LocalRunner(workspace, (), 1, ())
