@@ -11,7 +11,7 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.code_snapshot import planned_snapshot
 from detour.orchestration.order import Order
-from detour.orchestration.slurm import script_style, submission_folder, submit_limits
+from detour.orchestration.slurm import script_file, script_style, submit_limits
 from detour.orchestration.waves import qos_kept_free
 from detour.scheduler.commands import Slurm
 from detour.scheduler.dependency import After
@@ -76,9 +76,9 @@ def _queue(
 
 def _script(workspace: Workspace, request: JobRequest, style: ScriptStyle, *, is_gated: bool) -> str:
     tag = Tag(workspace_id(workspace.root), request.unit, 1, "dry-run")
-    folder = submission_folder(workspace, request.unit)
-    gate = gate_of(folder / f"{tag.segment}-{tag.submission}.sh") if is_gated else None
-    return submission_script(request, tag, _after(request.after), style, folder, gate)
+    path = script_file(workspace, tag)
+    gate = gate_of(path) if is_gated else None
+    return submission_script(request, tag, _after(request.after), style, path.parent, gate)
 
 
 def _after(stages: Iterable[str]) -> After | None:

@@ -143,10 +143,15 @@ def submission_folder(workspace: Workspace, unit: str) -> Path:
     return workspace.root / "submissions" / unit
 
 
+def script_file(workspace: Workspace, tag: Tag) -> Path:
+    """A job's batch script. By its name the job is found where the site rewrites tags (`JobRecord.script`)."""
+    return submission_folder(workspace, tag.unit) / f"{tag.segment}-{tag.submission}.sh"
+
+
 def tasks_sent(workspace: Workspace, tag: Tag) -> Tasks | None:
     """The tasks of a job by its script; None if there is none, or it is another unit's."""
     try:
-        tasks = tasks_in((submission_folder(workspace, tag.unit) / f"{tag.segment}-{tag.submission}.sh").read_text())
+        tasks = tasks_in(script_file(workspace, tag).read_text())
     except (OSError, ValueError):
         return None
     return tasks if tasks and unit_of([stage for task in tasks for stage in task]) == tag.unit else None
@@ -154,11 +159,10 @@ def tasks_sent(workspace: Workspace, tag: Tag) -> Tasks | None:
 
 def script_writer(workspace: Workspace, style: ScriptStyle) -> ScriptWriter:
     def write(request: JobRequest, tag: Tag, dependency: Dependency | None, *, gated: bool = False) -> Path:
-        folder = submission_folder(workspace, tag.unit)
-        make_folder(workspace.root, folder)
-        path = folder / f"{tag.segment}-{tag.submission}.sh"
+        path = script_file(workspace, tag)
+        make_folder(workspace.root, path.parent)
         gate = gate_of(path) if gated else None
-        write_atomic(path, submission_script(request, tag, dependency, style, folder, gate))
+        write_atomic(path, submission_script(request, tag, dependency, style, path.parent, gate))
         return path
 
     return write
