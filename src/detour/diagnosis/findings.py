@@ -102,18 +102,24 @@ def _in_log(lines: tuple[Line, ...]) -> Iterator[Finding]:
             rule = EXCEPTION
         elif line.chain is not None and rule.cause is not None and rule.strength > 1:
             specific.add(line.chain)
-        outlived = _recovered if rule.lasting else _outlived
-        doubt = "no error" if line.is_chatter else outlived(line, lines) or _worked_around(line, lines)
-        if any(rule.fits(quoted) for quoted in line.quotations):
-            doubt = "only quoted"
-        if rule.silent and line.number > end:
-            doubt = AFTER_END
-        place = Place("log", line.raw, line.number, line.clock_s)
+        place, doubt = Place("log", line.raw, line.number, line.clock_s), _doubt(rule, line, lines, end)
         found.append((line, Finding(rule, place, doubt, 0 if rule.echo else _weakness(line, lines))))
     for line, finding in found:
         if finding.rule is EXCEPTION and line.chain in specific:
             finding = replace(finding, doubt="raised together with an exception that says more")
         yield finding
+
+
+def _doubt(rule: Rule, line: Line, lines: tuple[Line, ...], end: int) -> str | None:
+    """Why the rule that matches the line does not count; `end` is the number of the line that ends the step."""
+    if rule.silent and line.number > end:
+        return AFTER_END
+    if any(rule.fits(quoted) for quoted in line.quotations):
+        return "only quoted"
+    if line.is_chatter:
+        return "no error"
+    outlived = _recovered if rule.lasting else _outlived
+    return outlived(line, lines) or _worked_around(line, lines)
 
 
 @lru_cache(maxsize=4096)
