@@ -124,6 +124,26 @@ def test_single_figures_are_tested_over_tasks_only() -> None:
     assert pair.untested == ("no test over seeds: the scores of the same seeds of both models are needed",)
 
 
+def test_a_single_seed_is_tested_over_tasks_as_single_figures_are() -> None:
+    comparison = compared(scores(2.0, seeds=1))
+    assert (
+        verdict(comparison, comparison.pairs[0]) == "ours is better than theirs by 2.30 points on average over 6 tasks"
+    )
+    assert comparison.bold(AVERAGE) == "ours"
+
+
+def test_a_better_average_is_not_confirmed_by_a_test_that_the_other_model_wins() -> None:
+    """`ours` is far better on one task, and worse on the other nine."""
+    gains = [40.0] + [-0.5] * 9
+    values = [Score("ours", f"t{n}", None, 50 + gain) for n, gain in enumerate(gains)]
+    comparison = compared(values + [Score("theirs", f"t{n}", None, 50.0) for n in range(10)])
+    assert comparison.pairs[0].p_tasks_adjusted == pytest.approx(22 / 1024)
+    assert verdict(comparison, comparison.pairs[0]) == (
+        "ours and theirs are not distinguishable on average over 10 tasks (+3.55 points)"
+    )
+    assert comparison.bold(AVERAGE) is None
+
+
 def test_only_a_distinguishable_best_score_is_bold() -> None:
     assert compared(scores(2.0)).bold(AVERAGE) == "ours"
     assert compared(scores(0.05)).bold(AVERAGE) is None

@@ -75,9 +75,16 @@ class Pair:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the averages differ significantly over seeds, or over tasks if there are no seeds."""
-        p = self.average.p_adjusted if self.average.over_seeds else self.p_tasks_adjusted
-        return p is not None and p < ALPHA
+        """Whether the averages differ significantly over seeds, or else over tasks in the same direction.
+
+        Because of a single task, the better average can be that of the model that loses most tasks.
+        """
+        if self.average.p_adjusted is not None:
+            return self.average.p_adjusted < ALPHA
+        if self.over_tasks is None or self.p_tasks_adjusted is None or self.average.mean is None:
+            return False
+        signs = self.over_tasks.signs
+        return self.p_tasks_adjusted < ALPHA and self.average.mean * (signs.wins - signs.losses) > 0
 
     def distinguishable_on(self, task: str) -> bool:
         if task == AVERAGE:
