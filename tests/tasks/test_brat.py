@@ -103,6 +103,7 @@ BAD = {
     "T1\tDISO 0 4;2 6\tx\n": "d.ann: line 1: the fragments '0 4;2 6' of one entity overlap",
     "T1\tDISO 3 9\tfièvre\nT1\tDISO 3 9\tfièvre\n": "d.ann: line 2: T1 appears twice",
     "\n<xml>\n": "d.ann: line 2: not BRAT: begins with '<xml>'",
+    "\tT1\tDISO 3 9\tfièvre\n": "d.ann: line 1: not BRAT: begins with ''",
     "T1\tDISO 3 9\tgrippe\n": "d.ann: line 1: says 'grippe', and d.txt has 'fièvre' there",
 }
 

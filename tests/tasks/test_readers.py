@@ -41,6 +41,11 @@ def test_tags_become_entities_of_sentences_or_whole_documents(tmp_path: Path) ->
     assert whole.entities == (Entity("DISO", ((3, 15),)), Entity("ANAT", ((19, 24),)))
 
 
+def test_tags_are_read_from_a_compressed_file(tmp_path: Path) -> None:
+    (document,) = read("bio", tmp_path / "a.conll.gz", gzip.compress(b"\xef\xbb\xbfa\tB-X\n"))
+    assert (document.text, document.entities) == ("a", (Entity("X", ((0, 1),)),))
+
+
 def test_a_code_that_other_programs_write_for_none_is_no_label_of_fracco(tmp_path: Path) -> None:
     texts = [tmp_path / f"{name}.txt" for name in "ab"]
     for path in texts:

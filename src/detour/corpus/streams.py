@@ -62,6 +62,10 @@ class TextFile:
     def lines(self) -> Iterator[str]:
         return map(self.decode, self.byte_lines())
 
+    def content(self) -> bytes:
+        """Return the whole file as it is, including the byte-order mark; nothing is checked, and it may be empty."""
+        return self._data.read()
+
     def decode(self, line: bytes) -> str:
         """Return the text of the last line yielded. Raises SourceError if it is not UTF-8."""
         try:

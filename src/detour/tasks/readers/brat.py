@@ -22,7 +22,7 @@ from detour.tasks.readers.lines import decoded, numbered_lines
 from detour.tasks.readers.registry import Reader
 
 TEXT, ANNOTATIONS = ".txt", ".ann"
-_OTHER_LINES = "REAMN*"
+_OTHER_LINES = tuple("REAMN*")
 """First characters of relations, events, attributes (two letters), normalisations and equivalences."""
 _CODE_SEPARATORS = re.compile(r"[\s+,;]+")
 BYTE_ORDER_MARK = "\ufeff"
@@ -99,7 +99,7 @@ def parse(path: Path) -> tuple[dict[str, Mention], dict[str, list[Note]]]:
             head, _, text = rest.partition("\t")
             kind, _, target = head.rpartition(" ")
             notes[target].append(Note(kind, text.strip()))
-        elif key[:1] not in _OTHER_LINES:
+        elif not key.startswith(_OTHER_LINES):
             raise UserError(f"{path}: line {number}: not BRAT: begins with {key[:20]!r}, expected T1, R1, A1 or #1")
     return mentions, notes
 

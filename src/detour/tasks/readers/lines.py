@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from detour.corpus.streams import open_text
 from detour.errors import UserError
 
 
 def decoded(path: Path) -> str:
-    """Return the text of a file. Raises UserError if it cannot be read or, with the line, is not UTF-8."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    """Return a file's text, decompressed. Raises UserError if it cannot be read or, with the line, is not UTF-8."""
+    with open_text(path) as file:
+        raw = file.content()
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
