@@ -52,6 +52,14 @@ def test_every_entity_is_either_a_target_or_counted(
     assert (encoded.reach.entities, encoded.reach.overlapping) == (kept, distinct - kept)
 
 
+def test_an_entity_of_white_space_only_is_counted_and_no_word_is_its_target(model_folder: Path) -> None:
+    task = Task.model_validate({"name": "t", "type": "ner", "max_length": 24, "steps": 1, "data": {"path": "x"}})
+    entities = [Entity("DISO", ((place, place + 1),)) for place in (0, 6, 12)]
+    found = TaskDocuments((Document(" coeur sain \n", entities=tuple(entities)),), (), (), {}, {})
+    train = encode_ner(found, task, model_folder).train
+    assert (train.targets, train.reach.unaligned) == ([[]], 3)
+
+
 def test_windows_are_enclosed_as_documents_are_if_the_tokenizer_only_has_the_ends_of_a_sequence(
     model_folder: Path, tmp_path: Path
 ) -> None:

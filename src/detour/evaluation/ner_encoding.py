@@ -30,7 +30,7 @@ class Reach:
     cut: int
     """Split by the end of a window."""
     unaligned: int
-    """Beginning or ending inside a word, so that only a longer span can be found."""
+    """Beginning or ending inside a word or in white space, so that only another span can be found, or none."""
     too_long: int
     """With more words than the longest span that is scored."""
     discontinuous: int
@@ -120,10 +120,10 @@ class _Split:
         starts = [start for start, _ in ranges]
         targets: list[set[Target]] = [set() for _ in ranges]
         for entity in scored(document, is_flat=self.is_flat):
-            if not words:
+            first, last = _words_of(entity, words)
+            if last < first:
                 self.unaligned += 1
                 continue
-            first, last = _words_of(entity, words)
             self.unaligned += (words[first][0], words[last][1]) != (entity.start, entity.end)
             start, end = ranges[window := bisect_right(starts, first) - 1]
             if last < end:
@@ -157,10 +157,9 @@ def scored(document: Document, *, is_flat: bool) -> list[Entity]:
 
 
 def _words_of(entity: Entity, words: Sequence[Place]) -> Place:
-    """The first and last word that share a character with the entity's covering span."""
+    """The first and last word that share a character with the entity's covering span; for white space, last < first."""
     first = bisect_right(words, entity.start, key=lambda place: place[1])
-    last = bisect_left(words, entity.end, key=lambda place: place[0]) - 1
-    return min(first, len(words) - 1), max(last, min(first, len(words) - 1))
+    return first, bisect_left(words, entity.end, key=lambda place: place[0]) - 1
 
 
 def _shown(text: str, place: Place) -> Place:
