@@ -5,7 +5,8 @@ They are listed here because the login node does not import transformers; a test
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from detour.config.problems import KeyPath
@@ -22,7 +23,8 @@ SIZES = (
     "global_attn_every_n_layers",
 )
 """Whole numbers above 0."""
-TOKEN_IDS = ("pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id", "sparse_pred_ignore_index")
+SPECIAL_TOKENS = ("pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id")
+TOKEN_IDS = (*SPECIAL_TOKENS, "sparse_pred_ignore_index")
 NUMBERS = ("initializer_range", "initializer_cutoff_factor", "norm_eps")
 """0 or above."""
 PROBABILITIES = ("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout")
@@ -64,6 +66,15 @@ def config_problems(config: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     return list(found)
 
 
+def token_problems(config: Mapping[str, Any], vocabulary: int) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the special tokens that are none of the model's `vocabulary` ids, each with its path below the config."""
+    for name in SPECIAL_TOKENS:
+        token = config.get(name)
+        if isinstance(token, int) and not 0 <= token < vocabulary:
+            message = f"{token} is none of the vocabulary's {vocabulary:,} ids, 0 to {vocabulary - 1:,}"
+            yield (name,), message
+
+
 def _layers_problem(types: object, layers: object) -> str | None:
     if types is None:
         return None
@@ -85,7 +96,7 @@ def _heads_problem(hidden: int, heads: int) -> str | None:
 def _problem(name: str, value: object) -> str | None:
     if name not in FIELDS:
         return f"unknown key{suggestion(name, sorted(FIELDS))}"
-    is_whole, is_number = type(value) is int, type(value) in (int, float)
+    is_whole, is_number = type(value) is int, type(value) in (int, float) and isfinite(value)  # type: ignore[arg-type]
     if name in SIZES and not (is_whole and value > 0):  # type: ignore[operator]
         return f"expected a whole number above 0, found {value!r}"
     if name in TOKEN_IDS and not is_whole:
@@ -100,4 +111,15 @@ def _problem(name: str, value: object) -> str | None:
         return f"{value!r} is none of {', '.join(CHOICES[name])}{suggestion(str(value), CHOICES[name], '')}"
     if name in SWITCHES and type(value) is not bool:
         return f"expected true or false, found {value!r}"
+    if name == "rope_parameters" and not (isinstance(value, dict) and _is_finite(value)):
+        return "expected a mapping of finite values"
     return None
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value contains no infinity and no NaN, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from detour.config.benchmark import Benchmark, Split, Task, TaskData, TaskSize
 from detour.config.data import Data, Source, Tokenizer, TokenizerTraining
 from detour.config.fields import Name, Written, repeated
+from detour.config.model_config import token_problems
 from detour.config.problems import Inconsistent, KeyPath
 from detour.config.training import (
     Batch,
@@ -106,7 +107,7 @@ class Recipe(Written):
         if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
             problems.append((("tokenizer",), message))
-        problems += self._vocabulary_that_is_too_small()
+        problems += self._vocabulary_that_does_not_fit()
         if (self.model.config or {}).get("attention_dropout") and self.training.attention not in ("sdpa", "eager"):
             message = "packed kernels have none: set it to 0, or `training.attention` to sdpa"
             problems.append((("model", "config", "attention_dropout"), message))
@@ -116,12 +117,16 @@ class Recipe(Written):
             raise Inconsistent(problems)
         return self
 
-    def _vocabulary_that_is_too_small(self) -> list[tuple[KeyPath, str]]:
-        training, known = self.tokenizer.train, (self.model.config or {}).get("vocab_size")
-        if training is not None and isinstance(known, int) and known < training.vocabulary:
-            message = f"{known:,} are fewer than the tokenizer's {training.vocabulary:,}: leave it out"
+    def _vocabulary_that_does_not_fit(self) -> list[tuple[KeyPath, str]]:
+        config, training = self.model.config or {}, self.tokenizer.train
+        vocabulary = config.get("vocab_size")
+        if training is not None and isinstance(vocabulary, int) and vocabulary < training.vocabulary:
+            message = f"{vocabulary:,} are fewer than the tokenizer's {training.vocabulary:,}: leave it out"
             return [(("model", "config", "vocab_size"), message)]
-        return []
+        if vocabulary is None and training is not None:
+            vocabulary = training.vocabulary
+        problems = token_problems(config, vocabulary) if isinstance(vocabulary, int) else ()
+        return [(("model", "config", *path), message) for path, message in problems]
 
     def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
         """Checked only if the recipe states the number of layers; otherwise the training checks it."""
