@@ -233,6 +233,8 @@ EXTENDS = [
     Bad("extended-then-incomplete", 3, "phases.more.objective: \"x\"", text="extends: good.yaml\nphases:\n  more: {objective: x, tokens: 1M, schedule: {kind: one_minus_sqrt}}\n"),
     Bad("extended-then-nothing-removed", 2, "benchmrk: unknown key; did you mean `benchmark`?", text="extends: good.yaml\nbenchmrk: null\n"),
     Bad("extended-then-nothing-removed-below", 2, "phases.mlm.freez: unknown key; did you mean `freeze`?", text="extends: good.yaml\nphases: {mlm: {freez: null}}\n"),
+    Bad("extended-then-no-item-removed", 2, "phases: no item `mml`; did you mean `mlm`?", text="extends: good.yaml\nphases: {mml: null}\n"),
+    Bad("extended-then-no-item-removed-below", 3, "benchmark.tasks: no item `tusk`; did you mean `task`?", text="extends: good.yaml\nbenchmark:\n  tasks: {tusk: null}\n"),
     Bad("extended-then-emptied", 2, "phases: needs at least one item", text="extends: good.yaml\nphases: {clm: null, mlm: null}\n"),
 ]  # fmt: skip
 CASES = [

@@ -305,6 +305,8 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         ),
         ("axes: {d: {cases: {x: {benchmrk: null}}}}", 3, "benchmrk: unknown key; did you mean `benchmark`?"),
         ("axes: {d: {key: phases.mml.tokens, values: [1k]}}", 3, "`phases` has no item `mml`; did you mean `mlm`?"),
+        ("axes: {d: {cases: {x: {phases: {cml: null}}}}}", 3, "phases: no item `cml`; did you mean `clm`?"),
+        ("axes: {d: {cases: {x: {benchmark: {tasks: {b: null}}}}}}", 3, "benchmark: no item `b`; available: task"),
         ("axes: {lr: {key: optimizer.lr, values: []}}", 3, "axes.lr.values: needs at least one item"),
         ("axes: {lr: {key: optimizer.lr}}", 3, "axes.lr: `key` and `values` go together"),
         ("axes: {lr: {}}", 3, "axes.lr: give either `key` and `values`, or `cases`"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detour.config.layers import merge
+from detour.config.layers import merge, removals_of_nothing
 from detour.config.loading import finished_tree, recipe_tree
 from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
@@ -150,7 +150,7 @@ def _changed(tree: Node, point: Point, sweep: Sweep, base: Node) -> Node:
     rewrite = False
     for key, value in point.changes:
         missing: list[Problem] = []
-        tree = set_value(tree, key, value, missing, merge)
+        tree = set_value(tree, key, value, missing, _merged)
         problems += map(_renamed, missing) if missing and _exists(base, key, value) else missing
         rewrite = rewrite or key.partition(".")[0] in REWRITTEN
     if rewrite:
@@ -162,8 +162,14 @@ def _changed(tree: Node, point: Point, sweep: Sweep, base: Node) -> Node:
 
 def _exists(base: Node, key: str, value: Node) -> bool:
     missing: list[Problem] = []
-    set_value(base, key, value, missing)
+    set_value(base, key, value, missing, _merged)
     return not missing
+
+
+def _merged(below: Node, above: Node) -> Node:
+    for problem in removals_of_nothing(below, above):
+        raise ValueError(problem.message)
+    return merge(below, above)
 
 
 def _renamed(problem: Problem) -> Problem:

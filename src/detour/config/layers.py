@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from detour.config.problems import Position, Problem, RecipeError, shown
 from detour.config.roots import SHIPPED
 from detour.config.yaml_source import Node, describe, read_yaml, resolve_scalar
 from detour.paths import written_path
+from detour.text import suggestion
 
 MAX_EXTENDS = 10
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")
@@ -56,6 +57,7 @@ def _read_layer(path: Path, transform: Transform | None, problems: list[Problem]
         below = _read_layer(target, transform, problems, chain)
     except RecipeError as error:
         raise RecipeError([*problems, *(_blamed(problem, target, parent) for problem in error.problems)]) from error
+    problems += removals_of_nothing(below, node)
     return merge(below, node)
 
 
@@ -106,6 +108,16 @@ def merge(below: Node, above: Node) -> Node:
         if named is not None and changes is not None:
             return replace(above, value=_merge_named(named, changes))
     return above
+
+
+def removals_of_nothing(below: Node, above: Node, key: str = "") -> Iterator[Problem]:
+    """Find the nulls in `above` that remove no item of the lists in `below`, which `merge` passes over."""
+    named = by_name(below.items) or {}
+    for name, child in above.mapping.items():
+        if isinstance(below.value, list) and child.value is None and name not in named:
+            yield Problem(child.position, key, f"no item `{name}`{suggestion(name, list(named))}")
+        elif found := (below.mapping or named).get(name):
+            yield from removals_of_nothing(found, child, f"{key}.{name}".lstrip("."))
 
 
 def _merge_named(named: Mapping[str, Node], changes: Mapping[str, Node]) -> list[Node]:
