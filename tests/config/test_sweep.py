@@ -200,6 +200,18 @@ def test_a_mapping_that_overrides_a_key_of_an_axis_is_refused(override: str, wri
         load_chains(write(f"{HEAD}seeds: [1, 2]\n"), ["seeds={training: 3, shuffle: 4}"])
 
 
+def test_an_override_by_index_does_not_hide_from_the_key_of_an_axis(write: Write) -> None:
+    path = write(f"{HEAD}axes: {{d: {{key: phases.mlm.tokens, values: [30k]}}}}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_chains(path, ["phases.1.tokens=40k"])
+    assert str(caught.value) == (
+        "<command line>: phases.1.tokens: the axis `d` of configs/sweeps/sweep.yaml sets phases.mlm.tokens: "
+        "write the item's name instead of its index"
+    )
+    (chain,) = load_chains(path, ["phases.1.masking_rate=0.2", "phases.clm.tokens=40k"])
+    assert (chain.phases[1].masking_rate, chain.phases[0].tokens) == (0.2, 40_000)
+
+
 def test_a_mapping_may_override_what_is_beside_the_key_of_an_axis(write: Write) -> None:
     recipes = load_chains(write(f"{HEAD}seeds: [1, 2]\n"), ["seeds={shuffle: 4}"])
     assert [(recipe.seeds.training, recipe.seeds.shuffle) for recipe in recipes] == [(1, 4), (2, 4)]
@@ -364,6 +376,13 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
             5,
             "axes.b.key: another axis sets `optimizer.lr` too: keep one of them",
         ),
+        (
+            "axes:\n  a: {key: phases.clm.tokens, values: [1M]}\n  b: {key: phases.0.tokens, values: [2M]}",
+            5,
+            "axes.b.key: another axis sets `phases.clm.tokens`: write the item's name instead of its index",
+        ),
+        ("axes: {a: {key: name, values: [x, y]}}", 3, "name: chains have the names that `names` gives them"),
+        ("axes:\n  a: {cases: {x: {name: y}}}", 4, "name: chains have the names that `names` gives them: remove it"),
         (
             "axes: {a: {key: seeds.training, values: [1]}}\nseeds: [2]",
             4,

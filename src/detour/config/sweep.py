@@ -37,6 +37,7 @@ from detour.text import suggestion
 MAX_SWEEPS = 10
 SEED_AXIS = "seed"
 TRAINING_SEED = "seeds.training"
+NAME_IT = "write the item's name instead of its index"
 
 
 class Axis(Written):
@@ -114,12 +115,21 @@ def _keys_of_two_axes(file: SweepFile) -> list[tuple[KeyPath, str]]:
     ]
     if file.seeds:
         places.append((("seeds",), TRAINING_SEED))
-    keys = [key for _, key in places]
-    return [
-        (at, f"another axis sets `{key}` too: keep one of them")
-        for index, (at, key) in enumerate(places)
-        if key in keys[:index]
-    ]
+    problems = []
+    for (_, other), (at, key) in combinations(places, 2):
+        if key == other:
+            problems.append((at, f"another axis sets `{key}` too: keep one of them"))
+        elif _differ_by_index(key, other):
+            problems.append((at, f"another axis sets `{other}`: {NAME_IT}"))
+    return problems
+
+
+def _differ_by_index(key: str, other: str) -> bool:
+    """Whether two keys may be one, if the index in one of them is that of the item that the other names."""
+    parts = list(zip(key.split("."), other.split("."), strict=False))
+    return any(one != two for one, two in parts) and all(
+        one == two or one.isdecimal() != two.isdecimal() for one, two in parts
+    )
 
 
 def _unknown_axes(known: Mapping[str, int], names: Iterable[str], at: KeyPath) -> list[tuple[KeyPath, str]]:
@@ -253,9 +263,12 @@ def _refuse_hidden_overrides(overrides: Sequence[str], axes: Mapping[str, Sequen
     set_by = {key: axis for axis, points in axes.items() for point in points for key in point.leaves}
     problems = []
     for key in (key for override in overrides for key in _keys_overridden(override)):
-        if axis := next((set_by[part] for part in _from_the_top(key) if part in set_by), None):
-            message = f"the axis `{axis}` of {shown(path)} sets it: change it there, or leave the override out"
-            problems.append(Problem(COMMAND_LINE, key, message))
+        if hidden := next((part for part in _from_the_top(key) if part in set_by), None):
+            message = "sets it: change it there, or leave the override out"
+        elif hidden := next((other for other in set_by if _differ_by_index(key, other)), None):
+            message = f"sets {hidden}: {NAME_IT}"
+        if hidden:
+            problems.append(Problem(COMMAND_LINE, key, f"the axis `{set_by[hidden]}` of {shown(path)} {message}"))
     if problems:
         raise RecipeError(problems)
 
@@ -276,7 +289,13 @@ def _refuse_hidden_changes(file: SweepFile, axes: Mapping[str, Sequence[Point]])
     """
     named = [name for name in axes if name not in file.axes or file.axes[name].cases is None]
     set_by = {name: {key for point in points for key in point.leaves} for name, points in axes.items()}
-    problems: list[Problem] = []
+    problems = [
+        Problem(node.position, key, "chains have the names that `names` gives them: remove it")
+        for points in axes.values()
+        for point in points
+        for key, node in point.changes
+        if key == "name"
+    ]
     for (name, points), (later, others) in combinations(axes.items(), 2):
         hidden = {key: part for key in set_by[name] for part in _from_the_top(key) if part in set_by[later]}
         if name in named:
