@@ -261,7 +261,7 @@ def test_a_phase_renamed_by_an_axis_above_is_said(write: Write) -> None:
     with pytest.raises(RecipeError) as caught:
         load_chains(path)
     assert str(caught.value) == (
-        "configs/sweeps/sweep.yaml:5:40: phases.clm.tokens: `phases` has no item `clm`: another axis renames or "
+        "configs/sweeps/sweep.yaml:5:7: phases.clm.tokens: `phases` has no item `clm`: another axis renames or "
         "removes it, and axes apply in the order written: write this one above it"
     )
 
@@ -402,6 +402,31 @@ def test_a_bad_sweep_is_one_message(text: str, line: int, message: str, write: W
     assert caught.value.problems[0].position.file == "configs/sweeps/sweep.yaml"
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("phases.mlm.token", "phases.mlm.token: unknown key; did you mean `tokens`?"),
+        ("phases.mml.tokens", "phases.mml.tokens: `phases` has no item `mml`; did you mean `mlm`?"),
+        ("optimiser.lr", "optimiser: unknown key; did you mean `optimizer`?"),
+        ("phases..tokens", "phases..tokens: 'phases..tokens' is not a key: write it as phases.mlm.tokens"),
+    ],
+)
+def test_a_wrong_key_of_an_axis_is_shown_once_where_it_is_written(key: str, message: str, write: Write) -> None:
+    path = write(f"{HEAD}axes:\n  d:\n    key: {key}\n    values:\n      - 30k\n      - 60k\n      - 90k\n")
+    with pytest.raises(RecipeError) as caught:
+        load_chains(path)
+    assert str(caught.value) == f"configs/sweeps/sweep.yaml:5:5: {message}"
+
+
+def test_a_wrong_value_of_an_axis_is_shown_where_it_is_written(write: Write) -> None:
+    path = write(
+        f"{HEAD}axes:\n  d:\n    key: phases.mlm\n    values:\n      - {{tokens: 30k}}\n      - {{tokns: 60k}}\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_chains(path)
+    assert str(caught.value) == "configs/sweeps/sweep.yaml:8:10: phases.mlm.tokns: unknown key; did you mean `tokens`?"
 
 
 def test_a_sweep_without_a_recipe_is_refused(write: Write) -> None:

@@ -45,7 +45,7 @@ def set_value(root: Node, key: str, value: Node, problems: list[Problem], join: 
     try:
         return _set(root, key.split("."), 0, value, join)
     except ValueError as error:
-        problems.append(Problem(value.position, key, str(error)))
+        problems.append(Problem(value.named_at or value.position, key, str(error)))
         return root
 
 
@@ -58,7 +58,7 @@ def _set(node: Node, parts: Sequence[str], depth: int, value: Node, join: Join) 
     if isinstance(node.value, dict):
         child = node.value.get(part)
         if child is None or child.value is None:
-            child = Node(value.position, {})
+            child = Node(value.position, {}, named_at=value.named_at)
         return replace(node, value={**node.value, part: _set(child, parts, depth + 1, value, join)})
     if isinstance(node.value, list):
         return _set_item(node, node.value, parts, depth, value, join)

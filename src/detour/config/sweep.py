@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, combinations
 from pathlib import Path
@@ -375,7 +375,8 @@ def _points(name: str, axis: Axis, node: Node) -> list[Point]:
         cases = node.mapping["cases"].mapping
         return [_case(name, label, cases[label]) for label in axis.cases]
     assert axis.key is not None
-    values = node.mapping["values"].items
+    key = node.mapping["key"].position
+    values = [replace(value, named_at=key) for value in node.mapping["values"].items]
     labels = axis.labels or [label_of(value.value, index) for index, value in enumerate(values)]
     return [Point({name: label}, ((axis.key, value),)) for label, value in zip(labels, values, strict=True)]
 

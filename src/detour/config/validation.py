@@ -28,7 +28,7 @@ def read_model(model: type[M], path: Path) -> M:
 def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
     """Return the model. Raises RecipeError with the problems found before and all mistakes in the tree."""
     nulls = unknown_nulls(model, root)
-    known = [*problems, *(Problem(*place(root, path), _unknown_key(model, path)) for path in nulls)]
+    known = [*problems, *(_unknown_key(model, root, path) for path in nulls)]
     plain = to_plain(root)
     try:
         built = model.model_validate(plain)
@@ -45,6 +45,11 @@ def validate(model: type[M], root: Node, problems: Iterable[Problem] = ()) -> M:
 
 def place(root: Node, path: KeyPath) -> tuple[Position, str]:
     """Return the position and printed form of the deepest part of `path` in the document; list items print by name."""
+    node, shown = _find(root, path)
+    return node.position, shown
+
+
+def _find(root: Node, path: KeyPath) -> tuple[Node, str]:
     node, shown = root, []
     for part in path:
         if isinstance(node.value, dict) and isinstance(part, str):
@@ -58,7 +63,7 @@ def place(root: Node, path: KeyPath) -> tuple[Position, str]:
         else:
             continue
         shown.append(label)
-    return node.position, ".".join(shown)
+    return node, ".".join(shown)
 
 
 def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> list[Problem]:
@@ -72,7 +77,7 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
     if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
         return []  # pydantic left out the invalid items, which are reported on their own
     if detail["type"] == "extra_forbidden":
-        return [Problem(position, key, _unknown_key(model, path))]
+        return [_unknown_key(model, root, path)]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = str(context["discriminator"]).strip("'")
         position, key = place(root, (*path, tag))
@@ -91,8 +96,10 @@ def _shape_expected(model: type[BaseModel], path: KeyPath, kind: str) -> str:
     return f": write {', '.join(needed)}" if kind == "model_type" and needed else ""
 
 
-def _unknown_key(model: type[BaseModel], path: KeyPath) -> str:
-    return f"unknown key{suggestion(str(path[-1]), sorted(_fields_at(model, path[:-1])))}"
+def _unknown_key(model: type[BaseModel], root: Node, path: KeyPath) -> Problem:
+    node, shown = _find(root, path)
+    known = sorted(_fields_at(model, path[:-1]))
+    return Problem(node.named_at or node.position, shown, f"unknown key{suggestion(str(path[-1]), known)}")
 
 
 def unknown_nulls(model: type[BaseModel], node: Node, path: KeyPath = ()) -> Iterator[KeyPath]:

@@ -37,6 +37,8 @@ class Node:
     """Whether it is an unquoted scalar, whose type is resolved again after `${VAR}` is substituted."""
     whole: bool = False
     """Whether it replaces what it extends instead of being merged into it."""
+    named_at: Position | None = None
+    """Position of the dotted key that it is the value of, if that is written elsewhere, as in an axis of a sweep."""
 
     @property
     def mapping(self) -> dict[str, Node]:
