@@ -120,6 +120,8 @@ def test_a_mistake_in_the_extended_file_is_shown_there(recipes: Path) -> None:
         ("optimizer.lr=true", "optimizer.lr: expected a number, found true"),
         ("benchmark=benhc", "did you mean `bench`?"),
         ("model.config.num_hidden_layers=!!int x", "does not fit its tag"),
+        ('description="a\\0b"', "description: holds a NUL character: remove it"),
+        ("seeds=" + "[" * 50 + "]" * 50, "seeds: is nested more than 40 levels deep"),
     ],
 )
 def test_a_bad_override_is_one_message(override: str, message: str, recipes: Path) -> None:

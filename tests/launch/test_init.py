@@ -45,9 +45,10 @@ def test_an_invalid_name_is_refused(tmp_path: Path, option: str, name: str) -> N
 
 @pytest.mark.parametrize("option", ["--recipe", "--cluster"])
 def test_a_name_that_yaml_reads_as_another_type_is_refused_and_nothing_written(tmp_path: Path, option: str) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path), option, "true"])
-    assert "expected text" in str(result.exception)
-    assert list(tmp_path.rglob("*.yaml")) == []
+    for name in ("true", "2024", "1e5"):
+        result = CliRunner().invoke(command, [str(tmp_path), option, name])
+        assert str(result.exception).startswith(f"'{name}': YAML reads it as another type than text")
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_the_next_command_quotes_another_folder_for_the_shell(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from detour.config.fields import Name, NotNegative, TimeZone, Written
+from detour.config.fields import Filled, Name, NotNegative, TimeZone, Written
 from detour.config.problems import Inconsistent, Position, Problem, RecipeError, shown
 from detour.config.validation import read_model
 
@@ -46,12 +46,12 @@ class Cap(Written):
 class Scope(Written):
     """What counts against the budget. All given patterns (with `*` and `?`) must match; an empty scope matches all."""
 
-    project: str | None = None
-    account: str | None = None
-    cluster: str | None = None
-    sweep: str | None = None
-    chain: str | None = None
-    user: str | None = None
+    project: Filled | None = None
+    account: Filled | None = None
+    cluster: Filled | None = None
+    sweep: Filled | None = None
+    chain: Filled | None = None
+    user: Filled | None = None
 
     def matches(self, facts: Mapping[str, str | None]) -> bool:
         """Whether the facts of a submission, by the names above, match; an unknown fact matches no pattern."""

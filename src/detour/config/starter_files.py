@@ -10,6 +10,7 @@ from typing import NamedTuple
 from detour.config.fields import NAME_FORM
 from detour.config.loading import is_name, load_cluster, load_recipe
 from detour.config.roots import config_roots
+from detour.config.yaml_source import resolve_scalar
 from detour.errors import UserError
 from detour.files import write_new
 
@@ -34,6 +35,10 @@ def start(folder: Path, recipe: str = RECIPE, cluster: str = CLUSTER) -> Started
             raise UserError(
                 f"{name!r}: expected a name of lower-case letters, digits, `.`, `_` and `-`, 64 at most, a letter or"
                 " digit first and no `.yaml` last; choose another with --recipe or --cluster"
+            )
+        if not isinstance(resolve_scalar(name), str):
+            raise UserError(
+                f"{name!r}: YAML reads it as another type than text; choose another with --recipe or --cluster"
             )
     for path, option in ((made.recipe, "--recipe"), (made.cluster, "--cluster")):
         if path.exists():

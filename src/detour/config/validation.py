@@ -85,15 +85,21 @@ def _problems_in(model: type[BaseModel], root: Node, detail: ErrorDetails) -> li
         if expected is None:
             return [Problem(position, f"{key}.{tag}", "is missing: it selects the kind")]
         return [Problem(position, key, _choice(context["tag"], expected))]
-    return [Problem(position, key, _message(detail, context) + _shape_expected(model, path, detail["type"]))]
+    return [
+        Problem(
+            position, key, _message(detail, context) + _shape_expected(model, path, detail["type"], detail["input"])
+        )
+    ]
 
 
-def _shape_expected(model: type[BaseModel], path: KeyPath, kind: str) -> str:
-    """Say what a mapping or a list of named items holds, for a reader who wrote a plain value in its place."""
+def _shape_expected(model: type[BaseModel], path: KeyPath, kind: str, found: object) -> str:
+    """Say how to write a text, a mapping or a list of named items, to a reader who wrote another value instead."""
     if kind in ("tuple_type", "list_type") and "name" in _fields_at(model, (*path, 0)):
         return ": write each item as `- name: ...`"
     needed = [f"`{name}`" for name, field in _fields_at(model, path).items() if field.is_required()]
-    return f": write {', '.join(needed)}" if kind == "model_type" and needed else ""
+    if kind == "string_type" and isinstance(found, int | float):
+        return ": put it in quotes"
+    return f": write {', '.join(needed)}" if kind in ("model_type", "model_attributes_type") and needed else ""
 
 
 def _unknown_key(model: type[BaseModel], root: Node, path: KeyPath) -> Problem:
@@ -141,6 +147,7 @@ _EXPECTED: Mapping[str, str] = {
     "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+    "date_from_datetime_inexact": "a day such as 2026-11-22",
     "date_from_datetime_parsing": "a day such as 2026-11-22",
     "date_parsing": "a day such as 2026-11-22",
     "date_type": "a day such as 2026-11-22",

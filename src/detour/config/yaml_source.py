@@ -133,7 +133,10 @@ def parse_value(text: str) -> Node:
     if root is None:
         return Node(COMMAND_LINE, None)
     reader = _Reader(name, text, fixed=COMMAND_LINE)
-    node = reader.read(root, COMMAND_LINE, (), 0)
+    try:
+        node = reader.read(root, COMMAND_LINE, (), 0)
+    except RecipeError as error:
+        raise ValueError(error.problems[0].message) from error
     if reader.problems:
         raise ValueError(reader.problems[0].message)
     return node
@@ -255,6 +258,10 @@ class _Reader:
                 self._problem(at, path, "a key must be text")
                 continue
             name = key.value
+            if name == "<<" and key.style is None:
+                message = "YAML 1.2 has no merge keys: write the keys out, or use `extends`"
+                self._problem(at, (*path, name), message)
+                continue
             if name in children:
                 first = children[name].position
                 self._problem(at, (*path, name), f"written twice, first in line {first.line}: keep one")
