@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from io import FileIO
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from detour.ledger.events import StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.workspace import Workspace
 from detour.orchestration import logs
+from detour.orchestration.log_files import JobLogs
 from detour.orchestration.logs import LogPart, has_next, log_part
 from detour.planning.stage import Stage
 from tests.monitoring.workspaces import PREPARE, TRAIN, end, make_workspace, start
@@ -58,7 +62,7 @@ def test_a_later_attempt_is_noticed_without_reading_a_log(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier, last = log_part(workspace, [TRAIN.id], 1), log_part(workspace, [TRAIN.id])
-    monkeypatch.delattr(logs, "_begins")
+    monkeypatch.delattr(logs, "_pieces_back")
     assert has_next(workspace, earlier)
     assert not has_next(workspace, last)
 
@@ -66,6 +70,58 @@ def test_a_later_attempt_is_noticed_without_reading_a_log(
 @pytest.mark.parametrize(("count", "lines"), [(1, ["step 1"]), (3, ["modules", "step 1"]), (9, ["modules", "step 1"])])
 def test_the_last_lines_of_an_attempt_are_its_own(workspace: Workspace, count: int, lines: list[str]) -> None:
     assert text(log_part(workspace, [TRAIN.id], 1).from_last(count)) == lines
+
+
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 64])
+def test_the_last_lines_are_those_of_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int
+) -> None:
+    """For every text of a few letters and ends of lines, however few bytes are read at once."""
+    monkeypatch.setattr(logs, "PIECE_BYTES", n_bytes)
+    part = LogPart(TRAIN.id, "", "7", None, 1, 0, tmp_path / "log", 0, None)
+    for length, count in product(range(7), (1, 2, 3)):
+        for letters in product("a\n", repeat=length):
+            part.path.write_text(whole := "".join(letters))
+            assert list(part.from_last(count).lines()) == whole.removesuffix("\n").split("\n")[-count:] * bool(whole)
+
+
+def test_of_a_large_log_only_the_end_is_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_bytes = 0
+
+    class Counting(FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            nonlocal read_bytes
+            read_bytes += len(block := super().read(size) or b"")
+            return block
+
+    steps = "".join(f"step {number}\n" for number in range(100_000))
+    folder = workspace.root / "submissions" / TRAIN.id
+    (folder / "7_0_log.out").write_text(begin_marker(1) + steps + begin_marker(2) + "step 2\n")
+    (folder / "8_0_log.out").write_text(begin_marker(3) + steps)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode: Counting(path, mode))
+        ends = [log_part(workspace, [TRAIN.id], attempt).from_last(1) for attempt in (1, 2, 3)]
+    assert [list(end.lines()) for end in ends] == [["step 99999"], ["step 2"], ["step 99999"]]
+    assert read_bytes < 500_000 < len(steps)
+
+
+def test_only_folders_that_may_have_the_stage_are_listed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = workspace.root / "submissions"
+    for unit in (PREPARE.id, "prepare-x2-0a1b", "stages-x2-0a1b", "pretrain-x3-0a1b", "continue-s1-1"):
+        (root / unit).mkdir()
+    (root / "pretrain-x3-0a1b" / "9_0_0_log.out").write_text("of an array\n")
+    listed, iterdir = list[str](), Path.iterdir
+
+    def counted(path: Path) -> Iterator[Path]:
+        listed.append(path.name)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    logs_of = JobLogs(workspace, [])
+    assert [path.name for path in logs_of.of(TRAIN.id, "8")] == ["8_0_log.out"]
+    assert listed == [TRAIN.id]
+    assert [path.name for path in logs_of.of(TRAIN.id, "9_0")] == ["9_0_0_log.out"]
+    assert set(listed) == {TRAIN.id, "submissions", "stages-x2-0a1b", "pretrain-x3-0a1b"}
 
 
 def test_each_rank_has_its_own_log(workspace: Workspace) -> None:

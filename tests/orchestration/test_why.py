@@ -62,7 +62,7 @@ def test_a_failed_stage_is_judged_by_its_log_and_the_accounts(workspace: Workspa
     stage, past = stage_named(workspace, "prepare"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed")
     past.write()
-    log = workspace.root / "submissions" / "u" / "7_0_log.out"
+    log = workspace.root / "submissions" / stage / "7_0_log.out"
     log.parent.mkdir(parents=True)
     log.write_text("HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz\nModuleNotFoundError: No module named 'edsnlp'\n")
     account = {"JobID": "7", "JobIDRaw": "7", "State": "FAILED", "ExitCode": "1:0", "NodeList": "n1"}
@@ -112,7 +112,7 @@ def test_a_pending_job_that_repeats_a_failed_attempt_says_why_that_failed(worksp
     past.attempt(stage, 1000.0, 60.0, outcome="failed", job="6")
     past.add("submit.stage", 50.0, {}, stage)
     past.write()
-    log = workspace.root / "submissions" / "u" / "6_0_log.out"
+    log = workspace.root / "submissions" / stage / "6_0_log.out"
     log.parent.mkdir(parents=True)
     log.write_text("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n")
     failed = {"JobID": "6", "State": "FAILED", "ExitCode": "1:0", "Start": "100"}
@@ -210,7 +210,7 @@ def test_a_task_of_an_array_is_judged_by_its_own_log(workspace: Workspace, task:
     stage, past = stage_named(workspace, "evaluate"), Past(workspace)
     past.attempt(stage, 1000.0, 60.0, outcome="failed", job=f"9_{task}")
     past.write()
-    folder = workspace.root / "submissions" / "u"
+    folder = workspace.root / "submissions" / "evaluate-x2-0a1b"
     folder.mkdir(parents=True)
     for number in (0, 1):
         (folder / f"9_{number}_0_log.out").write_text(f"ModuleNotFoundError: No module named 'task{number}'\n")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from detour.grouping import grouped
 from detour.ledger.executor_ids import process_in
 from detour.ledger.workspace import Workspace
+from detour.scheduler.tags import may_share
 
+LOG = "_log.out"
 LOG_BYTES = 128 * 1024
 LOG_LINES = 400
 RANK_LINES = 60
@@ -53,9 +56,8 @@ def log_files(
         return
     process, problems = process_in(executor), list[str]()
     name = process or executor
-    units = _entries(workspace.root / "submissions", problems) if process is None else []
-    submitted = [path for unit in units for path in _entries(unit, problems) if _is_log(path, name)]
-    found = [*logs_of_stage(submitted, stage), *_entries(workspace.stage(stage) / "logs", problems)]
+    submitted = JobLogs(workspace, problems).of(stage, executor) if process is None else ()
+    found = [*submitted, *_entries(workspace.stage(stage) / "logs", problems)]
     if unread is not None:
         unread += problems
     ranked = {(int(path.name.split("_")[-2]), path) for path in found if _is_log(path, name)}
@@ -64,14 +66,37 @@ def log_files(
 
 def _is_log(path: Path, job: str) -> bool:
     name = path.name
-    return name.startswith(f"{job}_") and name.endswith("_log.out") and name.split("_")[-2].isdecimal()
+    return name.startswith(f"{job}_") and name.endswith(LOG) and name.split("_")[-2].isdecimal()
 
 
-def logs_of_stage(logs: Sequence[Path], stage: str) -> Sequence[Path]:
-    """Of the logs with one job's id, those of the job that has the stage.
+class JobLogs:
+    """Logs of jobs in Slurm. Of thousands of folders, only those are listed that may have the stage, each once."""
 
-    They are several jobs' if they are in several units' folders: another cluster may use the id, or Slurm again. A
-    folder has the stage if its name or one of its scripts does; if none has, the logs may be of any.
+    def __init__(self, workspace: Workspace, problems: list[str]) -> None:
+        """What cannot be read is reported in `problems`."""
+        self._folder, self._problems = workspace.root / "submissions", problems
+        self._shared: dict[str, Mapping[str, Sequence[Path]]] = {}
+        """Kind of stages -> job -> its logs in folders of several such stages."""
+
+    def of(self, stage: str, job: str) -> Sequence[Path]:
+        """The logs of the job with this id that has the stage: in the stage's own folder, or else in a shared one."""
+        own = [path for path in _entries(self._folder / stage, self._problems) if _is_log(path, job)]
+        return own or _logs_of_stage(self._in_shared(stage.partition("-")[0]).get(job, ()), stage)
+
+    def _in_shared(self, kind: str) -> Mapping[str, Sequence[Path]]:
+        if kind not in self._shared:
+            units = _entries(self._folder, self._problems) if self._folder.is_dir() else []
+            shared = [unit for unit in units if may_share(unit.name, kind)]
+            logs = [path for unit in shared for path in _entries(unit, self._problems) if path.name.endswith(LOG)]
+            self._shared[kind] = grouped((path.name.rsplit("_", 2)[0], path) for path in logs)
+        return self._shared[kind]
+
+
+def _logs_of_stage(logs: Sequence[Path], stage: str) -> Sequence[Path]:
+    """Of the logs with one job's id in shared folders, those of the job that has the stage.
+
+    They are several jobs' if they are in several folders: another cluster may use the id, or Slurm again. A folder has
+    the stage if one of its scripts does; if none has, the logs may be of any.
     """
     folders = {path.parent for path in logs}
     if len(folders) < 2:
@@ -81,8 +106,6 @@ def logs_of_stage(logs: Sequence[Path], stage: str) -> Sequence[Path]:
 
 
 def _has_stage(unit: Path, stage: str) -> bool:
-    if unit.name == stage:
-        return True
     word = re.compile(rf"(?<![\w-]){re.escape(stage)}(?![\w-])")
     with suppress(OSError):
         return any(word.search(script.read_text(errors="replace")) for script in unit.glob("*.sh"))

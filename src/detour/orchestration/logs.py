@@ -6,22 +6,24 @@ before a requeue can be found under the same job. What a job prints before its s
 
 from __future__ import annotations
 
-from collections import deque
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from detour.errors import UserError
-from detour.grouping import grouped
 from detour.ledger.attempt import BEGINS
 from detour.ledger.executor_ids import job_in, process_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
-from detour.orchestration.log_files import log_files, logs_of_stage
+from detour.orchestration.log_files import JobLogs, log_files
 from detour.orchestration.selection import stages_named
 from detour.text import natural_key
+
+PIECE_BYTES = 1 << 16
 
 
 class NoLogYet(UserError):
@@ -66,15 +68,17 @@ class LogPart(NamedTuple):
 
     def from_last(self, lines: int) -> LogPart:
         """The part from its last lines on, to which what is written from now on is added."""
-        starts, position = deque([self.start], lines), self.start
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            for line in file:
-                if self.end is not None and position >= self.end:
-                    break
-                starts.append(position)
-                position += len(line)
-        return self._replace(start=starts[0])
+        left = lines
+        for position, piece in _pieces_back(self.path, self.start, self.end):
+            at = len(piece.removesuffix(b"\n"))
+            count = piece.count(b"\n", 0, at) + 1
+            if count < left:
+                left -= count
+                continue
+            for _ in range(left):
+                at = piece.rfind(b"\n", 0, at)
+            return self._replace(start=position + at + 1)
+        return self
 
 
 def log_part(
@@ -131,16 +135,15 @@ def _whole(
 
 
 class _Logs:
-    """The logs of all jobs in Slurm, and when those of a stage's job were last written to."""
+    """When the logs of a stage's job were last written to."""
 
     def __init__(self, workspace: Workspace) -> None:
-        logs = workspace.root.glob("submissions/*/*_log.out")
-        self._by_job = grouped((path.name.rsplit("_", 2)[0], path) for path in logs)
+        self._logs = JobLogs(workspace, [])
 
     def written_s(self, stage: str, job: str) -> float:
         """0 without a log."""
         at_s = 0.0
-        for path in logs_of_stage(self._by_job.get(job, ()), stage):
+        for path in self._logs.of(stage, job):
             with suppress(OSError):
                 at_s = max(at_s, path.stat().st_mtime)
         return at_s
@@ -185,23 +188,53 @@ def _unbegun(known: StageState, last: str | None, logs: _Logs) -> str | None:
 
 
 def _part(path: Path, stage: str, known: StageState, wanted: AttemptState | None) -> tuple[int, int | None]:
-    """Start and end of the attempt in its job's file: the whole file if attempts cannot be distinguished."""
-    begins = list(_begins(path, stage))
+    """Start and end of the attempt in its job's file: the whole file if attempts cannot be distinguished.
+
+    Logs may be large, so they are read back from their ends, no further than the attempt. What is before the second
+    attempt's begin is the first one's.
+    """
     of_job = [one for one in known.attempts if wanted and one.executor == wanted.executor]
-    if wanted is None or len(begins) < 2 or wanted not in of_job:
+    if wanted is None or len(of_job) < 2 or wanted not in of_job:
         return 0, None
-    index = min(of_job.index(wanted), len(begins) - 1)
-    return (0 if index == 0 else begins[index]), (begins[index + 1] if index + 1 < len(begins) else None)
+    index = max(of_job.index(wanted), 1)
+    later, end = len(of_job) - 1 - index, None
+    for position, number in _begins_back(path, stage):
+        if number == of_job[index].number or (number is None and later == 0):
+            return (0, position) if wanted is of_job[0] else (position, end)
+        later, end = later - 1, position
+    return 0, None
 
 
-def _begins(path: Path, stage: str) -> Iterator[int]:
-    """Positions in the file at which attempts of the stage begin."""
-    mark, position = f"{BEGINS}{stage} ".encode(), 0
+def _begins_back(path: Path, stage: str) -> Iterator[tuple[int, int | None]]:
+    """Positions in the file at which attempts of the stage begin, the last first, and their numbers.
+
+    Ranks other than 0 do not know the number.
+    """
+    mark = f"{BEGINS}{stage} ".encode()
+    for position, piece in _pieces_back(path):
+        at = piece.rfind(mark)
+        while at >= 0:
+            line = piece.rfind(b"\n", 0, at) + 1
+            number = re.search(rb"\): attempt ([0-9]+), ", piece[at:].partition(b"\n")[0])
+            yield position + line, number and int(number[1])
+            at = piece.rfind(mark, 0, line)
+
+
+def _pieces_back(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Pieces of whole lines with their positions, the last first: who soon has enough reads little of a large file."""
+    n_bytes, rest = PIECE_BYTES, b""
     with path.open("rb") as file:
-        for line in file:
-            if mark in line:
-                yield position
-            position += len(line)
+        position = file.seek(0, os.SEEK_END) if end is None else end
+        while position > start:
+            before, position = position, max(position - n_bytes, start)
+            file.seek(position)
+            piece = file.read(before - position) + rest
+            cut = 0 if position == start else piece.find(b"\n") + 1 or len(piece)
+            rest = piece[:cut]
+            if piece[cut:]:
+                yield position + cut, piece[cut:]
+            else:
+                n_bytes *= 2
 
 
 def _there_are(what: str, numbers: Sequence[int]) -> str:

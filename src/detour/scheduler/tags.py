@@ -32,6 +32,12 @@ def unit_of(stages: Sequence[str]) -> str:
     return f"{kind}-x{len(stages)}-{hashlib.sha256(' '.join(stages).encode()).hexdigest()[:16]}"
 
 
+def may_share(unit: str, kind: str) -> bool:
+    """Whether the unit is a group that may have stages of this kind, by its name."""
+    of_kind, _, rest = unit.partition("-")
+    return rest.startswith("x") and of_kind in (kind, "stages")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
     """A place for a job: one segment of one unit. At most one live job may ever fill it."""
