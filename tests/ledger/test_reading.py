@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detour.ledger import reading
 from detour.ledger.events import CheckpointSaved, EnergyCounted
 from detour.ledger.journal import Journal
 from detour.ledger.lines import decode, parse
@@ -158,6 +159,24 @@ def test_other_files_are_not_read(workspace: Workspace, tmp_path: Path) -> None:
     reader = LedgerReader(workspace)
     assert read_all(reader) == []
     assert [text.partition(": ")[0] for text in reader.damage.unreadable] == [str(path.parent / "link.jsonl")]
+
+
+def test_records_of_other_stages_are_not_decoded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever names a stage that is asked for is decoded, so that no order of fields and no text can hide one."""
+    records = [make_record(sequence=number, stage=f"prepare-{number % 50}", data={"n": 1}) for number in range(200)]
+    records += [make_record(sequence=200, stage=None, data={"stage": "prepare-7"})]
+    records += [make_record(sequence=201, stage="prepare-7", data={"text": '"stage":"prepare-8"', "stage": "x"})]
+    write_file(workspace, "a.jsonl", b"".join(map(encode, records)))
+    seen = list[bytes]()
+
+    def counted(payloads: list[bytes]) -> list[object]:
+        seen.extend(payloads)
+        return decode(payloads)
+
+    monkeypatch.setattr(reading, "decode", counted)
+    found = read_all(LedgerReader(workspace, stages=["prepare-7", "prepare-9"]))
+    assert [entry.sequence for entry in found] == [*(n for n in range(200) if n % 50 in (7, 9)), 201]
+    assert len(seen) == len(found) + 1
 
 
 def test_a_file_that_vanishes_is_searched_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

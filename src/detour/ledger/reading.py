@@ -10,7 +10,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,10 +74,11 @@ class LedgerReader:
     ) -> None:
         """With `only`, most records of other kinds are not decoded; the few that are, are yielded too.
 
-        With `stages`, records of other stages are left out.
+        With `stages`, records of other stages are left out, nearly all of them without being decoded.
         """
         self._workspace = workspace
         self._stages = stages
+        self._names = None if stages is None else {stage.encode() for stage in stages}
         self._only = _any_of(kind.kind for kind in only) if only else None
         self._tails: dict[str, Tail] = {}
         self._rested: set[str] = set()
@@ -185,6 +187,9 @@ class LedgerReader:
     def _wanted(self, payloads: list[bytes], tail: Tail) -> list[Entry[Event]]:
         if self._only:
             payloads = list(filter(self._only.search, payloads))
+        if self._names is not None:
+            named = _stage_names()
+            payloads = [one for one in payloads if not self._names.isdisjoint(named(one))]
         values = decode(payloads) if payloads else []
         if self._stages is not None:
             values = [value for value in values if type(value) is dict and value.get("stage") in self._stages]
@@ -209,6 +214,12 @@ def _entries(values: list[object], foreign: dict[str, int]) -> list[Entry[Event]
 def _any_of(kinds: Iterable[str]) -> re.Pattern[bytes]:
     """Matches records of these kinds, and hardly ever others."""
     return re.compile(f'"kind":"(?:{"|".join(map(re.escape, kinds))})"'.encode())
+
+
+@cache
+def _stage_names() -> Callable[[bytes], list[bytes]]:
+    """Finds the stage that a record is about, and sometimes other texts."""
+    return re.compile(rb'"stage":"([^"]*)"').findall
 
 
 def journal_paths(workspace: Workspace) -> list[str]:

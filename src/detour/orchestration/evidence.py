@@ -91,7 +91,7 @@ class StageEvents:
 
 
 def stage_events(workspace: Workspace, stages: Collection[str]) -> StageEvents:
-    reader = LedgerReader(workspace)
+    reader = LedgerReader(workspace, stages=stages)
     entries: dict[str, list[Entry[Any]]] = {stage: [] for stage in stages}
     for batch in reader.read_new():
         for entry in batch:
