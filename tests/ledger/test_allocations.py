@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detour.ledger.allocations import AttemptSpan, parts
-from detour.ledger.events import AttemptHeartbeat, AttemptStarted, Event, JobAccounted
+from detour.ledger.events import AttemptHeartbeat, AttemptStarted, Event, JobAccounted, StageDone
 from detour.ledger.record import Entry
 from detour.ledger.state import State
 
@@ -164,3 +164,17 @@ def test_a_later_record_of_a_run_replaces_the_earlier_one() -> None:
     (alone,) = state.stages["pretrain-1"].runs
     assert alone.held is not None
     assert alone.held.end_s - START_S == 120
+
+
+@pytest.mark.parametrize("ahead_s", [-240.0, 0.0, 240.0])
+def test_dependents_can_start_at_the_end_of_a_job_by_the_accounts_whatever_the_clock_of_its_node(
+    ahead_s: float,
+) -> None:
+    def entry(sequence: int, at_s: float, event: Event) -> Entry[Event]:
+        return Entry(sequence, "w", START_S + at_s + ahead_s, at_s, event, stage="pretrain-1", job="7", attempt=1)
+
+    state = State()
+    state.add([entry(0, 10.0, AttemptStarted()), entry(1, 90.0, StageDone())])
+    assert state.stage("pretrain-1").released_s == START_S + 90.0 + ahead_s
+    state.add([Entry(0, "accounts", START_S + 500, 500.0, run(0, 100), job="7")])
+    assert state.stage("pretrain-1").released_s == START_S + 100.0

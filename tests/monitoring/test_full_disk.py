@@ -58,3 +58,13 @@ def test_a_claim_that_is_not_refreshed_is_no_sign_of_life(tmp_path: Path) -> Non
     workspace = make_workspace(tmp_path)
     later_s = make_silent(workspace) + SILENT_S + 1
     assert prepare_row(workspace, later_s).state == "lost contact"
+
+
+def test_a_node_whose_clock_is_behind_is_not_taken_to_wait_for_space(tmp_path: Path) -> None:
+    """On a network file system, the file server's clock stamps claim and journal, and the node's its records."""
+    workspace = make_workspace(tmp_path)
+    now_s = make_silent(workspace)
+    [journal] = workspace.ledger.glob(f"*/{PREPARE.id}.*.jsonl")
+    os.utime(journal, (now_s - 5, now_s - 5))
+    known = LedgerView(workspace).state.stages[PREPARE.id]
+    assert awaited_room(workspace, known, now_s) is None

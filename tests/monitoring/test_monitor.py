@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from detour.errors import UserError
 from detour.ledger.events import EnergyCounted, JobAccounted, StageDone, StageSubmitted
 from detour.ledger.journal import Journal
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.groups import groups
@@ -113,6 +115,27 @@ def test_slurm_is_asked_about_a_job_that_was_sent_after_the_output_was_removed(t
     (chain,) = Monitor(workspace, ask).look().chains
     row = chain.stages[1]
     assert (row.status, row.reason_job, row.left_s) == ("submitted", "1000", None)
+
+
+def test_times_of_a_job_on_a_node_whose_clock_is_behind_are_those_of_this_machine(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    attempt = start(workspace, TRAIN, job="7")
+    attempt.event(StageSubmitted())
+    attempt.progress(250, 1000, "tokens")
+    state = LedgerView(workspace).state
+    [writer], [known] = state.writers.values(), state.stage(TRAIN.id).attempts
+    assert writer.process is not None
+    assert writer.process.start_ticks is not None
+    [(last_mono_s, last_wall_s)] = known.seen.values()
+    lived_s = last_mono_s - writer.process.start_ticks / os.sysconf("SC_CLK_TCK")
+    now_s = last_wall_s + 240
+    job = SeenJob("7", "RUNNING", "running", started_s=now_s - lived_s - 5, seen_s=now_s)
+    (chain,) = Monitor(workspace, lambda _: Reading(now_s, {"7": job})).look(now_s=now_s).chains
+    row = chain.stages[1]
+    assert (row.state, row.reason) == ("running", None)
+    assert row.seen_s == row.segments[0].attempts[0].seen_s == pytest.approx(now_s - 5)
+    assert row.progress_s == pytest.approx(now_s - 5)
+    assert row.elapsed_s == pytest.approx((known.elapsed_s or 0.0) + 5)
 
 
 def test_without_a_reported_rate_it_is_the_mean_of_the_attempt(tmp_path: Path) -> None:

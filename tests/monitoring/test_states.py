@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
 from detour.ledger.events import (
     AttemptEnded,
+    AttemptHeartbeat,
     AttemptStarted,
     Event,
     JournalOpened,
@@ -207,3 +209,59 @@ def test_every_state_has_its_place_in_the_order() -> None:
     assert len(WORDS) == len(set(WORDS)) == 16
     assert WORDS[0] == "failed"
     assert WORDS[-1] == "done"
+
+
+MINUTES_APART_S = 240.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def on_a_node_with_another_clock(
+    job: SeenJob, lead_s: float, *, began_s: float, silent_s: float, took_s: float = 20.0
+) -> Judged:
+    """Return the row of a stage whose process began `took_s` before its attempt, both by true times, and is silent."""
+    booted_s, seen_s = NOW_S - 5000, NOW_S - silent_s
+    process = ELSEWHERE._replace(start_ticks=int((began_s - booted_s) * CLOCK_TICKS))
+    opened, started = JournalOpened(**process._asdict()), began_s + took_s
+    state = State()
+    state.add(
+        [
+            Entry(0, "w", started + lead_s, started - booted_s, opened),
+            Entry(1, "w", started + lead_s, started - booted_s, STARTED, stage="s", job="7", attempt=1),
+            Entry(2, "w", seen_s + lead_s, seen_s - booted_s, AttemptHeartbeat(), stage="s", job="7", attempt=1),
+        ]
+    )
+    evidence = Evidence(NOW_S, state.writers, {job.id: job})
+    known = state.stages["s"]
+    return judge("pretrain", known, stage_status(known, None, evidence), None, evidence)
+
+
+@pytest.mark.parametrize("lead_s", [-MINUTES_APART_S, -45.0, 0.0, MINUTES_APART_S])
+def test_a_live_job_on_a_node_with_a_wrong_clock_is_running(lead_s: float) -> None:
+    running = seen("7", "RUNNING", started_s=NOW_S - 605)
+    found = on_a_node_with_another_clock(running, lead_s, began_s=NOW_S - 600, silent_s=10.0)
+    assert (found.state, found.why, found.needs) == ("running", None, False)
+
+
+@pytest.mark.parametrize("lead_s", [-MINUTES_APART_S, 0.0])
+def test_a_silent_job_on_a_node_with_a_wrong_clock_is_lost_contact(lead_s: float) -> None:
+    running = seen("7", "RUNNING", started_s=NOW_S - 600)
+    found = on_a_node_with_another_clock(running, lead_s, began_s=NOW_S - 600, silent_s=300.0)
+    assert (found.state, found.why) == ("lost contact", "runs, without a sign of life for 5m00s")
+
+
+def test_a_process_that_lived_longer_than_the_jobs_run_is_no_sign_of_life_of_it() -> None:
+    requeued = seen("7", "RUNNING", started_s=NOW_S - 60)
+    found = on_a_node_with_another_clock(requeued, 0.0, began_s=NOW_S - 900, silent_s=300.0)
+    assert (found.state, found.why) == ("lost contact", "runs, without a sign of life for 5m00s")
+
+
+@pytest.mark.parametrize("lead_s", [-MINUTES_APART_S, 0.0, MINUTES_APART_S])
+def test_a_job_that_ended_on_a_node_with_a_wrong_clock_does_not_run(lead_s: float) -> None:
+    killed = seen("7", "FAILED", started_s=NOW_S - 100, ended_s=NOW_S - 10, signal=9)
+    found = on_a_node_with_another_clock(killed, lead_s, began_s=NOW_S - 95, silent_s=15.0)
+    assert (found.state, found.why) == ("failed", "ended as FAILED, signal 9")
+
+
+def test_an_attempt_of_a_job_that_was_requeued_after_its_end_was_reported_runs() -> None:
+    ended = seen("7", "FAILED", started_s=NOW_S - 3600, ended_s=NOW_S - 1800)._replace(seen_s=NOW_S - 60)
+    assert on_a_node_with_another_clock(ended, 0.0, began_s=NOW_S - 50, silent_s=5.0).state == "running"

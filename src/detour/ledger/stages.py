@@ -294,6 +294,17 @@ class StageState:
         return max(entry.wall_s for entry in self.done.values()) if self.done else None
 
     @property
+    def released_s(self) -> float | None:
+        """When its dependents could start: the end of its job by the scheduler's accounts, whose clock also says when
+        they did, or else when it was done by its node's. None if it is not done.
+        """
+        if not self.done:
+            return None
+        done = max(self.done.values(), key=by_clock)
+        attempt = self.attempts_by_key.get((done.attempt or 0, done.job or ""))
+        return done.wall_s if attempt is None or attempt.held is None else attempt.held.end_s
+
+    @property
     def result(self) -> Any:
         """What the stage returned; None if it is not done or returned nothing."""
         return max(self.done.values(), key=by_clock).event.result if self.done else None

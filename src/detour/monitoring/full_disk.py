@@ -7,8 +7,10 @@ refreshing its claim, which changes only a time.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from detour.ledger.events import HEARTBEAT_S
+from detour.ledger.reading import journal_paths
 from detour.ledger.stages import StageState
 from detour.ledger.workspace import Workspace
 from detour.text import format_duration
@@ -32,16 +34,26 @@ def disk_is_full(workspace: Workspace) -> bool:
 def silent_s(workspace: Workspace, known: StageState, now_s: float) -> float | None:
     """Seconds for which the last attempt's journal has been silent while its claim shows that its owner is alive.
 
-    None if the journal is not silent, the owner is silent too, or the attempt has ended.
+    None if the journal is not silent, the owner is silent too, or the attempt has ended. Of the journal too, the file's
+    time decides: the node's own clock, in the records, may be behind.
     """
     last = known.last_attempt
     if last is None or last.ended is not None or now_s - (last.last_seen_s or 0.0) <= SILENT_S:
         return None
-    try:
-        signed_s = os.stat(f"{workspace.root}/claims/{known.id}.json").st_mtime  # noqa: PTH116
-    except OSError:
+    signed_s = _written_s(f"{workspace.root}/claims/{known.id}.json")
+    if now_s - signed_s > SILENT_S:
         return None
-    return now_s - (last.last_seen_s or 0.0) if now_s - signed_s <= SILENT_S else None
+    journals = (path for path in journal_paths(workspace) if Path(path).stem in last.seen)
+    written_s = max(map(_written_s, journals), default=0.0) or last.last_seen_s or 0.0
+    return now_s - written_s if signed_s - written_s > SILENT_S else None
+
+
+def _written_s(path: str) -> float:
+    """When a file was last written, by the clock that stamps files; 0 if that cannot be read."""
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116
+    except OSError:
+        return 0.0
 
 
 def waits_in_words(waited_s: float, *, is_full: bool) -> str:

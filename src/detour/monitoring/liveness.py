@@ -2,16 +2,20 @@
 
 Markers on disk take precedence. Then a process is asked if it can be, then the scheduler's report counts if there is
 one, then a recent sign of life. Otherwise a stage is `unknown`: silence is never a failure.
+
+Clocks of nodes may be minutes ahead or behind, so what was seen on one is compared with Slurm's times by durations.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from detour.accounting.attempts import is_running
 from detour.errors import Interrupted
+from detour.ledger.allocations import APART_S
 from detour.ledger.state import AttemptState, StageState, StageStatus, WriterState
 from detour.monitoring.queries import SeenJob
 from detour.text import counted
@@ -32,9 +36,28 @@ class StatusEvidence(NamedTuple):
     disk_is_full: bool = False
 
     def is_later(self, attempt: AttemptState) -> bool:
-        """Whether Slurm has reported a known state of the attempt's job since the attempt's last sign of life."""
+        """Whether Slurm has reported a known state of the attempt's job since the attempt's last sign of life.
+
+        So it has if the job ended and the attempt did not begin after that, whatever the clock of its node.
+        """
         seen = self.jobs.get(attempt.job or "")
-        return seen is not None and seen.standing != "unknown" and seen.seen_s > (attempt.last_seen_s or 0.0)
+        if seen is None or seen.standing == "unknown":
+            return False
+        has_ended = seen.ended_s is not None and (attempt.started_s or 0.0) <= seen.ended_s + APART_S
+        return has_ended or seen.seen_s > (attempt.last_seen_s or 0.0)
+
+    def last_seen_s(self, attempt: AttemptState) -> float | None:
+        """When it gave its last sign of life: in a running job, not before its process had lived as long as it shows.
+
+        So it is not too early on a node whose clock is behind. A process that has lived longer than the job was in an
+        earlier run of it, as was one that started long before.
+        """
+        stated_s, seen, lived_s = attempt.last_seen_s, self.jobs.get(attempt.job or ""), _lived_s(attempt, self.writers)
+        if stated_s is None or lived_s is None or seen is None or seen.standing != "running" or seen.started_s is None:
+            return stated_s
+        earliest_s = seen.started_s + lived_s
+        is_of_this_run = (attempt.started_s or 0.0) >= seen.started_s - APART_S and earliest_s <= self.now_s
+        return max(stated_s, earliest_s) if is_of_this_run else stated_s
 
     def reports(self, known: StageState) -> list[SeenJob]:
         """What Slurm reports about the stage's jobs, without what it said of a live job before its attempt ended."""
@@ -115,6 +138,14 @@ def process_is_alive(attempt: AttemptState, writers: Mapping[str, WriterState]) 
     """None if it cannot be known from here."""
     writer = writers.get(attempt.started.writer) if attempt.started else None
     return writer.process.is_alive() if writer and writer.process else None
+
+
+def _lived_s(attempt: AttemptState, writers: Mapping[str, WriterState]) -> float | None:
+    """From the start of the attempt's process to its last sign of life, by the clock since its node's boot."""
+    writer = writers.get(attempt.started.writer) if attempt.started else None
+    if attempt.started is None or writer is None or writer.process is None or writer.process.start_ticks is None:
+        return None
+    return attempt.seen[attempt.started.writer][0] - writer.process.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _of_open_attempt(known: StageState, evidence: StatusEvidence) -> StageStatus:

@@ -252,7 +252,7 @@ class Monitor:
         """When the last input was done: 0 without inputs, None while one is not done."""
         ready_s = 0.0
         for stage_id in planned.inputs.values():
-            if (end_s := self.state.stage(stage_id).ended_s) is None:
+            if (end_s := self.state.stage(stage_id).released_s) is None:
                 return None
             ready_s = max(ready_s, end_s)
         return ready_s

@@ -54,7 +54,7 @@ def stage_row(
     segments: tuple[SegmentRow, ...] = ()
     if context.with_segments:
         segments = segment_rows(known, jobs, context.usages, judged, evidence, context.inputs_ready_s)
-    seen_s = [attempt.last_seen_s or 0.0 for attempt in attempts]
+    seen_s = [evidence.last_seen_s(attempt) or 0.0 for attempt in attempts]
     return StageRow(
         id=planned.id,
         name=planned.name,
@@ -72,7 +72,7 @@ def stage_row(
         done=done,
         total=total,
         unit=progress.unit if progress else None,
-        progress_s=latest.wall_s if latest else None,
+        progress_s=_progress_s(reached[-1], evidence) if reached else None,
         seen_s=max(seen_s) if seen_s else None,
         rate_per_s=rate_per_s,
         mfu=progress.figures.get("mfu") if progress else None,
@@ -84,7 +84,7 @@ def stage_row(
         attempts=len(attempts),
         jobs=tuple(jobs),
         segments=segments,
-        elapsed_s=_elapsed_s(attempts, status, evidence.now_s),
+        elapsed_s=_elapsed_s(attempts, status, evidence),
         gpu_hours=added(map(gpu_hours, context.usages.values())),
         unknown_gpus=sum(one.gpus is None for one in context.usages.values()),
         by_journal=len([one for one in context.usages.values() if one.source == "journal" and not one.running]),
@@ -180,9 +180,15 @@ def _mean_rate_per_s(attempt: AttemptState) -> float | None:
     return (last.event.done - first.event.done) / elapsed_s if elapsed_s > 0 else None
 
 
-def _elapsed_s(attempts: Sequence[AttemptState], status: StageStatus, now_s: float) -> float | None:
+def _progress_s(attempt: AttemptState, evidence: StatusEvidence) -> float | None:
+    """When it last reported progress, corrected as its last sign of life is."""
+    seen_s, stated_s = evidence.last_seen_s(attempt), attempt.last_seen_s
+    return None if attempt.progress is None else attempt.progress.wall_s + (seen_s or 0.0) - (stated_s or 0.0)
+
+
+def _elapsed_s(attempts: Sequence[AttemptState], status: StageStatus, evidence: StatusEvidence) -> float | None:
     parts = [elapsed_s for attempt in attempts if (elapsed_s := attempt.elapsed_s) is not None]
     if not parts:
         return None
-    last_seen_s = attempts[-1].last_seen_s if status == "running" else None
-    return sum(parts) + (0.0 if last_seen_s is None else max(now_s - last_seen_s, 0.0))
+    last_seen_s = evidence.last_seen_s(attempts[-1]) if status == "running" else None
+    return sum(parts) + (0.0 if last_seen_s is None else max(evidence.now_s - last_seen_s, 0.0))

@@ -116,7 +116,7 @@ def _attempt_row(
         gpus=usage.gpus if usage else None,
         started_s=usage.start_s if usage else None,
         ended_s=attempt.ended.wall_s if attempt.ended else None,
-        seen_s=attempt.last_seen_s,
+        seen_s=evidence.last_seen_s(attempt),
         elapsed_s=usage.allocated_s if usage else None,
         done=progress.done if progress else None,
         total=progress.total if progress else None,

@@ -234,8 +234,8 @@ def _is_said_to_run(known: StageState, evidence: StatusEvidence) -> bool:
 def _silence_s(known: StageState, evidence: StatusEvidence) -> float | None:
     """Seconds since the last attempt's last sign of life; None if the attempt has ended."""
     last = known.last_attempt
-    if last is not None and last.ended is None and last.last_seen_s is not None:
-        return max(evidence.now_s - last.last_seen_s, 0.0)
+    if last is not None and last.ended is None and (seen_s := evidence.last_seen_s(last)) is not None:
+        return max(evidence.now_s - seen_s, 0.0)
     return None
 
 

@@ -209,14 +209,9 @@ def _intervals(
 def _waits(view: LedgerView, gathered: Mapping[str, Gathered], period: Period, now_s: float) -> list[WaitRow]:
     """Return the waits of all starts in the period, from the whole attempts: it may cut theirs or the one before."""
     accepted_s = _accepted_s(view)
-    done_s = {
-        stage_id: max(entry.wall_s for entry in known.done.values())
-        for stage_id, known in view.state.stages.items()
-        if known.done
-    }
     waits: dict[tuple[str, str], list[float]] = {}
     for one in gathered.values():
-        inputs = [done_s.get(stage_id) for stage_id in one.planned.inputs.values()]
+        inputs = [view.state.stage(stage_id).released_s for stage_id in one.planned.inputs.values()]
         before_s = None
         for attempt in one.known.runs:
             usage = usage_of(one.planned.id, attempt, now_s)
