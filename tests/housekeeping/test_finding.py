@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detour.housekeeping.finding import Kind, Removable, Survey, UnreadablePlan, find
 from detour.housekeeping.pins import pin, pinned, unpin
 from detour.ledger.claims import claim
-from detour.ledger.events import StageSubmitted
+from detour.ledger.events import StageFailed, StageSubmitted
 from detour.ledger.journal import command_journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -78,6 +78,19 @@ def test_a_stage_with_a_pending_job_stays_with_its_inputs(workspace: Workspace) 
     (workspace.manifest("pretrain-old")).unlink()
     with command_journal(workspace) as journal:
         journal.append(StageSubmitted(), stage="pretrain-old", job="7")
+    assert removable(workspace) == []
+
+
+def test_a_stage_that_failed_stays_once_its_retry_is_pending_whatever_the_clock_of_its_node(
+    workspace: Workspace,
+) -> None:
+    (workspace.manifest("pretrain-old")).unlink()
+    workspace.failure("pretrain-old").touch()
+    with command_journal(workspace) as journal:
+        journal.append(StageSubmitted(), stage="pretrain-old", job="7")
+        journal.append(StageFailed(reason="NaN"), stage="pretrain-old", job="6", attempt=1)
+    assert len(removable(workspace)) == 2
+    workspace.failure("pretrain-old").unlink()
     assert removable(workspace) == []
 
 

@@ -86,13 +86,10 @@ def test_a_clock_that_jumps_back_changes_no_order() -> None:
     assert folded.attempts[-1].last_seen_s == 1e9
 
 
-def test_a_stage_that_failed_is_open_again_once_its_retry_is_submitted() -> None:
+def test_a_stage_that_failed_is_open_again_once_another_attempt_began() -> None:
     failed = make_entry("attempt-1", 0, "stage.failed", attempt=1, wall_s=200.0, data={"reason": "NaN"})
-    sent = [make_entry("c", n, "submit.stage", attempt=None, job=f"{n}", wall_s=100.0 + 200 * n) for n in range(2)]
-    withdrawn = make_entry("c", 2, "cancel.stage", attempt=None, job="1")
-    assert not stage(sent[0], failed).is_open
-    assert stage(sent[0], failed, sent[1]).is_open
-    assert not stage(sent[0], failed, sent[1], withdrawn).is_open
+    assert not stage(failed).is_open
+    assert stage(failed, make_entry("attempt-2", 0, "attempt.started", attempt=2, wall_s=100.0)).is_open
 
 
 def test_of_runs_after_the_output_was_removed_the_last_one_counts() -> None:

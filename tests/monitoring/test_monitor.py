@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from detour.errors import UserError
-from detour.ledger.events import EnergyCounted, JobAccounted, StageDone, StageSubmitted
+from detour.ledger.events import EnergyCounted, JobAccounted, StageDone, StageFailed, StageSubmitted
 from detour.ledger.journal import Journal
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -136,6 +136,25 @@ def test_times_of_a_job_on_a_node_whose_clock_is_behind_are_those_of_this_machin
     assert row.seen_s == row.segments[0].attempts[0].seen_s == pytest.approx(now_s - 5)
     assert row.progress_s == pytest.approx(now_s - 5)
     assert row.elapsed_s == pytest.approx((known.elapsed_s or 0.0) + 5)
+
+
+def test_a_retry_is_pending_even_if_the_clock_of_the_node_that_failed_is_ahead(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    with Journal.open(workspace, "command") as journal:
+        for job in ("7", "8"):
+            journal.append(StageSubmitted(), stage=TRAIN.id, job=job)
+    attempt = start(workspace, TRAIN, job="7")
+    attempt.event(StageFailed(reason="NaN"))
+    end(attempt, "failed")
+    mark_failed(workspace, TRAIN, "NaN")
+    pending = {"8": SeenJob("8", "PENDING", "waiting", "Priority", seen_s=time.time())}
+
+    def state() -> str:
+        return Monitor(workspace, lambda _: Reading(time.time(), pending)).look().chains[0].stages[1].state
+
+    assert state() == "failed"
+    workspace.failure(TRAIN.id).unlink()  # by `detour retry`, which sent job 8
+    assert state() == "pending"
 
 
 def test_without_a_reported_rate_it_is_the_mean_of_the_attempt(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ class Survey:
         if holder(self.workspace, stage) is not None:
             return True
         known = self.state.stage(stage)
-        return known.is_open and bool(known.jobs) and not self.workspace.is_done(stage)
+        if not known.jobs or self.workspace.is_done(stage):
+            return False
+        return known.is_open or (known.failure is not None and not self.workspace.has_failed(stage))
 
     @cached_property
     def anything_queued(self) -> bool:

@@ -266,15 +266,15 @@ class StageState:
 
     @property
     def is_open(self) -> bool:
-        """Whether a job may still change it, by the ledger: it is neither done nor failed permanently."""
+        """Whether a job may still change it, by the ledger: it is neither done nor failed permanently.
+
+        After a permanent failure only the missing marker shows that it was submitted again, since the clocks of the
+        node where it failed and of the machine that submitted it may differ.
+        """
         if self.done and not self._has_begun_again():
             return False
         current = self.since_done()
-        return current.status != "done" and (current.failure is None or current._is_sent_after(current.failure))
-
-    def _is_sent_after(self, failure: Entry[StageFailed]) -> bool:
-        """Whether it was submitted again, as by `retry`, after it had failed permanently."""
-        return any(self.submitted_s[job] > failure.wall_s for job in self.jobs)
+        return current.status != "done" and current.failure is None
 
     def _has_begun_again(self) -> bool:
         """Whether `since_done` is not empty; quick, since most stages of a large workspace are done."""

@@ -168,7 +168,7 @@ class Monitor:
         """The readings of the open jobs of all chains, shown or not, so that they serve every viewer."""
         for stage_id in self.state.stages if is_full else touched:
             stage = self.state.stages.get(stage_id)
-            if stage is not None and stage.is_open:
+            if stage is not None and (stage.is_open or (stage.failure and self._marker(stage_id) is None)):
                 self._open[stage_id] = stage
             else:
                 self._open.pop(stage_id, None)
