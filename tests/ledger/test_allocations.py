@@ -55,6 +55,11 @@ def test_an_attempt_on_a_node_whose_clock_differs_gets_its_run(ahead_s: float) -
     assert spans([run(0, 100)], ahead_s) == [(0, 100)]
 
 
+def test_an_attempt_that_lives_long_after_the_last_known_run_belongs_to_one_that_has_no_accounts_yet() -> None:
+    """sacct accounts for a preempted run as soon as it ends; the next, a minute later, is still running."""
+    assert held_by([run(0, 100, "PREEMPTED")], (5, 95), (160, 3000)) == [(0, 100), None]
+
+
 def test_an_attempt_between_two_runs_belongs_to_the_nearer_one() -> None:
     assert spans([run(0, 100, "PREEMPTED"), run(200, 50)], 10, 180) == [(0, 100), (200, 250)]
 

@@ -230,7 +230,7 @@ def on_a_node_with_another_clock(
             Entry(2, "w", seen_s + lead_s, seen_s - booted_s, AttemptHeartbeat(), stage="s", job="7", attempt=1),
         ]
     )
-    evidence = Evidence(NOW_S, state.writers, {job.id: job})
+    evidence = StatusEvidence(NOW_S, state.writers, {job.id: job})
     known = state.stages["s"]
     return judge("pretrain", known, stage_status(known, None, evidence), None, evidence)
 

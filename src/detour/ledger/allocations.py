@@ -21,9 +21,10 @@ from detour.ledger.events import JobAccounted
 EARLY_S = 2.0
 """Seconds by which attempts may seem to overlap that did not: seconds are truncated."""
 APART_S = 300.0
-"""Seconds by which an attempt may seem to start before or after its run, since clocks of nodes differ.
+"""Seconds by which an attempt may seem to start before its run, or to start or end after it, since clocks of nodes
+differ.
 
-Further apart, it belongs to another job with the same, recycled id.
+Further apart, it belongs to another job with the same, recycled id, or to a run of this one that has not ended yet.
 """
 
 
@@ -114,11 +115,12 @@ def _divided(begin_s: float, end_s: float, weights: Sequence[float]) -> list[flo
 
 
 def _run_of(ran: Sequence[JobAccounted], attempt: AttemptSpan) -> int | None:
-    """Return the run in which an attempt started, or the nearest one, the later of two."""
+    """Return the run in which an attempt started, or the nearest one, the later of two; None if it outlived that."""
     apart_s = [
         (max(_start_s(run) - attempt.start_s, attempt.start_s - _end_s(run), 0.0), -index)
         for index, run in enumerate(ran)
-        if attempt.stage is None or not run.stages or attempt.stage in run.stages
+        if (attempt.stage is None or not run.stages or attempt.stage in run.stages)
+        and attempt.end_s - _end_s(run) <= APART_S
     ]
     nearest_s, index = min(apart_s, default=(inf, 0))
     return -index if nearest_s <= APART_S else None
