@@ -130,8 +130,8 @@ def site_json(site: SiteEnergy) -> dict[str, Any]:
     return {
         "site": site.site,
         "gpu_hours": site.gpu_hours._asdict(),
-        "quoted": site.quoted and site.quoted.method.value,
-        "methods": [figure_json(figure) for figure in site.figures],
+        "energy_method": site.quoted and site.quoted.method.value,
+        "energy": [figure_json(figure) for figure in site.figures],
         "embodied": {**site.embodied._asdict(), "factor": site.embodied.factor and site.embodied.factor.to_json()},
         "idle": site.idle
         and {
@@ -147,16 +147,19 @@ def figure_json(figure: EnergyFigure) -> dict[str, Any]:
     site = figure.site
     return {
         "method": figure.method.value,
+        "site": site.name,
         "it_energy_kwh": band_json(figure.it_energy_kwh),
         "facility_energy_kwh": band_json(figure.facility_energy_kwh),
         "co2_g": band_json(figure.co2_g),
         "coverage": figure.coverage,
         "extended_s": figure.extended_s,
+        "uncounted_s": figure.uncounted_s,
         "scope": figure.scope,
         "detail": figure.detail,
         "pue": site.pue and site.pue.to_json(),
         "grid_g_per_kwh": site.grid_g_per_kwh and site.grid_g_per_kwh.to_json(),
         "tool": figure.tool,
         "version": figure.version,
-        "reason": figure.reason,
+        "missing": figure.missing,
+        "note": figure.warning,
     }

@@ -85,7 +85,7 @@ def file_json(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> dict[str,
                 **asdict(row),
                 "it_energy_kwh": row.it_energy_kwh,
                 "gpu_hours": row.gpu_hours,
-                "g_per_kwh": row.g_per_kwh,
+                "grid_g_per_kwh": row.g_per_kwh,
             }
             for row in file.rows
         ],

@@ -36,8 +36,8 @@ class Folded(NamedTuple):
         return added(row.elapsed_s for row in self.rows)
 
     @property
-    def energy_kwh(self) -> float | None:
-        return added(row.energy_kwh for row in self.rows)
+    def facility_energy_kwh(self) -> float | None:
+        return added(row.facility_energy_kwh for row in self.rows)
 
     @property
     def co2_g(self) -> float | None:

@@ -90,7 +90,7 @@ def _busy(chain: ChainStatus) -> list[StageRow]:
 def _chain(chain: ChainStatus, rows: Sequence[StageRow], width: int) -> Iterator[Text]:
     heading = Text(plain(chain.name), style="bold").append(f"  {summary(chain)}", style="not bold dim")
     if chain.quoted is not None and chain.quoted.co2_g is not None:
-        energy, mass = scaled(chain.quoted.energy_kwh, ENERGY_UNITS), scaled(chain.quoted.co2_g, MASS_UNITS)
+        energy, mass = scaled(chain.quoted.facility_energy_kwh, ENERGY_UNITS), scaled(chain.quoted.co2_g, MASS_UNITS)
         heading.append(f"; {energy}, {mass} CO2eq ({chain.quoted.method})", style="not bold dim")
     heading.truncate(width, overflow="ellipsis")
     yield heading

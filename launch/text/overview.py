@@ -78,11 +78,15 @@ def headline(status: Status) -> str:
     parts = [", ".join(joined(f"{counts[word]} {word}") for word in WORDS if word in counts)]
     stages = {stage.id: stage for chain in status.chains for stage in chain.stages}.values()
     hours = [stage.gpu_hours for stage in stages if stage.gpu_hours is not None]
-    grams = grouped((stage.energy_method, stage.co2_g) for stage in stages if stage.co2_g is not None)
-    used = [joined(f"{amount(sum(hours))} GPU-h")] if hours else []
-    for method, of_method in grams.items():
-        by = f" by {method}" if len(grams) > 1 else ""
-        used.append(joined(f"{scaled(sum(of_method), MASS_UNITS)} CO2eq{by}"))
+    unknown = sum(stage.unknown_gpus for stage in stages)
+    left_out = f" (+ {unknown} unknown)" if unknown else ""
+    used = [joined(f"{amount(sum(hours))} GPU-h{left_out}")] if hours else []
+    kinds = grouped(((row.energy_method, row.energy_site), row.co2_g) for row in stages if row.co2_g is not None)
+    methods, sites = ({kind[place] for kind in kinds} for place in (0, 1))
+    for (method, site), grams in kinds.items():
+        by = f" by {method}" if len(methods) > 1 else ""
+        at = f" on {plain(site)}" if site and len(sites) > 1 else ""
+        used.append(joined(f"{scaled(sum(grams), MASS_UNITS)} CO2eq{by}{at}"))
     parts += [", ".join(used)] if used else []
     if status.queue_s is not None:
         parts.append(joined(f"queue read {format_duration(max(status.now_s - status.queue_s, 0.0))} ago"))

@@ -177,10 +177,11 @@ def _total_json(sums: Total) -> dict[str, Any]:
             {
                 "method": figure.method.value,
                 "scope": figure.scope,
+                "it_energy_kwh": band_json(figure.it_energy_kwh),
                 "facility_energy_kwh": band_json(figure.facility_energy_kwh),
                 "co2_g": band_json(figure.co2_g),
-                "pue": figure.site.pue and str(figure.site.pue),
-                "grid_g_per_kwh": figure.site.grid_g_per_kwh and str(figure.site.grid_g_per_kwh),
+                "pue": figure.site.pue and figure.site.pue.to_json(),
+                "grid_g_per_kwh": figure.site.grid_g_per_kwh and figure.site.grid_g_per_kwh.to_json(),
             }
             for figure in sums.figures
         ],

@@ -57,7 +57,7 @@ def _chains(chains: Sequence[str]) -> str:
 def _row(row: Compared, width: int) -> str:
     finished, quoted = row.finished, row.quoted
     tries = f", {finished.attempts} attempts" if finished.attempts > 1 else ""
-    took = f"{format_duration(finished.elapsed_s)}{tries}"
+    took = f"{format_duration(finished.allocated_s)}{tries}"
     expected = quoted.wall_s if quoted else None
     said = "no price" if expected is None else f"expected {format_duration(expected.expected)}"
     label = cut(plain(finished.stage.label), 34)
@@ -115,7 +115,7 @@ def _row_json(row: Compared) -> dict[str, Any]:
         "cluster": finished.cluster,
         "attempts": finished.attempts,
         "started_s": finished.started_s,
-        "elapsed_s": finished.elapsed_s,
+        "allocated_s": finished.allocated_s,
         "gpu_hours": finished.gpu_hours,
         "expected_s": band_json(quoted.wall_s) if quoted else None,
         "expected_gpu_hours": band_json(quoted.gpu_hours) if quoted else None,

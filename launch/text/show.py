@@ -108,8 +108,8 @@ def _going(row: StageRow, now_s: float) -> str:
 def _used(row: StageRow) -> str:
     parts = [] if row.elapsed_s is None else [format_duration(row.elapsed_s)]
     parts += [] if row.gpu_hours is None else [f"{amount(row.gpu_hours)} GPU-h"]
-    if row.energy_kwh is not None:
-        parts.append(f"{scaled(row.energy_kwh, ENERGY_UNITS)}, {scaled(row.co2_g, MASS_UNITS)} CO2eq")
+    if row.facility_energy_kwh is not None:
+        parts.append(f"{scaled(row.facility_energy_kwh, ENERGY_UNITS)}, {scaled(row.co2_g, MASS_UNITS)} CO2eq")
         parts[-1] += f" ({row.energy_method})"
     return ", ".join(parts)
 
@@ -143,7 +143,7 @@ def _attempt(attempt: AttemptRow, now_s: float) -> str:
     parts = [f"{which} {attempt.state}"]
     parts += [f"on {attempt.node}"] if attempt.node else []
     parts += [f"began {clock(attempt.started_s)}"] if attempt.started_s is not None else []
-    parts += [f"{format_duration(attempt.elapsed_s)}"] if attempt.elapsed_s is not None else []
+    parts += [f"{format_duration(attempt.allocated_s)}"] if attempt.allocated_s is not None else []
     parts += [f"{amount(attempt.gpu_hours)} GPU-h"] if attempt.gpu_hours else []
     parts += [f"exit code {attempt.exit_code}"] if attempt.exit_code else []
     parts += [attempt.reason] if attempt.reason else []

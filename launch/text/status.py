@@ -141,7 +141,7 @@ def _energy_in_words(energy: EnergyTotal) -> str:
         return f"{energy.method}: {known}unknown ({plain(energy.missing or 'no figure')})"
     mass, seen = scaled(energy.co2_g, MASS_UNITS), energy.coverage
     partly = f" (covers {seen:.0%} of the time)" if seen is not None and seen < 0.995 else ""
-    return f"{energy.method}: {scaled(energy.energy_kwh, ENERGY_UNITS)}, {mass} CO2eq{partly}"
+    return f"{energy.method}: {scaled(energy.facility_energy_kwh, ENERGY_UNITS)}, {mass} CO2eq{partly}"
 
 
 def details(row: StageRow) -> str:
@@ -237,7 +237,7 @@ def _cells(group: Folded, width: int) -> tuple[str, ...]:
         progress(row) if len(group.rows) == 1 else f"{group.done}/{len(group.rows)} seeds",
         rate(row) if len(group.rows) == 1 else "",
         format_duration(group.elapsed_s) if began else "",
-        scaled(group.energy_kwh, ENERGY_UNITS) if began else "",
+        scaled(group.facility_energy_kwh, ENERGY_UNITS) if began else "",
         scaled(group.co2_g, MASS_UNITS) if began else "",
     )
 

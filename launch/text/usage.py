@@ -20,9 +20,9 @@ DIGITS = 6
 """Digits of hours in JSON and CSV: a precision of a hundredth of a second."""
 HEADINGS = ("jobs", "CPU-h", "GPU-h", "wait-h", "queue-h", "never ran")
 LEAST_NAME = 14
-_COUNTS = ("jobs", "running", "never_started", "pending")
-_HOURS = ("cpu_h", "gpu_h", "node_h", "wait_h", "eligible_wait_h")
-_GAPS = ("no_cpus", "no_gpus", "no_nodes", "no_wait", "no_eligible_wait")
+_COUNTS = ("jobs", "running", "never_ran", "pending")
+_HOURS = ("cpu_hours", "gpu_hours", "node_hours", "wait_hours", "queue_wait_hours")
+_GAPS = ("no_cpus", "no_gpus", "no_nodes", "no_wait", "no_queue_wait")
 FIGURES = (*_COUNTS, *_HOURS, *_GAPS)
 _RULES = {
     Counting.SPLIT: "hours in the period of their use, by the second; jobs where they ended, waits where they started",
@@ -81,8 +81,8 @@ def _headings(table: Table) -> tuple[str, ...]:
 
 
 def _cells(totals: Totals) -> tuple[str, ...]:
-    hours = (totals.cpu_h, totals.gpu_h, totals.wait_h, totals.eligible_wait_h)
-    return (f"{totals.jobs:,}", *map(_hours, hours), f"{totals.never_started:,}")
+    hours = (totals.cpu_hours, totals.gpu_hours, totals.wait_hours, totals.queue_wait_hours)
+    return (f"{totals.jobs:,}", *map(_hours, hours), f"{totals.never_ran:,}")
 
 
 def _hours(hours: float | None) -> str:

@@ -33,7 +33,7 @@ def test_hours_at_two_sites_are_added_but_energies_are_not() -> None:
 
 def test_if_the_gpus_of_one_attempt_are_unknown_hours_are_and_the_energy_states_its_coverage() -> None:
     found = spent(("here", 2), ("here", None))
-    assert (found.gpu_hours, found.energy_kwh, found.energy_coverage) == (None, 0.6, 0.5)
+    assert (found.gpu_hours, found.facility_energy_kwh, found.energy_coverage) == (None, 0.6, 0.5)
 
 
 def test_at_a_place_without_constants_only_the_time_is_known() -> None:

@@ -122,7 +122,7 @@ def test_every_score_has_the_cost_of_its_three_seeds(content: Content) -> None:
     """3 min of 2 cores at 7.3 W and 24 GB at 0.3725 W, x PUE 1.2 = 1.4124 Wh, x 34 g/kWh."""
     for score in content.scores:
         assert (score.spent.allocated_s, score.spent.energy_method) == (180.0, "M2 estimated")
-        assert score.spent.energy_kwh == pytest.approx(0.0014124)
+        assert score.spent.facility_energy_kwh == pytest.approx(0.0014124)
         assert score.spent.co2_g == pytest.approx(0.0480216)
     assert "3 seeds; fine-tuned in 3m00s, 1.41 Wh with PUE, 48 mg CO2eq (M2 estimated)" in render(content)
 

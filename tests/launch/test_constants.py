@@ -62,7 +62,7 @@ def figures(workspace: Workspace, budget: Path) -> dict[str, float]:
     return {
         "status, g": _estimated(read["status"]["chains"][0]["energy"])["co2_g"],
         "report, g": _estimated(read["report"]["total"]["energy"])["co2_g"]["expected"],
-        "energy, g": _estimated(read["energy"]["chains"][0]["sites"][0]["methods"])["co2_g"]["expected"],
+        "energy, g": _estimated(read["energy"]["chains"][0]["sites"][0]["energy"])["co2_g"]["expected"],
         "budget, g": spent["co2_kg"] * 1000,
         "report, billed": read["report"]["total"]["billed_hours"]["value"],
         "budget, billed": spent["billed_hours"],

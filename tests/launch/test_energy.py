@@ -71,8 +71,8 @@ def test_json_has_what_the_screen_has_and_the_inputs(workspace: Workspace) -> No
     content = json.loads(call("base", "-w", workspace.root, "--json"))
     (chain,) = content["chains"]
     (site,) = chain["sites"]
-    assert site["quoted"] == "M1 measured"
-    measured = site["methods"][0]
+    assert site["energy_method"] == "M1 measured"
+    measured = site["energy"][0]
     assert measured["facility_energy_kwh"]["expected"] == pytest.approx(1.2, rel=1e-3)
     assert measured["co2_g"]["expected"] == pytest.approx(1.2 * 34, rel=1e-3)
     assert measured["pue"]["value"] == 1.2
@@ -178,13 +178,13 @@ def test_the_card_convention_gives_the_published_figures_next_to_the_other_metho
         journal.append(run, job="7")
     ((site,),) = (chain["sites"] for chain in json.loads(call("-w", workspace.root, "--json"))["chains"])
     assert site["gpu_hours"] == {"value": pytest.approx(gpu_hours), "unknown": 0}
-    methods = {method["method"]: method for method in site["methods"]}
+    methods = {method["method"]: method for method in site["energy"]}
     assert methods["card convention"]["co2_g"]["expected"] == pytest.approx(kg * 1000)
     assert methods["card convention"]["it_energy_kwh"]["expected"] == pytest.approx(gpu_hours * 0.7)
     estimate = methods["M2 estimated"]["co2_g"]
     assert estimate["low"] < 0.97 * 1.2 * 34 * gpu_hours < 1.05 * 1.2 * 34 * gpu_hours < estimate["high"]
     assert (methods["M1 measured"]["co2_g"], methods["M3 Slurm"]["co2_g"]) == (None, None)
-    assert site["quoted"] == "M2 estimated"
+    assert site["energy_method"] == "M2 estimated"
 
 
 def test_a_file_can_be_a_pipe(tmp_path: Path) -> None:

@@ -77,6 +77,6 @@ def test_status_report_json_and_csv_show_the_documented_hours(
         rows = [row for row in csv.DictReader(file) if row["stage_id"] == training]
     assert len(rows) == 3
     assert [row["reason"] for row in rows if row["outcome"] == "lost"] == ["NODE_FAIL"]
-    assert sum(float(row["elapsed_s"]) * int(row["gpus"]) for row in rows) / 3600 == pytest.approx(10.0667, abs=5e-5)
+    assert sum(float(row["allocated_s"]) * int(row["gpus"]) for row in rows) / 3600 == pytest.approx(10.0667, abs=5e-5)
     for fate, seconds in expected.items():
         assert sum(float(row[f"{fate}_s"]) for row in rows) == pytest.approx(seconds)

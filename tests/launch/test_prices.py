@@ -180,7 +180,7 @@ def test_several_attempts_count_in_full_but_calibrate_nothing(workspace: Workspa
     past.write()
     data = json.loads(run(workspace, "--json"))
     assert data["stages"][0]["attempts"] == 2
-    assert data["stages"][0]["elapsed_s"] == 70.0
+    assert data["stages"][0]["allocated_s"] == 70.0
     assert data["next"] == {"local": {}}
 
 

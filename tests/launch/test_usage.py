@@ -40,12 +40,12 @@ def test_screen_json_and_csv_show_the_same_figures(dump: Path) -> None:
     shown = run(dump, "--by", "user").stdout
     found = json.loads(run(dump, "--by", "user", "--json").stdout)
     rows = list(csv.DictReader(io.StringIO(run(dump, "--by", "user", "--csv").stdout)))
-    assert found["total"]["gpu_h"] == 12.001111
-    assert [(row["user"], row["gpu_h"]) for row in found["tables"][0]["rows"]] == [
+    assert found["total"]["gpu_hours"] == 12.001111
+    assert [(row["user"], row["gpu_hours"]) for row in found["tables"][0]["rows"]] == [
         ("ada", 8.0),
         ("bob\x1b[2J", 4.001111),
     ]
-    assert [(row["table"], row["user"], float(row["gpu_h"])) for row in rows] == [
+    assert [(row["table"], row["user"], float(row["gpu_hours"])) for row in rows] == [
         ("user", "ada", 8.0),
         ("user", "bob [2J", 4.001111),
     ]
@@ -74,7 +74,7 @@ def test_the_zone_and_the_format_of_times_can_be_given(tmp_path: Path) -> None:
     arguments = (table, "--by", "month", "--time-format", "%d.%m.%Y %H:%M", "--json")
     for zone, hours in (("UTC", {"2026-02": 1.0, "2026-03": 1.0}), ("Europe/Paris", {"2026-02": 2.0})):
         rows = json.loads(run(*arguments, "--times-in", zone).stdout)["tables"][0]["rows"]
-        assert {row["month"]: row["cpu_h"] for row in rows} == hours
+        assert {row["month"]: row["cpu_hours"] for row in rows} == hours
 
 
 def test_all_lines_of_a_table_can_be_shown(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_mistake_is_one_sentence(dump: Path, options: list[str], text: str) ->
 
 def test_a_period_and_a_convention_can_be_chosen(dump: Path) -> None:
     options = ("--since", "2026-03-01T02:00", "--until", "2026-03-01", "--by", "day", "--only", "user=ada", "--json")
-    assert json.loads(run(dump, *options).stdout)["tables"][0]["rows"][0]["gpu_h"] == 4.0
+    assert json.loads(run(dump, *options).stdout)["tables"][0]["rows"][0]["gpu_hours"] == 4.0
     assert json.loads(run(dump, *options, "--count", "start").stdout)["total"]["jobs"] == 0
 
 
@@ -163,7 +163,7 @@ def test_the_figures_of_the_page_are_those_worked_out_by_hand(tmp_path: Path) ->
     (tmp_path / "dump").write_text(page.partition("```text\n")[2].partition("```")[0])
     table = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| 2026-")]
     found = json.loads(run(tmp_path / "dump", "--by", "month", "--json").stdout)["tables"][0]["rows"]
-    figures = ("month", "jobs", "cpu_h", "gpu_h", "wait_h", "never_started")
+    figures = ("month", "jobs", "cpu_hours", "gpu_hours", "wait_hours", "never_ran")
     assert [[row[name] for name in figures] for row in found] == [[row[0], *map(float, row[1:])] for row in table]
 
 
@@ -184,7 +184,7 @@ def test_without_a_column_of_ends_each_attempt_ends_after_its_elapsed_time(tmp_p
         "8|2026-03-01T02:00:00|00:15:00|RUNNING|cpu=24,gres/gpu=1\n"
     )
     (table,) = json.loads(run(tmp_path / "dump", "--by", "month", "--json").stdout)["tables"]
-    assert [(row["month"], row["gpu_h"], row["jobs"], row["running"]) for row in table["rows"]] == [
+    assert [(row["month"], row["gpu_hours"], row["jobs"], row["running"]) for row in table["rows"]] == [
         ("2026-02", 1.0, 0, 0),
         ("2026-03", 1.25, 3, 1),
     ]

@@ -21,6 +21,7 @@ KNOWN: dict[str, Any] = {
     "jobs": (),
     "segments": (),
     "elapsed_s": 9.0,
+    "unknown_gpus": 0,
 }
 ROW = StageRow(**{**dict.fromkeys(StageRow._fields), **KNOWN})
 

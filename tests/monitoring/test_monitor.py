@@ -18,7 +18,7 @@ from detour.monitoring.costs import EnergyTotal
 from detour.monitoring.groups import groups
 from detour.monitoring.monitor import Monitor
 from detour.monitoring.queries import Question, Reading, SeenJob
-from detour.monitoring.status import ChainStatus, StageRow
+from detour.monitoring.status import StageRow
 from tests.monitoring.made_rows import make_chain, make_row
 from tests.monitoring.workspaces import (
     CHAIN,
@@ -50,7 +50,17 @@ def test_a_plan_that_never_ran_is_planned_with_unknown_figures(tmp_path: Path) -
     assert chain.quoted is None
     assert not chain.is_done
     unknown = chain.stages[0]
-    for figure in ("done", "total", "rate_per_s", "eta_s", "elapsed_s", "energy_kwh", "co2_g", "fraction", "loss"):
+    for figure in (
+        "done",
+        "total",
+        "rate_per_s",
+        "eta_s",
+        "elapsed_s",
+        "facility_energy_kwh",
+        "co2_g",
+        "fraction",
+        "loss",
+    ):
         assert getattr(unknown, figure) is None
 
 
@@ -199,12 +209,12 @@ def test_energy_is_by_method_with_the_recorded_site(tmp_path: Path) -> None:
     share = row.elapsed_s / 3600
     assert codecarbon.method == "codecarbon"
     assert codecarbon.it_energy_kwh == pytest.approx(0.5 * share, rel=1e-3)
-    assert codecarbon.energy_kwh == pytest.approx(0.6 * share, rel=1e-3)
+    assert codecarbon.facility_energy_kwh == pytest.approx(0.6 * share, rel=1e-3)
     assert codecarbon.co2_g == pytest.approx(30.0 * share, rel=1e-3)
     assert (estimated.method, card.method) == ("M2 estimated", "card convention")
     assert chain.quoted == estimated
-    assert card.energy_kwh == pytest.approx(2 * row.elapsed_s / 3600 * 0.7 * 1.2, rel=1e-3)
-    assert (row.energy_kwh, row.energy_method) == (estimated.energy_kwh, "M2 estimated")
+    assert card.facility_energy_kwh == pytest.approx(2 * row.elapsed_s / 3600 * 0.7 * 1.2, rel=1e-3)
+    assert (row.facility_energy_kwh, row.energy_method) == (estimated.facility_energy_kwh, "M2 estimated")
 
 
 def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: Path) -> None:
@@ -219,7 +229,9 @@ def test_all_stages_are_quoted_by_the_method_of_the_chain_and_add_up(tmp_path: P
     assert chain.quoted.method == "M2 estimated", "codecarbon saw half of the chain, though all of its first stage"
     prepare, train, _ = chain.stages
     assert prepare.energy_method == train.energy_method == "M2 estimated"
-    assert (prepare.energy_kwh or 0) + (train.energy_kwh or 0) == pytest.approx(chain.quoted.energy_kwh)
+    assert (prepare.facility_energy_kwh or 0) + (train.facility_energy_kwh or 0) == pytest.approx(
+        chain.quoted.facility_energy_kwh
+    )
 
 
 def test_an_attempt_on_another_cluster_than_the_planned_one_has_the_constants_of_its_profile(tmp_path: Path) -> None:
@@ -241,7 +253,7 @@ def test_without_a_site_in_the_plan_energy_and_co2_are_unknown_and_the_profile_i
     (chain,) = Monitor(workspace).look().chains
     assert chain.quoted is not None
     assert chain.quoted.it_energy_kwh is not None
-    assert (chain.quoted.energy_kwh, chain.quoted.co2_g) == (None, None)
+    assert (chain.quoted.facility_energy_kwh, chain.quoted.co2_g) == (None, None)
     assert chain.quoted.missing == "no PUE is known for far"
 
 
@@ -403,8 +415,8 @@ def test_energy_and_co2_of_0_are_0(tmp_path: Path) -> None:
     past.attempt(TRAIN.id, 1.8e9, 3600.0, job="7", gpus=1, cpus=10, cluster="here")
     past.write()
     found = rows(workspace)
-    assert (found[PREPARE.id].energy_kwh, found[PREPARE.id].co2_g) == (0.0, 0.0)
-    assert (found[TRAIN.id].energy_kwh or 0) > 0
+    assert (found[PREPARE.id].facility_energy_kwh, found[PREPARE.id].co2_g) == (0.0, 0.0)
+    assert (found[TRAIN.id].facility_energy_kwh or 0) > 0
     assert found[TRAIN.id].co2_g == 0.0
 
 
@@ -416,7 +428,7 @@ def test_over_several_sites_a_chain_has_no_sum_of_energy(tmp_path: Path) -> None
     past.write()
     (chain,) = Monitor(workspace).look().chains
     assert chain.quoted is None
-    assert {(one.energy_kwh, one.co2_g) for one in chain.energy} == {(None, None)}
+    assert {(one.facility_energy_kwh, one.co2_g) for one in chain.energy} == {(None, None)}
     assert all("several sites" in (one.missing or "") for one in chain.energy)
     assert all((stage.co2_g or 0) > 0 for stage in chain.stages[:2])
 
@@ -430,14 +442,22 @@ def test_attempts_of_unknown_gpus_are_counted(tmp_path: Path) -> None:
     assert chain.unknown_gpus == 1
 
 
-def test_a_group_does_not_add_figures_of_different_methods() -> None:
-    def chain(name: str, method: str) -> ChainStatus:
-        row = make_row(id=f"pretrain-{name}", energy_kwh=1.0, co2_g=2.0, energy_method=method)
-        return make_chain(name, [row], sweep="s")
+def test_a_group_does_not_add_figures_of_different_methods_or_sites() -> None:
+    def added(*kinds: tuple[str, str]) -> tuple[float | None, float | None]:
+        rows = [
+            make_row(
+                id=f"pretrain-{number}",
+                facility_energy_kwh=1.0,
+                co2_g=2.0,
+                energy_method=method,
+                energy_site=site,
+            )
+            for number, (method, site) in enumerate(kinds)
+        ]
+        chains = [make_chain(row.id, [row], sweep="s") for row in rows]
+        (group,) = groups(chains, lambda one: one.sweep)
+        return group.facility_energy_kwh, group.co2_g
 
-    def added(*methods: str) -> tuple[float | None, float | None]:
-        (group,) = groups([chain(str(place), method) for place, method in enumerate(methods)], lambda one: one.sweep)
-        return group.energy_kwh, group.co2_g
-
-    assert added("M2 estimated", "M2 estimated") == (2.0, 4.0)
-    assert added("M2 estimated", "M1 measured") == (None, None)
+    assert added(("M2 estimated", "lumi-g"), ("M2 estimated", "lumi-g")) == (2.0, 4.0)
+    assert added(("M2 estimated", "lumi-g"), ("M1 measured", "lumi-g")) == (None, None)
+    assert added(("M2 estimated", "lumi-g"), ("M2 estimated", "jean-zay")) == (None, None)

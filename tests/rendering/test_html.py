@@ -378,7 +378,7 @@ def attempt(started_s: float, ended_s: float, outcome: str) -> AttemptRow:
         cluster=None,
         started_s=started_s,
         ended_s=ended_s,
-        elapsed_s=ended_s - started_s,
+        allocated_s=ended_s - started_s,
         outcome=outcome,
         reason=None,
         gpus=None,

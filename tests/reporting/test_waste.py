@@ -93,14 +93,14 @@ def test_an_interval_is_advised_only_after_an_interruption_without_warning() -> 
     calm = interval("pretrain", "here", [warned], saves)
     assert (calm.interruptions, calm.warned, calm.interval_s, calm.save_s) == (0, 1, 600.0, 2.0)
     assert calm.young_s is None
-    assert calm.useful is not None
+    assert calm.useful_share is not None
     struck = interval("pretrain", "here", [warned, attempt(1.0, "lost", ready_s=0.1, saved_s=0.5)], saves)
     assert struck.young_s == pytest.approx(young_s(2.0, 1 / (2.8 * 3600)))
-    assert struck.best_useful is not None
-    assert struck.useful is not None
-    assert struck.best_useful > struck.useful
+    assert struck.best_useful_share is not None
+    assert struck.useful_share is not None
+    assert struck.best_useful_share > struck.useful_share
 
 
 def test_without_measured_checkpoints_nothing_is_advised() -> None:
     row = interval("pretrain", "here", [attempt(1.0, "lost", ready_s=0.1, saved_s=0.5)], [[(0.0, None)]])
-    assert (row.save_s, row.interval_s, row.young_s, row.useful) == (None, None, None, None)
+    assert (row.save_s, row.interval_s, row.young_s, row.useful_share) == (None, None, None, None)

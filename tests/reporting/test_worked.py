@@ -37,7 +37,7 @@ WHERE = {
     "first chain, GPU-hours": ("hours", RELEASED, "gpu_hours"),
     "second chain, GPU-hours": ("hours", TRIED, "gpu_hours"),
     "both, phase 1 once": ("hours", ALL, "gpu_hours"),
-    "both, billed": ("hours", ALL, "billed_gpu_hours"),
+    "both, billed": ("hours", ALL, "billed_hours"),
     "useful": ("fates", ALL, "useful_gpu_hours"),
     "start-up": ("fates", ALL, "startup_gpu_hours"),
     "redone": ("fates", ALL, "redone_gpu_hours"),

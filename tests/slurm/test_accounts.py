@@ -144,7 +144,7 @@ def test_the_tables_of_the_live_accounts_add_up_to_the_same(chain: Chain, monkey
         monkeypatch.setenv(name, value)
     today = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
     shown = detour("usage", "--since", today, "--by", "name", "--json", "--all-users").stdout
-    hours = {row["name"]: row["gpu_h"] for row in json.loads(shown)["tables"][0]["rows"]}
+    hours = {row["name"]: row["gpu_hours"] for row in json.loads(shown)["tables"][0]["rows"]}
     for ending, job in chain.jobs.items():
         expected = sum(int(row["ElapsedRaw"]) * GPUS for row in chain.accounts() if row["JobID"] == job) / 3600
         tag = next(

@@ -14,7 +14,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 DAY_S = 86_400
-FIGURES = ("jobs", "cpu_h", "gpu_h", "wait_h", "eligible_wait_h", "never_started", "pending")
+FIGURES = ("jobs", "cpu_hours", "gpu_hours", "wait_hours", "queue_wait_hours", "never_ran", "pending")
 TABLES = ("month", "user", "account", "partition", "qos", "cluster", "gpus")
 _ENDS = ("COMPLETED", "COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED by 1000", "DEADLINE")
 _NAMES = (
@@ -136,18 +136,18 @@ def count(rows: Sequence[Attempt], zone: str) -> dict[tuple[str, str], dict[str,
 
     for one in rows:
         if one.start is None or not one.ran:
-            add(one, one.submit if one.end is None else one.end, "pending" if one.end is None else "never_started",
+            add(one, one.submit if one.end is None else one.end, "pending" if one.end is None else "never_ran",
                 one.tasks)  # fmt: skip
             continue
         add(one, one.start + one.elapsed if one.end is None else one.end, "jobs", 1)
-        add(one, one.start, "wait_h", Fraction(one.start - one.submit, 3600))
-        add(one, one.start, "eligible_wait_h", Fraction(one.start - one.eligible, 3600))
+        add(one, one.start, "wait_hours", Fraction(one.start - one.submit, 3600))
+        add(one, one.start, "queue_wait_hours", Fraction(one.start - one.eligible, 3600))
         at, end = one.start, one.start + one.elapsed if one.end is None else one.end
         active = Fraction(one.elapsed, end - at)
         while at < end:
             cut = min(end, _next_month(at, place))
-            add(one, at, "cpu_h", active * (cut - at) * one.cpus / 3600)
-            add(one, at, "gpu_h", active * (cut - at) * one.gpus / 3600)
+            add(one, at, "cpu_hours", active * (cut - at) * one.cpus / 3600)
+            add(one, at, "gpu_hours", active * (cut - at) * one.gpus / 3600)
             at = cut
     return dict(sums)
 

@@ -37,7 +37,7 @@ def counted(row: JobRow, counting: Counting, **period: float) -> dict[str, Total
 
 
 def hours(found: dict[str, Totals]) -> dict[str, tuple[int, float | None, float | None, float | None]]:
-    return {label: (one.jobs, one.cpu_h, one.gpu_h, one.wait_h) for label, one in found.items()}
+    return {label: (one.jobs, one.cpu_hours, one.gpu_hours, one.wait_hours) for label, one in found.items()}
 
 
 def test_hours_are_split_by_seconds_and_a_job_counts_at_its_end_and_its_wait_at_its_start() -> None:
@@ -57,8 +57,8 @@ def test_an_attempt_can_be_counted_in_a_single_period(counting: Counting, month:
 def test_xdmod_counts_the_first_and_the_last_second_of_a_span() -> None:
     """It makes 14,401 seconds of 14,400: 3,600 of them in February."""
     found = counted(OVER_MIDNIGHT, Counting.XDMOD)
-    assert found["2026-02"].cpu_h == pytest.approx(96 * 3600 / 14_401)
-    assert found["2026-03"].cpu_h == pytest.approx(96 * 10_801 / 14_401)
+    assert found["2026-02"].cpu_hours == pytest.approx(96 * 3600 / 14_401)
+    assert found["2026-03"].cpu_hours == pytest.approx(96 * 10_801 / 14_401)
 
 
 def test_xdmod_leaves_out_jobs_that_have_not_ended_or_never_ran() -> None:
@@ -90,13 +90,13 @@ def test_suspended_time_is_spread_evenly_over_the_months() -> None:
 
 def test_tasks_that_never_started_are_counted_apart() -> None:
     never = counted(OVER_MIDNIGHT._replace(start_s=None, elapsed_s=0, tasks=3), Counting.SPLIT)
-    assert never == {"2026-03": Totals(never_started=3)}
+    assert never == {"2026-03": Totals(never_ran=3)}
     pending = counted(
         OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, tasks=3, state="PENDING"), Counting.SPLIT
     )
     assert pending == {"2026-02": Totals(pending=3)}
     endless = counted(OVER_MIDNIGHT._replace(start_s=None, end_s=None, elapsed_s=0, state="CANCELLED"), Counting.SPLIT)
-    assert endless == {"2026-02": Totals(never_started=1)}
+    assert endless == {"2026-02": Totals(never_ran=1)}
 
 
 def test_a_running_job_counts_until_the_time_of_the_dump() -> None:
@@ -108,8 +108,8 @@ def test_a_running_job_counts_until_the_time_of_the_dump() -> None:
 def test_figures_without_a_source_are_counted_as_unknown() -> None:
     unknown = OVER_MIDNIGHT._replace(n_gpus=None, elapsed_s=None, submit_s=None, eligible_s=None)
     (found,) = counted(unknown, Counting.END).values()
-    assert (found.cpu_h, found.gpu_h, found.node_h, found.wait_h, found.eligible_wait_h) == (None,) * 5
-    assert (found.no_cpus, found.no_gpus, found.no_nodes, found.no_wait, found.no_eligible_wait) == (1,) * 5
+    assert (found.cpu_hours, found.gpu_hours, found.node_hours, found.wait_hours, found.queue_wait_hours) == (None,) * 5
+    assert (found.no_cpus, found.no_gpus, found.no_nodes, found.no_wait, found.no_queue_wait) == (1,) * 5
 
 
 @pytest.mark.parametrize("end_s", [MARCH_S + 3 * HOUR_S, None], ids=["ended", "running"])

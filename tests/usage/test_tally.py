@@ -60,20 +60,20 @@ DUMP = lines_of(*ENTRIES)
 
 def test_totals_equal_those_worked_out_by_hand() -> None:
     usage = usage_of(*read_rows(DUMP), by=(("user",), ("month",), ("month", "user"), ("gpus",)))
-    assert (usage.whole.jobs, usage.whole.never_started) == (5, 3)
-    assert (usage.whole.gpu_h, usage.whole.cpu_h, usage.whole.wait_h) == (15.0, 348.0, 4.0)
+    assert (usage.whole.jobs, usage.whole.never_ran) == (5, 3)
+    assert (usage.whole.gpu_hours, usage.whole.cpu_hours, usage.whole.wait_hours) == (15.0, 348.0, 4.0)
     users = table(usage, "user")
-    assert {key: (one.jobs, one.gpu_h, one.cpu_h, one.wait_h) for key, one in users.items()} == {
+    assert {key: (one.jobs, one.gpu_hours, one.cpu_hours, one.wait_hours) for key, one in users.items()} == {
         ("ada",): (3, 14.0, 336.0, 3.0),
         ("bob",): (2, 1.0, 12.0, 1.0),
     }
     months = table(usage, "month")
-    assert {key: (one.jobs, one.gpu_h, one.cpu_h) for key, one in months.items()} == {
+    assert {key: (one.jobs, one.gpu_hours, one.cpu_hours) for key, one in months.items()} == {
         ("2026-03",): (4, 14.0, 340.0),
         ("2026-04",): (0, 0.5, 4.0),
         ("2026-05",): (1, 0.5, 4.0),
     }
-    assert table(usage, "month", "user")["2026-03", "bob"].cpu_h == 4.0
+    assert table(usage, "month", "user")["2026-03", "bob"].cpu_hours == 4.0
     assert {key: one.jobs for key, one in table(usage, "gpus").items()} == {("0",): 1, ("1",): 1, ("3-4",): 3}
 
 
@@ -102,8 +102,8 @@ def test_the_end_of_an_attempt_replaces_its_running_row(ended_first: bool) -> No
 def test_of_an_unfinished_attempt_the_latest_row_counts() -> None:
     (ended,) = read_rows(lines_of(job()))
     early, late = (ended._replace(end_s=None, elapsed_s=seconds, state="RUNNING") for seconds in (600, 1800))
-    assert usage_of(late, early).whole.gpu_h == 2.0
-    assert usage_of(early, late).whole.gpu_h == 2.0
+    assert usage_of(late, early).whole.gpu_hours == 2.0
+    assert usage_of(early, late).whole.gpu_hours == 2.0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ class Spent:
 
     allocated_s: float | None = None
     gpu_hours: float | None = None
-    energy_kwh: float | None = None
+    facility_energy_kwh: float | None = None
     """Facility energy (PUE x IT energy), by `energy_method`."""
     co2_g: float | None = None
     energy_method: str | None = None
@@ -34,7 +34,7 @@ class Spent:
         return cls(
             allocated_s=fsum(site.figures[0].allocated_s for site in sites),
             gpu_hours=fsum(known) if len(known) == len(sites) else None,
-            energy_kwh=None if energy is None else energy.expected,
+            facility_energy_kwh=None if energy is None else energy.expected,
             co2_g=None if co2 is None else co2.expected,
             energy_method=quoted.method.value if quoted else None,
             energy_coverage=quoted.coverage if quoted else None,

@@ -92,10 +92,12 @@ def spent(of: Spent) -> str:
     known = [format_duration(of.allocated_s)]
     if of.gpu_hours:
         known.append(f"{hours(of.gpu_hours)} GPU-h")
-    if of.energy_kwh is None:
+    if of.facility_energy_kwh is None:
         return ", ".join([*known, "energy unknown"])
     grams = "unknown" if of.co2_g is None else scaled(of.co2_g, MASS_UNITS)
-    return ", ".join([*known, f"{scaled(of.energy_kwh, ENERGY_UNITS)} with PUE", f"{grams} CO2eq ({of.energy_method})"])
+    return ", ".join(
+        [*known, f"{scaled(of.facility_energy_kwh, ENERGY_UNITS)} with PUE", f"{grams} CO2eq ({of.energy_method})"]
+    )
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -13,12 +13,14 @@ class EnergyTotal(NamedTuple):
 
     method: str
     it_energy_kwh: float | None
-    energy_kwh: float | None
+    facility_energy_kwh: float | None
     """Of the facility: PUE x IT energy."""
     co2_g: float | None
     coverage: float | None
     missing: str | None
     """Why there is no CO2 figure."""
+    site: str | None = None
+    """None over several sites."""
 
 
 SEVERAL_SITES = "it ran at several sites, of which `detour energy` has the figures"
@@ -63,10 +65,11 @@ def _total(method: Method, sums: Sequence[EnergyFigure]) -> EnergyTotal:
     return EnergyTotal(
         method=method.value,
         it_energy_kwh=_expected(figure.it_energy_kwh),
-        energy_kwh=_expected(figure.facility_energy_kwh),
+        facility_energy_kwh=_expected(figure.facility_energy_kwh),
         co2_g=_expected(figure.co2_g),
         coverage=figure.coverage,
         missing=figure.missing,
+        site=figure.site.name,
     )
 
 

@@ -17,14 +17,15 @@ def groups(chains: Iterable[ChainStatus], name_of: Callable[[ChainStatus], str |
 
 def _group(name: str, chains: list[ChainStatus]) -> GroupStatus:
     stages = {stage.id: stage for chain in chains for stage in chain.stages}.values()
-    methods = {stage.energy_method for stage in stages if stage.energy_kwh is not None}
-    of_one_method = stages if len(methods) == 1 else ()
+    kinds = {(stage.energy_method, stage.energy_site) for stage in stages if stage.facility_energy_kwh is not None}
+    of_one_kind = stages if len(kinds) == 1 else ()
     return GroupStatus(
         name=name,
         chains=tuple(chain.name for chain in chains),
         stages=len(stages),
         done=sum(stage.status == "done" for stage in stages),
         gpu_hours=added(stage.gpu_hours for stage in stages),
-        energy_kwh=added(stage.energy_kwh for stage in of_one_method),
-        co2_g=added(stage.co2_g for stage in of_one_method),
+        unknown_gpus=sum(stage.unknown_gpus for stage in stages),
+        facility_energy_kwh=added(stage.facility_energy_kwh for stage in of_one_kind),
+        co2_g=added(stage.co2_g for stage in of_one_kind),
     )

@@ -88,9 +88,10 @@ def stage_row(
         gpu_hours=added(map(gpu_hours, context.usages.values())),
         unknown_gpus=sum(one.gpus is None for one in context.usages.values()),
         by_journal=len([one for one in context.usages.values() if one.source == "journal" and not one.running]),
-        energy_kwh=None,
+        facility_energy_kwh=None,
         co2_g=None,
         energy_method=None,
+        energy_site=None,
     )
 
 
@@ -111,9 +112,10 @@ def with_energy(
     )
     return row._replace(
         segments=tuple(segments),
-        energy_kwh=energy.energy_kwh,
+        facility_energy_kwh=energy.facility_energy_kwh,
         co2_g=energy.co2_g,
         energy_method=energy.method,
+        energy_site=energy.site,
     )
 
 
@@ -141,7 +143,7 @@ def added(values: Iterable[float | None]) -> float | None:
 
 
 def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:
-    return row if energy is None else row._replace(energy_kwh=energy.energy_kwh, co2_g=energy.co2_g)
+    return row if energy is None else row._replace(facility_energy_kwh=energy.facility_energy_kwh, co2_g=energy.co2_g)
 
 
 def _left_s(

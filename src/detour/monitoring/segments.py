@@ -117,7 +117,7 @@ def _attempt_row(
         started_s=usage.start_s if usage else None,
         ended_s=attempt.ended.wall_s if attempt.ended else None,
         seen_s=evidence.last_seen_s(attempt),
-        elapsed_s=usage.allocated_s if usage else None,
+        allocated_s=usage.allocated_s if usage else None,
         done=progress.done if progress else None,
         total=progress.total if progress else None,
         unit=progress.unit if progress else None,
@@ -125,7 +125,7 @@ def _attempt_row(
         exit_code=attempt.exit_code,
         reason=attempt.reason,
         gpu_hours=gpu_hours(usage) if usage else None,
-        energy_kwh=None,
+        facility_energy_kwh=None,
         co2_g=None,
     )
 

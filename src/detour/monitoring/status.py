@@ -39,8 +39,8 @@ class AttemptRow(NamedTuple):
     """None while it runs, or if its end was not recorded."""
     seen_s: float | None
     """Time of its last sign of life."""
-    elapsed_s: float | None
-    """By its own clock, to its end or last sign of life."""
+    allocated_s: float | None
+    """Time for which its allocation counts, as in `detour report`."""
     done: int | None
     total: int | None
     unit: str | None
@@ -49,7 +49,7 @@ class AttemptRow(NamedTuple):
     exit_code: int | None
     reason: str | None
     gpu_hours: float | None
-    energy_kwh: float | None
+    facility_energy_kwh: float | None
     """Of the facility, by the stage's `energy_method`."""
     co2_g: float | None
 
@@ -128,16 +128,19 @@ class StageRow(NamedTuple):
     jobs: tuple[str, ...]
     segments: tuple[SegmentRow, ...]
     elapsed_s: float | None
-    """Over all attempts."""
+    """Over all attempts, by their own clocks: of concurrent ones each in full, and without time before the first or
+    after the last sign of work."""
     gpu_hours: float | None
     unknown_gpus: int
     """Attempts whose GPUs are unknown, so that `gpu_hours` leaves them out."""
     by_journal: int
     """Attempts that have ended and whose hours are the journal's: not asked of sacct yet, or unknown to it."""
-    energy_kwh: float | None
+    facility_energy_kwh: float | None
     """Of the facility, by `energy_method`."""
     co2_g: float | None
     energy_method: str | None
+    energy_site: str | None
+    """The site whose constants are in these figures; None also if it ran at several."""
 
     @property
     def label(self) -> str:
@@ -266,8 +269,10 @@ class GroupStatus(NamedTuple):
     stages: int
     done: int
     gpu_hours: float | None
-    energy_kwh: float | None
-    """None also if its stages have figures of different methods, which are never added."""
+    unknown_gpus: int
+    """Number of attempts that `gpu_hours` leaves out."""
+    facility_energy_kwh: float | None
+    """None also if its stages have figures of different methods or sites, which are never added."""
     co2_g: float | None
 
 

@@ -38,13 +38,13 @@ class Compared:
     def error(self) -> float | None:
         """Actual over expected duration, minus 1: 0.1 is 10 % longer than expected. None if no duration was quoted."""
         expected = self.quoted.wall_s.expected if self.quoted and self.quoted.wall_s else None
-        return self.finished.elapsed_s / expected - 1 if expected else None
+        return self.finished.allocated_s / expected - 1 if expected else None
 
     @property
     def is_within(self) -> bool | None:
         """Whether the duration lay in the quoted band; None if none was quoted."""
         band = self.quoted.wall_s if self.quoted else None
-        return None if band is None else band.low <= self.finished.elapsed_s <= band.high
+        return None if band is None else band.low <= self.finished.allocated_s <= band.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _accuracy(kind: str, rows: list[Compared]) -> Accuracy:
         expected_s=sum(row.quoted.wall_s.expected for row in known if row.quoted and row.quoted.wall_s)
         if known
         else None,
-        actual_s=sum(row.finished.elapsed_s for row in known) if known else None,
+        actual_s=sum(row.finished.allocated_s for row in known) if known else None,
         median_error=median(errors) if errors else None,
         largest_error=max(errors, key=abs, default=None),
         within=sum(row.is_within is True for row in known),

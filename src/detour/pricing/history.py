@@ -36,7 +36,7 @@ class Finished:
     cluster: str | None
     """Cluster profile of the last attempt."""
     attempts: int
-    elapsed_s: float
+    allocated_s: float
     """Allocated time of all attempts."""
     gpus: float | None
     gpu_hours: float | None
@@ -116,7 +116,7 @@ def _sample(finished: Finished) -> _Sample | None:
     if not finished.units:
         return None
     fixed_s = finished.start_up_s if finished.stage.kind == "pretrain" else 0.0
-    return _Sample(fixed_s, (finished.elapsed_s - fixed_s) / finished.units, finished.units)
+    return _Sample(fixed_s, (finished.allocated_s - fixed_s) / finished.units, finished.units)
 
 
 def _readable_stage(workspace: Workspace, stage_id: str) -> Stage | None:
@@ -138,7 +138,7 @@ def _finished(stage: Stage, state: StageState) -> Finished | None:
         units=work_units(stage, last.gpus or 0),
         cluster=started.event.cluster if started else None,
         attempts=len(usages),
-        elapsed_s=sum(usage.allocated_s for usage in usages),
+        allocated_s=sum(usage.allocated_s for usage in usages),
         gpus=last.gpus,
         gpu_hours=sum(known) if len(known) == len(usages) else None,
         start_up_s=0.0 if last.ready_s is None else last.ready_s - last.start_s,

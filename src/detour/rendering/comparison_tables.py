@@ -31,7 +31,7 @@ def token_yields(report: Report) -> Table:
         number("tokens", "tokens", format_count),
         number("hours", f"{unit}s", words.figure),
         energy("facility_energy_kwh", "energy with PUE"),
-        Column("method", "method"),
+        Column("energy_method", "method"),
         number("tokens_per_kwh", "tokens per kWh", words.count_of),
         number("tokens_per_hour", f"tokens per {unit}", words.count_of),
     )

@@ -97,7 +97,7 @@ def chain_costs(report: Report) -> Table:
         number("score", "mean score, %", or_dash(words.percent)),
         number("attempts", "attempts", words.whole, "cost.attempts"),
         hours("gpu_hours", "GPU-hours", "cost.gpu_hours", main=report.has_gpus),
-        hours("billed_gpu_hours", "billed GPU-hours", "cost.billed_hours", main=report.has_gpus),
+        hours("billed_hours", "billed GPU-hours", "cost.billed_hours", main=report.has_gpus),
         hours("cpu_hours", "CPU-hours", "cost.cpu_hours"),
         number("useful_share", "useful", words.in_percent, "cost.useful_share"),
         number("allocated_s", "time of all attempts", format_duration, "cost.allocated_s", main=False),
@@ -114,12 +114,12 @@ def periods(report: Report) -> Table:
         Column("period", "period"),
         number("attempts", "attempts", words.whole),
         hours("gpu_hours", "GPU-hours", main=report.has_gpus),
-        hours("billed_gpu_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
+        hours("billed_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
         hours("cpu_hours", "CPU-hours"),
         number("useful_share", "useful", words.in_percent),
         energy("facility_energy_kwh", "energy with PUE"),
         co2("co2_g", "CO2eq"),
-        Column("method", "method"),
+        Column("energy_method", "method"),
     )
     note = (
         "An attempt over a boundary is split by its seconds, measured energy by the readings, and is an attempt of "
@@ -181,7 +181,7 @@ def by_user(report: Report) -> Table:
         Column("user", "user"),
         number("attempts", "attempts", words.whole),
         hours("gpu_hours", "GPU-hours", main=report.has_gpus),
-        hours("billed_gpu_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
+        hours("billed_hours", "billed GPU-hours", "billed_hours", main=report.has_gpus),
         hours("cpu_hours", "CPU-hours"),
         number("allocated_s", "time", format_duration),
         number("useful_s", "of it useful", format_duration, "fates_s.useful"),
@@ -193,10 +193,10 @@ def _of_user(user: str | None, attempts: Sequence[AttemptRow]) -> ByUser:
     return ByUser(
         user,
         len(attempts),
-        Known.sum(None if one.gpus is None else one.gpus * one.elapsed_s / HOUR_S for one in attempts),
+        Known.sum(None if one.gpus is None else one.gpus * one.allocated_s / HOUR_S for one in attempts),
         Known.sum(one.billed_hours for one in attempts),
-        Known.sum(None if one.cpus is None else one.cpus * one.elapsed_s / HOUR_S for one in attempts),
-        sum(one.elapsed_s for one in attempts),
+        Known.sum(None if one.cpus is None else one.cpus * one.allocated_s / HOUR_S for one in attempts),
+        sum(one.allocated_s for one in attempts),
         Fates.sum(one.fates_s for one in attempts),
     )
 
@@ -227,8 +227,8 @@ def intervals(report: Report) -> Table:
         number("interval_s", "actual interval", words.seconds),
         number("young_s", "best (Young)", words.advised),
         number("daly_s", "best (Daly)", words.advised),
-        number("useful_share", "useful at actual", words.in_percent, "useful"),
-        number("best_useful_share", "useful at best", words.in_percent, "best_useful"),
+        number("useful_share", "useful at actual", words.in_percent),
+        number("best_useful_share", "useful at best", words.in_percent),
     )
     note = (
         "The interval between checkpoints that would have cost least, for the interruptions without warning that were "

@@ -108,7 +108,7 @@ def results(report: Report) -> Table:
         Column("score", "score, %", words.percent, get=lambda row: row.scores.by_seed[row.seed]),
         number("allocated_s", "allocated", words.seconds, "spent.allocated_s"),
         number("gpu_hours", "GPU-hours", words.figure, "spent.gpu_hours"),
-        number("facility_energy_kwh", "energy with PUE", words.energy, "spent.energy_kwh"),
+        number("facility_energy_kwh", "energy with PUE", words.energy, "spent.facility_energy_kwh"),
         number("co2_g", "CO2eq", words.co2, "spent.co2_g"),
         Column("energy_method", "method", path="spent.energy_method"),
         number("energy_coverage", "covered", words.in_percent, "spent.energy_coverage", main=False),
@@ -252,10 +252,10 @@ def attempts(report: Report) -> Table:
         number(
             "ended_s", "end", partial(words.instant, time_zone=report.period.time_zone), "attempt.ended_s", main=False
         ),
-        number("elapsed_s", "time", format_duration, "attempt.elapsed_s"),
+        number("allocated_s", "time", format_duration, "attempt.allocated_s"),
         number("gpus", "GPUs", words.exact, "attempt.gpus"),
         number("cpus", "cores", words.whole, "attempt.cpus", main=False),
-        number("billed_gpu_hours", "billed GPU-hours", words.figure, "attempt.billed_hours", main=False),
+        number("billed_hours", "billed GPU-hours", words.figure, "attempt.billed_hours", main=False),
         Column("outcome", "outcome", path="attempt.outcome"),
         Column("reason", "why", path="attempt.reason"),
         Column("source", "hours by", path="attempt.source"),

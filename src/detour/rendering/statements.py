@@ -128,8 +128,8 @@ def annex_xi(report: Report) -> str:
         return "No training of a released model is in this report."
     flops = training_flops(report)
     wall_s = max(one.ended_s for one in attempts) - min(one.started_s for one in attempts)
-    devices = [(one.gpus if report.has_gpus else one.cpus, one.elapsed_s) for one in attempts]
-    held_s = [None if count is None else count * elapsed_s for count, elapsed_s in devices]
+    devices = [(one.gpus if report.has_gpus else one.cpus, one.allocated_s) for one in attempts]
+    held_s = [None if count is None else count * allocated_s for count, allocated_s in devices]
     days = None if None in held_s else fsum(seconds for seconds in held_s if seconds is not None) / DAY_S
     method = quotable_method(stage.cost.energy for stage in trainings)
     rows = [row for stage in trainings if (row := stage.cost.energy_by(method)) and row.facility_energy_kwh]

@@ -28,7 +28,7 @@ class PeriodCost:
     cpu_hours: Known
     useful_share: float | None
     """Share of GPU-hours, or of CPU-hours if nothing used a GPU."""
-    method: str | None
+    energy_method: str | None
     """Energy method of the whole report; the energy is that of a single site, otherwise unknown."""
     facility_energy_kwh: Band | None
     co2_g: Band | None
@@ -75,7 +75,7 @@ def _period_cost(label: str, attempts: Sequence[Counted], method: str | None) ->
         billed_hours=Known.sum(one.billed_hours for one in attempts),
         cpu_hours=Known.sum(one.cpu_hours for one in attempts),
         useful_share=fates.useful / fates.allocated if fates.allocated else None,
-        method=method,
+        energy_method=method,
         facility_energy_kwh=figure and figure.facility_energy_kwh,
         co2_g=figure and figure.co2_g,
     )

@@ -77,8 +77,8 @@ class AttemptRow(NamedTuple):
     cluster: str | None
     started_s: float
     ended_s: float
-    elapsed_s: float
-    """Time allocated: from start to end, without time suspended."""
+    allocated_s: float
+    """From start to end, without time suspended."""
     outcome: str
     """done, interrupted, failed, running, or `lost` if no end was recorded."""
     reason: str | None

@@ -21,7 +21,7 @@ class TokenYield:
     tokens: int | None
     hours: float | None
     """GPU-hours, or CPU-hours if nothing in the report used a GPU."""
-    method: str | None
+    energy_method: str | None
     facility_energy_kwh: Band | None
     tokens_per_kwh: float | None
     tokens_per_hour: float | None
@@ -69,7 +69,7 @@ def token_yields(
                 phase=phase.name,
                 tokens=tokens,
                 hours=hours,
-                method=method if energy else None,
+                energy_method=method if energy else None,
                 facility_energy_kwh=energy,
                 tokens_per_kwh=tokens / energy.expected if tokens is not None and energy and energy.expected else None,
                 tokens_per_hour=tokens / hours if tokens is not None and hours else None,

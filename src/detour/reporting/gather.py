@@ -120,7 +120,7 @@ class Gatherer:
                     cluster=cluster,
                     started_s=usage.start_s,
                     ended_s=usage.end_s,
-                    elapsed_s=usage.allocated_s,
+                    allocated_s=usage.allocated_s,
                     outcome=outcome,
                     reason=reason,
                     gpus=usage.gpus,

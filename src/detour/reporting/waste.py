@@ -55,9 +55,9 @@ class Interval:
     """Median time between two checkpoints."""
     young_s: float | None
     daly_s: float | None
-    useful: float | None
+    useful_share: float | None
     """Expected useful share at the measured interval, by `useful_share`."""
-    best_useful: float | None
+    best_useful_share: float | None
     """Expected useful share at Young's interval."""
 
 

@@ -11,7 +11,7 @@ from detour.sacct.rows import JobRow
 from detour.usage.calendar import Calendar
 from detour.usage.totals import ONE, micro
 
-_WAITS = ONE.wait_us + ONE.eligible_wait_us
+_WAITS = ONE.wait_us + ONE.queue_wait_us
 _NOTHING_HELD = ONE.no_cpus + ONE.no_gpus + ONE.no_nodes
 UNDATED = "unknown"
 """Label of the period for attempts without a date."""
@@ -151,7 +151,7 @@ def _job(row: JobRow) -> int:
     """Return the counts of a job; unknown resources do not matter if it spent no time on its nodes."""
     if row.start_s is None:
         is_over = row.end_s is not None or row.state in ENDED
-        return row.tasks * (ONE.never_started if is_over else ONE.pending)
+        return row.tasks * (ONE.never_ran if is_over else ONE.pending)
     counted = ONE.jobs if row.end_s is not None else ONE.jobs + ONE.running
     if row.elapsed_s is None:
         return counted + _NOTHING_HELD
@@ -171,8 +171,8 @@ def _wait(row: JobRow) -> int:
         return _WAITS * micro(max(0, start_s - submit_s))
     wait = ONE.no_wait if submit_s is None else ONE.wait_us * micro(max(0, start_s - submit_s))
     if eligible_s is None:
-        return wait + ONE.no_eligible_wait
-    return wait + ONE.eligible_wait_us * micro(max(0, start_s - eligible_s))
+        return wait + ONE.no_queue_wait
+    return wait + ONE.queue_wait_us * micro(max(0, start_s - eligible_s))
 
 
 @lru_cache(1 << 14)

@@ -21,47 +21,47 @@ class Totals(NamedTuple):
     """Attempts that held nodes; each attempt of a requeued job is one."""
     running: int = 0
     """Those without an end, whose hours count until the dump was made."""
-    never_started: int = 0
+    never_ran: int = 0
     """Jobs that ended without nodes, which no other figure includes."""
     pending: int = 0
     cpu_us: int = 0
     gpu_us: int = 0
     node_us: int = 0
     wait_us: int = 0
-    eligible_wait_us: int = 0
+    queue_wait_us: int = 0
     no_cpus: int = 0
     """Jobs with unknown CPUs or time, whose CPU-hours are not in the sum."""
     no_gpus: int = 0
     no_nodes: int = 0
     no_wait: int = 0
     """Jobs with an unknown submission time."""
-    no_eligible_wait: int = 0
+    no_queue_wait: int = 0
     unknown_cpu_us: int = 0
     """Time on nodes of jobs with unknown CPUs, which may lie in other periods than that in which the job counts."""
     unknown_gpu_us: int = 0
     unknown_node_us: int = 0
 
     @property
-    def cpu_h(self) -> float | None:
+    def cpu_hours(self) -> float | None:
         return _hours(self.cpu_us, self.no_cpus or self.unknown_cpu_us)
 
     @property
-    def gpu_h(self) -> float | None:
+    def gpu_hours(self) -> float | None:
         return _hours(self.gpu_us, self.no_gpus or self.unknown_gpu_us)
 
     @property
-    def node_h(self) -> float | None:
+    def node_hours(self) -> float | None:
         return _hours(self.node_us, self.no_nodes or self.unknown_node_us)
 
     @property
-    def wait_h(self) -> float | None:
+    def wait_hours(self) -> float | None:
         """Time from submission to start, summed over jobs in the period of their start."""
         return _hours(self.wait_us, self.no_wait)
 
     @property
-    def eligible_wait_h(self) -> float | None:
+    def queue_wait_hours(self) -> float | None:
         """Time from being eligible to start, excluding holds, dependencies and requested start times."""
-        return _hours(self.eligible_wait_us, self.no_eligible_wait)
+        return _hours(self.queue_wait_us, self.no_queue_wait)
 
 
 def _hours(known_us: int, unknown: int) -> float | None:

@@ -99,11 +99,18 @@ def test_long_warnings_do_not_push_the_headline_off_the_screen(monkeypatch: pyte
     assert sum(-(-len(line) // 80) for line in lines) <= 23, "with the prompt, 24"
 
 
-def test_the_headline_sums_co2_by_method_and_shows_0() -> None:
-    def line(*stages: tuple[str, float]) -> str:
+def test_the_headline_sums_co2_by_method_and_site_and_shows_0() -> None:
+    def line(*stages: tuple[str, float] | tuple[str, float, str]) -> str:
         rows = [
-            make_row(status="done", state="done", id=f"pretrain-{place}", energy_method=method, co2_g=grams)
-            for place, (method, grams) in enumerate(stages)
+            make_row(
+                status="done",
+                state="done",
+                id=f"pretrain-{place}",
+                co2_g=grams,
+                energy_method=method,
+                energy_site=site[0] if site else "here",
+            )
+            for place, (method, grams, *site) in enumerate(stages)
         ]
         return headline(Status("w", 0.0, (make_chain("a", rows),))).replace(JOINT, " ")
 
@@ -111,4 +118,13 @@ def test_the_headline_sums_co2_by_method_and_shows_0() -> None:
     assert line(("M2 estimated", 1.0), ("M1 measured", 2.0)).endswith(
         "; 1 g CO2eq by M2 estimated, 2 g CO2eq by M1 measured"
     )
+    assert line(("M2 estimated", 1.0, "lumi-g"), ("M2 estimated", 2.0, "jean-zay")).endswith(
+        "; 1 g CO2eq on lumi-g, 2 g CO2eq on jean-zay"
+    )
     assert line(("M2 estimated", 0.0)).endswith("; 0 g CO2eq")
+
+
+def test_the_headline_says_how_many_attempts_its_hours_leave_out() -> None:
+    rows = [make_row(id="pretrain-1", gpu_hours=2.0), make_row(id="pretrain-2", unknown_gpus=1)]
+    shown = headline(Status("w", 0.0, (make_chain("a", rows),))).replace(JOINT, " ")
+    assert "2.0 GPU-h (+ 1 unknown)" in shown

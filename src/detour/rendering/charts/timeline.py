@@ -55,7 +55,7 @@ class _Bar(NamedTuple):
         if len(self.attempts) > 1:
             return f"{len(self.attempts):,} attempts: {self.outcome}"
         (attempt,) = self.attempts
-        return f"attempt {attempt.number}: {self.outcome} after {format_duration(attempt.elapsed_s)}"
+        return f"attempt {attempt.number}: {self.outcome} after {format_duration(attempt.allocated_s)}"
 
 
 def _bars(attempts: Sequence[AttemptRow], gap_s: float) -> Iterator[_Bar]:
