@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from detour.grouping import grouped
-from detour.monitoring.rows import added
 from detour.monitoring.status import StageRow
+from detour.sums import known_sum
 
 
 class Folded(NamedTuple):
@@ -33,15 +33,15 @@ class Folded(NamedTuple):
 
     @property
     def elapsed_s(self) -> float | None:
-        return added(row.elapsed_s for row in self.rows)
+        return known_sum(row.elapsed_s for row in self.rows)
 
     @property
     def facility_energy_kwh(self) -> float | None:
-        return added(row.facility_energy_kwh for row in self.rows)
+        return known_sum(row.facility_energy_kwh for row in self.rows)
 
     @property
     def co2_g(self) -> float | None:
-        return added(row.co2_g for row in self.rows)
+        return known_sum(row.co2_g for row in self.rows)
 
     def named(self, text: str) -> str:
         """What is said about the worst seed, with its number if there are several."""

@@ -6,7 +6,7 @@ unknown whether that is the energy of the facility or only of the hardware.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import fsum
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
 from detour.accounting.hours import HOUR_S, overlap_s
+from detour.sums import known_sum
 from detour.text import bare_number
 from detour.times import is_duration, is_instant
 
@@ -76,11 +77,11 @@ class EnergyFile:
 
     @property
     def energy_kwh(self) -> float | None:
-        return _sum(row.energy_kwh for row in self.rows)
+        return known_sum(row.energy_kwh for row in self.rows)
 
     @property
     def it_energy_kwh(self) -> float | None:
-        return _sum(row.it_energy_kwh for row in self.rows)
+        return known_sum(row.it_energy_kwh for row in self.rows)
 
     @property
     def co2_g(self) -> dict[str, float]:
@@ -140,9 +141,3 @@ def _doubts(row: ImportedEnergy) -> Iterator[str]:
     energy_kwh = row.energy_kwh if row.it_energy_kwh is None else row.it_energy_kwh
     if row.gpu_hours and not low <= energy_kwh / row.gpu_hours <= high:
         yield f"{energy_kwh / row.gpu_hours:.3g} kWh per GPU-hour is outside {low:g} to {high:g}"
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the known values, None if there are none."""
-    known = [value for value in values if value is not None]
-    return fsum(known) if known else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from detour.accounting.account import SiteEnergy
+from detour.sums import complete_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,9 @@ class Spent:
             return cls()
         quoted = sites[0].quoted if len(sites) == 1 else None
         energy, co2 = (quoted.facility_energy_kwh, quoted.co2_g) if quoted else (None, None)
-        hours = [site.gpu_hours.value for site in sites if not site.gpu_hours.unknown]
-        known = [value for value in hours if value is not None]
         return cls(
             allocated_s=fsum(site.figures[0].allocated_s for site in sites),
-            gpu_hours=fsum(known) if len(known) == len(sites) else None,
+            gpu_hours=complete_sum(None if site.gpu_hours.unknown else site.gpu_hours.value for site in sites),
             facility_energy_kwh=None if energy is None else energy.expected,
             co2_g=None if co2 is None else co2.expected,
             energy_method=quoted.method.value if quoted else None,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detour.errors import NotReady
 from detour.files import write_atomic
+from detour.sums import complete_sum
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
@@ -81,7 +82,7 @@ class Index(_Record):
         """Counts of rows over all sources, by what became of them; None if an older corpus lacks the count."""
         names = ("read", "blank", "excluded", "repeated", "left_out", "validation_seen")
         found = {name: [getattr(source, f"{name}_documents") for source in self.sources.values()] for name in names}
-        return {name: None if None in values else sum(values) for name, values in found.items()}
+        return {name: complete_sum(values) for name, values in found.items()}
 
     @property
     def documents(self) -> int:

@@ -11,11 +11,12 @@ from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, sums_of, totals
 from detour.monitoring.eta import outlook
-from detour.monitoring.rows import added, with_causes, with_energy
+from detour.monitoring.rows import with_causes, with_energy
 from detour.monitoring.segments import AttemptKey
 from detour.monitoring.states import AGAIN
 from detour.monitoring.status import ChainStatus, StageRow
 from detour.planning.files import ChainOutline
+from detour.sums import known_sum
 
 
 class Costed(NamedTuple):
@@ -49,8 +50,8 @@ def chain_status(
         ends_s=ahead.ends_s,
         unknown_durations=ahead.unknown,
         critical_path=ahead.path,
-        elapsed_s=added(row.elapsed_s for row in stages),
-        gpu_hours=added(row.gpu_hours for row in stages),
+        elapsed_s=known_sum(row.elapsed_s for row in stages),
+        gpu_hours=known_sum(row.gpu_hours for row in stages),
         unknown_gpus=sum(row.unknown_gpus for row in stages),
         by_journal=sum(row.by_journal for row in stages),
         energy=tuple(totals(sums)),

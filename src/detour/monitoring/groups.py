@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from detour.grouping import grouped
-from detour.monitoring.rows import added
 from detour.monitoring.status import ChainStatus, GroupStatus
+from detour.sums import known_sum
 
 
 def groups(chains: Iterable[ChainStatus], name_of: Callable[[ChainStatus], str | None]) -> tuple[GroupStatus, ...]:
@@ -24,8 +24,8 @@ def _group(name: str, chains: list[ChainStatus]) -> GroupStatus:
         chains=tuple(chain.name for chain in chains),
         stages=len(stages),
         done=sum(stage.status == "done" for stage in stages),
-        gpu_hours=added(stage.gpu_hours for stage in stages),
+        gpu_hours=known_sum(stage.gpu_hours for stage in stages),
         unknown_gpus=sum(stage.unknown_gpus for stage in stages),
-        facility_energy_kwh=added(stage.facility_energy_kwh for stage in of_one_kind),
-        co2_g=added(stage.co2_g for stage in of_one_kind),
+        facility_energy_kwh=known_sum(stage.facility_energy_kwh for stage in of_one_kind),
+        co2_g=known_sum(stage.co2_g for stage in of_one_kind),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import fsum
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from detour.monitoring.segments import AttemptKey, in_order, segment_rows
 from detour.monitoring.states import judge
 from detour.monitoring.status import AttemptRow, SegmentRow, StageRow
 from detour.planning.files import StageOutline
+from detour.sums import known_sum
 
 
 class Context(NamedTuple):
@@ -85,7 +85,7 @@ def stage_row(
         jobs=tuple(jobs),
         segments=segments,
         elapsed_s=_elapsed_s(attempts, status, evidence),
-        gpu_hours=added(map(gpu_hours, context.usages.values())),
+        gpu_hours=known_sum(map(gpu_hours, context.usages.values())),
         unknown_gpus=sum(one.gpus is None for one in context.usages.values()),
         by_journal=len([one for one in context.usages.values() if one.source == "journal" and not one.running]),
         facility_energy_kwh=None,
@@ -134,12 +134,6 @@ def with_causes(rows: Sequence[StageRow]) -> list[StageRow]:
 
 def _blocks(row: StageRow) -> bool:
     return row.status == "failed" or row.blocked_by is not None
-
-
-def added(values: Iterable[float | None]) -> float | None:
-    """The sum of the known values; None if there are none."""
-    known = [value for value in values if value is not None]
-    return fsum(known) if known else None
 
 
 def _attempt_with(row: AttemptRow, energy: EnergyTotal | None) -> AttemptRow:

@@ -8,7 +8,7 @@ share are serialised and digested once, so a sweep of ten thousand chains is pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -46,6 +46,7 @@ from detour.planning.stage import (
     SummarizeStage,
     stage_key,
 )
+from detour.sums import complete_sum
 
 UNGATED = {"gate": Gate()}
 """Update that resets a phase's gate, which only the promotion depends on."""
@@ -190,7 +191,7 @@ class _Chain:
             )
             runtime = PrepareRuntime(
                 source_paths={name: _paths(content) for name, content in contents.items()},
-                source_bytes=_sum(content.size_bytes if content else None for content in contents.values()),
+                source_bytes=complete_sum(content.size_bytes if content else None for content in contents.values()),
                 tokenizer=pretrained,
                 tokenizer_revision=revision,
             )
@@ -324,10 +325,3 @@ def _paths(content: Content | None) -> tuple[Path, ...]:
 
 def _missing(*contents: Content | None) -> tuple[str, ...]:
     return tuple(content.missing for content in contents if content and content.missing)
-
-
-def _sum(sizes: Iterable[int | None]) -> int | None:
-    """Return the sum, None if any size is unknown."""
-    listed = list(sizes)
-    known = [size for size in listed if size is not None]
-    return sum(known) if len(known) == len(listed) else None

@@ -17,6 +17,7 @@ from detour.reporting.data import Chain, Cost, Stage, is_cut
 from detour.reporting.purpose import Purpose, PurposeRow
 from detour.reporting.report import Hardware, Report
 from detour.site import Sourced
+from detour.sums import complete_sum
 from detour.text import counted, format_duration, listed
 from detour.times import DAY_S
 
@@ -129,8 +130,8 @@ def annex_xi(report: Report) -> str:
     flops = training_flops(report)
     wall_s = max(one.ended_s for one in attempts) - min(one.started_s for one in attempts)
     devices = [(one.gpus if report.has_gpus else one.cpus, one.allocated_s) for one in attempts]
-    held_s = [None if count is None else count * allocated_s for count, allocated_s in devices]
-    days = None if None in held_s else fsum(seconds for seconds in held_s if seconds is not None) / DAY_S
+    held_s = complete_sum(None if count is None else count * allocated_s for count, allocated_s in devices)
+    days = None if held_s is None else held_s / DAY_S
     method = quotable_method(stage.cost.energy for stage in trainings)
     rows = [row for stage in trainings if (row := stage.cost.energy_by(method)) and row.facility_energy_kwh]
     kwh = fsum(row.facility_energy_kwh.expected for row in rows if row.facility_energy_kwh)
