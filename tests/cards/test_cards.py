@@ -69,6 +69,16 @@ def test_16_gpu_hours_are_457_grams_by_the_card_convention(content: Content) -> 
     }
 
 
+def test_emissions_of_a_part_of_the_time_are_stated_as_such(workspace: Workspace) -> None:
+    content = gather(workspace, "made-up", ABOUT, method=Method.ESTIMATED)
+    assert content.compute is not None
+    assert content.compute.quoted is not None
+    row = content.compute.quoted.row
+    half = replace(content.compute.quoted, row=row._replace(covered_s=row.allocated_s / 2))
+    stated = card_data(replace(content, compute=replace(content.compute, quoted=half))).co2_eq_emissions
+    assert stated["source"].startswith("detour, M2 estimated, 50 % of the time: ")
+
+
 def test_the_card_convention_has_no_band_and_the_estimate_has_one(content: Content) -> None:
     rows = {line.split(" | ")[0].strip("| "): line for line in render(content).splitlines()}
     assert "| 457 g |  |" in rows["card convention"]

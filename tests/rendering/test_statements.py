@@ -130,6 +130,16 @@ def test_several_released_models_are_stated_each_and_together(report: Report) ->
     assert " Together, the released models took " in neurips(all_of_them)
 
 
+def test_released_models_are_not_called_all_of_them_if_the_hours_of_one_are_unknown_or_incomplete(
+    report: Report,
+) -> None:
+    first, second = report.chains
+    for hours in (Known(None, 2), Known(7.0, 1)):
+        chains = [first, replace(second, cost=second.cost._replace(gpu_hours=hours))]
+        assert "Each released model" not in neurips(replace(report, chains=chains, released=[first.name, second.name]))
+    assert "Each released model" not in neurips(replace(report, released=[first.name, second.name, "elsewhere"]))
+
+
 def test_an_unknown_number_of_gpus_is_stated_as_unknown(report: Report) -> None:
     rows = [replace(row, gpu_hours=Known(None, 1)) if row.purpose == "failed" else row for row in report.purposes]
     assert "Attempts that ended in an error took an unknown number of GPU-hours." in neurips(
@@ -159,6 +169,14 @@ def test_the_methods_sentences_have_method_range_constants_and_scope(report: Rep
         "of 1.2 (by hand) included. At 34 gCO2eq/kWh (by hand), this is 670 g CO2eq (436 to 905 g, embodied carbon not "
         "included)."
     )
+
+
+def test_a_model_card_says_which_part_of_the_time_its_emissions_cover(report: Report) -> None:
+    (chain,) = (chain for chain in report.chains if chain.name == RELEASED)
+    figures = [one._replace(covered_s=one.allocated_s / 2) for one in chain.cost.energy]
+    stated = yaml.safe_load(card(report, replace(chain, cost=chain.cost._replace(energy=figures))))
+    source = "detour 0.1.0, estimated from the hardware's nominal power, 50 % of the time: PUE 1.2"
+    assert stated["co2_eq_emissions"]["source"].startswith(source)
 
 
 def test_many_released_chains_are_counted_instead_of_named(report: Report) -> None:

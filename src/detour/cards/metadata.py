@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from detour.accounting.energy import card_grams
+from detour.accounting.energy import EnergyFigure, Method, card_grams
 from detour.cards.content import Compute, Content, Score
 from detour.errors import UserError
 from detour.statistics.tables import rounded
@@ -79,9 +79,17 @@ def _emissions(compute: Compute) -> dict[str, Any]:
     co2 = quoted.row.co2_g
     said = {
         "emissions": co2 and card_grams(co2),
-        "source": f"detour, {quoted.row.method}" + (f": {quoted.arithmetic}" if quoted.arithmetic else ""),
+        "source": f"detour, {quoted.row.method}{_partly(quoted.row)}"
+        + (f": {quoted.arithmetic}" if quoted.arithmetic else ""),
         "training_type": "pre-training",
         "geographical_location": ", ".join(compute.countries),
         "hardware_used": ", ".join(compute.hardware),
     }
     return {key: value for key, value in said.items() if value not in (None, "")}
+
+
+def _partly(row: EnergyFigure) -> str:
+    """Return which share of the time a figure includes, empty if all of it; the card's convention counts GPUs only."""
+    if not row.uncounted_s or row.method == Method.CARD:
+        return ""
+    return f", {1 - row.uncounted_s / row.allocated_s:.0%} of the time".replace("%", " %")

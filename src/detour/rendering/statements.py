@@ -110,7 +110,7 @@ def card(report: Report, chain: Chain) -> str:
     country = ", ".join(dict.fromkeys(one.country for one in hardware if one.country))
     emissions: dict[str, Any] = {
         "emissions": card_grams(row.co2_g),
-        "source": f"detour {report.version}, {HOW[row.method]}: PUE {_sourced(row.site.pue)}, "
+        "source": f"detour {report.version}, {HOW[row.method]}{words.partly(row)}: PUE {_sourced(row.site.pue)}, "
         f"grid factor {_sourced(row.site.grid_g_per_kwh, ' gCO2eq/kWh')}",
         "training_type": "pre-training",
         **({"geographical_location": country} if country else {}),
@@ -193,10 +193,11 @@ def _held(one: Hardware) -> str:
 
 
 def _each_released(report: Report) -> str:
-    """Return the cost of one released model from corpus to scores, if several were released."""
+    """Return the cost of one released model from corpus to scores, if several were released and all are known."""
     whole = [chain for chain in report.chains if chain.name in report.released and not is_cut(chain, report.stages)]
-    each = sorted(used for chain in whole if (used := chain.cost.hours(report.has_gpus).value) is not None)
-    if len(each) < 2:
+    costs = [chain.cost.hours(report.has_gpus) for chain in whole]
+    each = sorted(cost.value for cost in costs if cost.value is not None and not cost.unknown)
+    if len(each) < max(2, len(report.released)):
         return ""
     spread = words.figure(each[0]) if each[0] == each[-1] else f"{words.figure(each[0])} to {words.figure(each[-1])}"
     took = f"{spread} {report.device}-hours"
