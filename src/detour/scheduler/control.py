@@ -95,7 +95,8 @@ class Control:
         there = [
             one
             for one in self._live(snapshot, wanted)
-            if (one.owner is None or one.tag not in ours) and not all(r.is_ending for r in snapshot.live(one.tag))
+            if not (one.owner is not None and one.tag in ours)  # another user's job with a copy of our tag
+            and not all(record.is_ending for record in snapshot.live(one.tag))
         ]
         tags = {sent.tag for sent in there}
         settled = [
