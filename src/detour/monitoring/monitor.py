@@ -226,7 +226,7 @@ class Monitor:
             known,
             current,
             stage_status(current, marker, evidence),
-            self._failure_text(stage_id, marker),
+            self._marker_text(stage_id, marker),
             evidence,
             context,
         )
@@ -241,8 +241,8 @@ class Monitor:
             self._unread[stage_id] = error
             return "unreadable"
 
-    def _failure_text(self, stage_id: str, marker: Marker | None) -> str | None:
-        """What `states.judge` takes as `said`."""
+    def _marker_text(self, stage_id: str, marker: Marker | None) -> str | None:
+        """As in `states.judge`."""
         if marker == "unreadable":
             return f"its folder cannot be read ({self._unread[stage_id].strerror})"
         reason = _object(self.workspace.failure(stage_id)).get("reason") if marker == "failed" else None

@@ -36,18 +36,18 @@ def stage_row(
     known: StageState,
     current: StageState,
     status: StageStatus,
-    said: str | None,
+    marker_text: str | None,
     evidence: StatusEvidence,
     context: Context,
 ) -> StageRow:
-    """The row without its energy. `current` is the part of `known` that counts now; `said` is that of `judge`."""
+    """The row without its energy. `current` is the part of `known` that counts now; `marker_text` as in `judge`."""
     attempts = known.attempts
     reached = [attempt for attempt in current.attempts if attempt.progress]
     latest = reached[-1].progress if reached else None
     progress = latest.event if latest else None
     done, total = (progress.done, progress.total) if progress else (None, None)
     rate_per_s = _rate_per_s(reached[-1], status) if reached else None
-    judged = judge(planned.kind, current, status, said, evidence)
+    judged = judge(planned.kind, current, status, marker_text, evidence)
     left = max(total - done, 0) if done is not None and total is not None else None
     eta_s = left / rate_per_s if status == "running" and left is not None and rate_per_s else None
     jobs = in_order(known.all_jobs)

@@ -66,9 +66,11 @@ class Judged(NamedTuple):
     """The job that `why` is about; None if it is about the stage."""
 
 
-def judge(kind: str, known: StageState, status: StageStatus, said: str | None, evidence: StatusEvidence) -> Judged:
-    """The word for a stage. `status` comes from `liveness.stage_status`; `said` is the content of its failure marker,
-    or why its markers cannot be read.
+def judge(
+    kind: str, known: StageState, status: StageStatus, marker_text: str | None, evidence: StatusEvidence
+) -> Judged:
+    """The word for a stage. `status` comes from `liveness.stage_status`; `marker_text` is the reason in its failure
+    marker, or why its markers cannot be read.
     """
     match status:
         case "done":
@@ -76,9 +78,9 @@ def judge(kind: str, known: StageState, status: StageStatus, said: str | None, e
         case "planned":
             return Judged("planned")
         case "failed":
-            return _failed(known, said, evidence)
+            return _failed(known, marker_text, evidence)
         case "unknown":
-            return _unreadable(known, said) if said else _unknown(known, evidence)
+            return _unreadable(known, marker_text) if marker_text else _unknown(known, evidence)
         case "running":
             return _running(known, evidence)
         case "submitted":
@@ -87,8 +89,8 @@ def judge(kind: str, known: StageState, status: StageStatus, said: str | None, e
             return _stopped(known, status, evidence)
 
 
-def _failed(known: StageState, failure: str | None, evidence: StatusEvidence) -> Judged:
-    why = failure or known.reason
+def _failed(known: StageState, marker_text: str | None, evidence: StatusEvidence) -> Judged:
+    why = marker_text or known.reason
     job, seen = None, _last_seen(known, evidence)
     if why is None and seen is not None:
         before = "" if known.attempts else " before it started the stage"
@@ -96,9 +98,11 @@ def _failed(known: StageState, failure: str | None, evidence: StatusEvidence) ->
     return Judged("failed", why, True, "`{why}`; once the cause is fixed: `{retry}`", job)
 
 
-def _unreadable(known: StageState, said: str) -> Judged:
+def _unreadable(known: StageState, marker_text: str) -> Judged:
     by_ledger = "" if known.status == "planned" else f"; by the ledger it is {known.status}"
-    return Judged("unknown", f"{said}{by_ledger}", True, "ask its owner for the right to read it, then look again")
+    return Judged(
+        "unknown", f"{marker_text}{by_ledger}", True, "ask its owner for the right to read it, then look again"
+    )
 
 
 def _unknown(known: StageState, evidence: StatusEvidence) -> Judged:
