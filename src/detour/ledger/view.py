@@ -33,7 +33,7 @@ class LedgerView:
         self.workspace, self._also = workspace, also
         cached = cache.restore(workspace)
         self.stamp = cached and cached.stamp
-        """Stamp of the cached state that this one extends, for the stages in `touched`; None if there is none."""
+        """Stamp of the cached state that this one extends, in the stages in `touched`; None if there is none."""
         self._stamp = self.stamp
         """Stamp of the cached commands until they are needed; None if all are in memory."""
         self.state = cached.state if cached else State()

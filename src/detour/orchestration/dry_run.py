@@ -27,7 +27,7 @@ from detour.scheduler.tags import Tag
 @dataclass(frozen=True, slots=True)
 class DryRun:
     scripts: tuple[tuple[JobRequest, str], ...]
-    """The batch scripts, with stages in place of the ids of the jobs they wait for, and `dry-run` of the submission."""
+    """The batch scripts. In place of ids they have the stages they wait for, and `dry-run` for the submission."""
     in_flight: tuple[str, ...] = ()
     deferred: tuple[JobRequest, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ CUT_OFF = "cut off"
 _WORST = ("failed", CUT_OFF, "interrupted", "cancelled", "running", "submitted", "planned", "done")
 """Statuses of a chain's stages, in the order in which they are diagnosed."""
 TOGETHER = ("failed", CUT_OFF)
-"""Diagnosed together, since only Slurm knows whether the second have failed."""
+"""Statuses diagnosed together, since only Slurm knows whether what is cut off has failed."""
 HELD_UP = (CUT_OFF, "interrupted", "running", "submitted")
 """Statuses of the worst stages after which the others would start, if they were not held."""
 CURABLE = ("waiting", "limit", "request_impossible")

@@ -16,7 +16,7 @@ from detour.scheduler.tags import Tag
 @dataclass(frozen=True, slots=True)
 class Preview:
     send: tuple[JobRequest, ...]
-    """What has a job to be sent, in order."""
+    """Requests of which a job is to be sent, in order."""
     is_gated: bool = False
     """Whether it is a single job, which is not held but waits at its gate."""
     in_flight: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ class Submission:
     remarks: tuple[str, ...]
     """What did not go as planned, for people."""
     requests: tuple[JobRequest, ...] = ()
-    """Those that `jobs` fill, by job id; if some tasks of an array were in flight, the others have their own unit."""
+    """What `jobs` fill, by job id: of an array with tasks in flight already, the others, which have their own unit."""
     limits_s: Mapping[Slot, int | None] = field(default_factory=dict)
     """The time limit that each job was sent with, now or earlier; None if not recorded."""
     left: str = ""
