@@ -20,7 +20,7 @@ from detour.launch.cluster_option import cluster_name_option, cluster_option
 from detour.launch.default_command import WriteByDefault
 from detour.launch.options import Figure, FilePath, json_option, workspace_option, written_workspace_option
 from detour.launch.text.card import show_findings
-from detour.launch.text.screen import show
+from detour.launch.text.screen import show, warn
 from detour.ledger.identity import workspace_id
 from detour.ledger.workspace import Workspace
 
@@ -60,6 +60,7 @@ def write(
     said = load_about(about) if about else about_chain(chain)
     text, template_name = read_template(template) if template else None, str(template or TEMPLATE)
     content = gather(workspace, chain, said, method=chosen, cluster=None if cluster is None else load_cluster(cluster))
+    warn(content.warnings)
     if only_text:
         show(render(content, text, template_name).rstrip("\n"))
         return
@@ -87,8 +88,7 @@ def verify(
     as_json: bool,
 ) -> None:
     """Recompute a card's numbers, from the ledger or by arithmetic."""
-    given = Convention.chosen(cluster, power, pue, factor)
-    show_findings(str(card), verify_card(card, workspace, given), as_json=as_json)
+    show_findings(card, verify_card(card, workspace, Convention.chosen(cluster, power, pue, factor)), as_json=as_json)
 
 
 @command.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from detour.cards.findings import Finding, Verdict
 from detour.errors import UserError
@@ -12,7 +13,7 @@ from detour.text import counted, plain, wrapped
 MARKS: dict[Verdict, str] = {"holds": "✓", "differs": "✗", "computed": "·", "unknown": "?"}
 
 
-def show_findings(card: str, findings: Sequence[Finding], *, as_json: bool) -> None:
+def show_findings(card: Path, findings: Sequence[Finding], *, as_json: bool) -> None:
     """Raises UserError if something differs, so that scripts notice."""
     if as_json:
         show_json([finding._asdict() for finding in findings])

@@ -114,6 +114,13 @@ def test_results_are_shown_next_to_the_baseline_with_what_they_show(content: Con
     )
 
 
+def test_one_seed_is_not_called_seeds(content: Content) -> None:
+    single = replace(content, seeds=1, scores=tuple(replace(score, seeds=1) for score in content.scores))
+    text = render(single)
+    assert "Mean test scores in points over 1 seed, each task" in text
+    assert "1 seeds" not in text
+
+
 def test_a_task_that_the_benchmark_lacks_is_refused(workspace: Workspace) -> None:
     with pytest.raises(
         UserError, match=r"the task 'case-30', which is not in the chain's benchmark; its tasks: cases-30,"

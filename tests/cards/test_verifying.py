@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -443,6 +444,14 @@ def test_names_that_say_what_a_number_is_are_compared_too(hub: tuple[Workspace, 
 def test_our_own_card_is_not_checked_against_another_workspace(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made in a workspace other than"):
         verify_card(hub[1], Workspace(tmp_path))
+
+
+def test_a_card_that_is_not_text_is_named(hub: tuple[Workspace, Path], tmp_path: Path) -> None:
+    workspace, folder = hub
+    changed = shutil.copytree(folder, tmp_path / "hub")
+    (changed / "README.md").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"hub/README.md: not UTF-8 text"):
+        verify_card(changed, workspace)
 
 
 def test_the_card_of_an_earlier_version_is_not_called_wrong(hub: tuple[Workspace, Path], tmp_path: Path) -> None:

@@ -29,11 +29,24 @@ def test_a_card_is_written_with_its_model_and_can_be_verified(workspace: Path) -
 
 def test_a_card_can_be_printed_before_it_is_written(workspace: Path, tmp_path: Path) -> None:
     about = tmp_path / "about.yaml"
-    about.write_text("title: A Title\ncompare_with: [not-run-yet]\n")
+    about.write_text("title: A Title\n")
     shown = call("made-up", "-w", workspace, "--about", about, "--method", "card", "--print").output
     assert "# A Title\n" in shown
     assert "emissions: 456.96\n" in shown
-    assert "- not compared with not-run-yet: " in shown
+
+
+def test_why_a_model_is_not_compared_is_a_warning_and_no_local_path_is_in_the_card(
+    workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "published.csv").write_text("model;task\n")
+    about = tmp_path / "about.yaml"
+    about.write_text(f"compare_with: [not-run-yet, {tmp_path}/published.csv]\n")
+    result = call("made-up", "-w", workspace, "--about", about, "--print")
+    assert "- not compared with not-run-yet: its scores are missing\n" in result.stdout
+    assert "- not compared with published.csv: its scores are missing\n" in result.stdout
+    assert str(tmp_path) not in result.stdout
+    assert str(workspace) not in result.stdout
+    assert f"warning: not compared with published.csv: {tmp_path}/published.csv" in result.stderr
 
 
 @pytest.mark.parametrize("more", [("--print",), ()])

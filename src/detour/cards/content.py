@@ -132,3 +132,5 @@ class Content:
     """Findings of the comparison, in sentences."""
     lineage: Lineage | None = None
     about: About = field(default_factory=About)
+    warnings: tuple[str, ...] = ()
+    """What could not be included, and why. Not for the card, because it may contain local paths."""

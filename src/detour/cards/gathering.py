@@ -70,7 +70,7 @@ def gather(
     reading = read(workspace, [chain], None)
     report = build_report(workspace, Question([chain]), profile_sites(reading.targets, cluster), time.time(), reading)
     found = report.chains[0]
-    comparison = _comparison(workspace, chain, plan, about)
+    comparison, warnings = _comparison(workspace, chain, plan, about)
     title = about.title or chain
     return Content(
         name=title,
@@ -87,6 +87,7 @@ def gather(
         findings=() if comparison is None else _findings(comparison, chain, title),
         lineage=_lineage(workspace, chain, export, plan, report, found),
         about=about,
+        warnings=warnings,
     )
 
 
@@ -132,21 +133,26 @@ def _phases(chain: Chain) -> tuple[Phase, ...]:
     )
 
 
-def _comparison(workspace: Workspace, chain: str, plan: Plan, about: About) -> Comparison | None:
-    """Compare the chain; None without a benchmark or results. Models it is compared with may be missing."""
+def _comparison(
+    workspace: Workspace, chain: str, plan: Plan, about: About
+) -> tuple[Comparison | None, tuple[str, ...]]:
+    """Compare the chain; None without a benchmark or results. Models it is compared with may be missing: the comparison
+    names them, and the warnings say why, with paths that are not for publication."""
     if not any(isinstance(stage, EvaluateStage) for stage in plan.stages):
-        return None
-    tables, notes = [chain_scores(workspace, [chain], about.metric)], []
+        return None, ()
+    tables, missing = [chain_scores(workspace, [chain], about.metric)], {}
     for word in about.compare_with:
         try:
             tables += score_tables(workspace, [word], about.metric)
         except UserError as error:
-            notes.append(f"not compared with {word}: {error}")
+            missing[Path(word).name] = error
     shown = _shown_tasks(about, plan)
     comparison = compare(merged([renamed(table, shown) for table in tables]))
     if all(cell.mean is None for cell in comparison.cells[chain].values()):
-        return None
-    return replace(comparison, notes=(*comparison.notes, *notes))
+        return None, ()
+    notes = [f"not compared with {name}: its scores are missing" for name in missing]
+    warnings = [f"not compared with {name}: {error}" for name, error in missing.items()]
+    return replace(comparison, notes=(*comparison.notes, *notes)), tuple(warnings)
 
 
 def _shown_tasks(about: About, plan: Plan) -> dict[str, str]:

@@ -57,13 +57,17 @@ class FoundCard:
         )
 
 
-def read_card(path: Path) -> FoundCard:
-    """Read a card. Raises UserError if the file is not text, or its metadata are not YAML."""
+def card_text(path: Path) -> str:
+    """Return the text of a card. Raises UserError if the file is not text."""
     try:
-        text = unwrapped(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason})") from error
-    front, body, first_line = _split(text)
+
+
+def read_card(path: Path) -> FoundCard:
+    """Read a card. Raises UserError if the file is not text, or its metadata are not YAML."""
+    front, body, first_line = _split(unwrapped(card_text(path)))
     metadata, restored = _metadata(path, front)
     tables = tuple(tables_in(body))
     return FoundCard(

@@ -103,6 +103,7 @@ def spent(of: Spent) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "cell": cell,
     "count": format_count,
+    "counted": counted,
     "number": number,
     "loss": loss,
     "hours": hours,

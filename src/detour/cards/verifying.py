@@ -11,7 +11,7 @@ from detour.cards.footprint_claims import footprint_findings
 from detour.cards.gathering import gather
 from detour.cards.hub_folder import Record
 from detour.cards.own_card import own_findings
-from detour.cards.reading import read_card
+from detour.cards.reading import card_text, read_card
 from detour.cards.rendering import render
 from detour.cards.score_claims import score_findings
 from detour.cards.table_claims import total_findings
@@ -54,4 +54,4 @@ def _against_ledger(file: Path, record: Record, workspace: Workspace) -> list[Fi
             f"{file}: describes {record.export}, and the recipe of {record.chain} now makes {now}: the figures of an "
             "earlier version cannot be gathered again; move card.json away to check the card's arithmetic alone"
         )
-    return list(own_findings(file.read_text(encoding="utf-8"), render(content, record.template)))
+    return list(own_findings(card_text(file), render(content, record.template)))
