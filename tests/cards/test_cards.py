@@ -114,6 +114,16 @@ def test_results_are_shown_next_to_the_baseline_with_what_they_show(content: Con
     )
 
 
+def test_a_model_with_more_seeds_hides_no_result_of_the_chain(workspace: Workspace, tmp_path: Path) -> None:
+    """Without a score of seed 45, the chain has no mean beside the other model, but its own results are complete."""
+    more = tmp_path / "more.csv"
+    more.write_text("model,task,seed,value\n" + "".join(f"other,drugs,{seed},70\n" for seed in (42, 43, 44, 45)))
+    alone = gather(workspace, "made-up", About(), method=Method.CARD)
+    beside = gather(workspace, "made-up", About(compare_with=(str(more),)), method=Method.CARD)
+    assert (beside.scores, beside.seeds) == (alone.scores, 3)
+    assert "missing: made-up: drugs, seed 45" in beside.findings
+
+
 def test_one_seed_is_not_called_seeds(content: Content) -> None:
     single = replace(content, seeds=1, scores=tuple(replace(score, seeds=1) for score in content.scores))
     text = render(single)

@@ -29,8 +29,8 @@ from detour.reporting.outputs import read_json
 from detour.reporting.report import Report
 from detour.statistics.chain_scores import chain_scores
 from detour.statistics.comparing import compare
-from detour.statistics.comparison import Comparison
-from detour.statistics.scores import merged, renamed
+from detour.statistics.comparison import Cell, Comparison
+from detour.statistics.scores import ScoreTable, merged, renamed
 from detour.statistics.sources import score_tables
 from detour.statistics.tables import markdown
 from detour.statistics.verdicts import sentences
@@ -70,7 +70,10 @@ def gather(
     reading = read(workspace, [chain], None)
     report = build_report(workspace, Question([chain]), profile_sites(reading.targets, cluster), time.time(), reading)
     found = report.chains[0]
-    comparison, warnings = _comparison(workspace, chain, plan, about)
+    own = _own_scores(workspace, chain, plan, about)
+    cells = {} if own is None else compare(own).cells[chain]
+    has_results = any(cell.mean is not None for cell in cells.values())
+    comparison, warnings = _comparison(workspace, own, plan, about) if own and has_results else (None, ())
     title = about.title or chain
     return Content(
         name=title,
@@ -81,8 +84,8 @@ def gather(
             Source(one.name, one.counts.get("train_tokens"), one.counts.get("train_documents")) for one in found.sources
         ),
         compute=compute_of(report, found, method, recorded_profiles(reading.targets), target),
-        scores=() if comparison is None else _scores(comparison, chain, plan, about, found),
-        seeds=None if comparison is None else _seeds(comparison, chain),
+        scores=_scores(cells, plan, about, found),
+        seeds=_seeds(cells),
         results_table=None if comparison is None else markdown(comparison, {chain: title}),
         findings=() if comparison is None else _findings(comparison, chain, title),
         lineage=_lineage(workspace, chain, export, plan, report, found),
@@ -133,23 +136,23 @@ def _phases(chain: Chain) -> tuple[Phase, ...]:
     )
 
 
-def _comparison(
-    workspace: Workspace, chain: str, plan: Plan, about: About
-) -> tuple[Comparison | None, tuple[str, ...]]:
-    """Compare the chain; None without a benchmark or results. Models it is compared with may be missing: the comparison
-    names them, and the warnings say why, with paths that are not for publication."""
+def _own_scores(workspace: Workspace, chain: str, plan: Plan, about: About) -> ScoreTable | None:
+    """Return the chain's scores under the names to show; None without a benchmark."""
     if not any(isinstance(stage, EvaluateStage) for stage in plan.stages):
-        return None, ()
-    tables, missing = [chain_scores(workspace, [chain], about.metric)], {}
+        return None
+    return renamed(chain_scores(workspace, [chain], about.metric), _shown_tasks(about, plan))
+
+
+def _comparison(workspace: Workspace, own: ScoreTable, plan: Plan, about: About) -> tuple[Comparison, tuple[str, ...]]:
+    """Compare the chain with the models that the about file names. If scores of one are missing, the comparison names
+    it, and a warning says why, with paths that are not for publication."""
+    shown, tables, missing = _shown_tasks(about, plan), [own], {}
     for word in about.compare_with:
         try:
-            tables += score_tables(workspace, [word], about.metric)
+            tables += [renamed(table, shown) for table in score_tables(workspace, [word], about.metric)]
         except UserError as error:
             missing[Path(word).name] = error
-    shown = _shown_tasks(about, plan)
-    comparison = compare(merged([renamed(table, shown) for table in tables]))
-    if all(cell.mean is None for cell in comparison.cells[chain].values()):
-        return None, ()
+    comparison = compare(merged(tables))
     notes = [f"not compared with {name}: its scores are missing" for name in missing]
     warnings = [f"not compared with {name}: {error}" for name, error in missing.items()]
     return replace(comparison, notes=(*comparison.notes, *notes)), tuple(warnings)
@@ -162,15 +165,15 @@ def _shown_tasks(about: About, plan: Plan) -> dict[str, str]:
     return {task: name for task, name in named.items() if list(named.values()).count(name) == 1}
 
 
-def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found: Chain) -> tuple[Score, ...]:
-    """Return the scores of complete tasks: a mean over some of the seeds is never published."""
+def _scores(cells: Mapping[str, Cell], plan: Plan, about: About, found: Chain) -> tuple[Score, ...]:
+    """Return the scores of complete tasks: a mean over some of the planned seeds is never published."""
     kinds = {stage.task: stage.settings.task.type for stage in plan.stages if isinstance(stage, EvaluateStage)}
     shown = _shown_tasks(about, plan)
     primary = {one.task: one.metric for one in found.scores}
     spent = {one.task: one.spent_in_all for one in found.scores}
     scores = []
     for task, kind in kinds.items():
-        cell, words = comparison.cells[chain][shown.get(task, task)], about.tasks.get(task, TaskAbout())
+        cell, words = cells[shown.get(task, task)], about.tasks.get(task, TaskAbout())
         if cell.mean is None:
             continue
         kind_type, kind_name = TYPES[kind]
@@ -194,8 +197,8 @@ def _scores(comparison: Comparison, chain: str, plan: Plan, about: About, found:
     return tuple(scores)
 
 
-def _seeds(comparison: Comparison, chain: str) -> int | None:
-    counts = {cell.n for cell in comparison.cells[chain].values() if cell.mean is not None}
+def _seeds(cells: Mapping[str, Cell]) -> int | None:
+    counts = {cell.n for cell in cells.values() if cell.mean is not None}
     return counts.pop() if len(counts) == 1 else None
 
 
