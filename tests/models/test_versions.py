@@ -27,7 +27,9 @@ from detour.models.comparing import compare_versions, mean_scores
 from detour.models.lineage import lineage
 from detour.models.versions import Version, aliases, find_version, model_versions
 from detour.statistics.scores import Score
-from tests.models.workspaces import two_versions
+from tests.cards.made_up import run_chain, stages
+from tests.models.workspaces import planned, two_versions
+from tests.reporting.fabricate import write_chain
 from tests.support.invoking import invoke
 
 Made = tuple[Workspace, str, str]
@@ -274,6 +276,20 @@ def test_versions_are_compared_by_their_own_scores(made: Made) -> None:
     assert pair.average.mean == pytest.approx(-2.0)
     with pytest.raises(UserError, match="a single version cannot be compared"):
         compare_versions(workspace, ["base@" + key(first)])
+
+
+def test_a_version_has_the_scores_of_evaluations_that_were_planned_later(tmp_path: Path) -> None:
+    """The chain was planned without its benchmark, with it, and again without it: its export is the same version."""
+    workspace = run_chain(Workspace(tmp_path), "base")
+    of_chain = stages()
+    trained = [stage for stage in of_chain if stage.kind not in ("evaluate", "summarize")]
+    for found in (trained, of_chain, trained):
+        planned(workspace, "base", found)
+    write_chain(workspace, "base", trained)
+    (version,) = model_versions(workspace)
+    average = mean_scores(workspace, [version])[version.name]
+    assert average.mean == pytest.approx(59.0)
+    assert average.tasks == 5
 
 
 def test_the_command_lists_promotes_and_shows(made: Made) -> None:

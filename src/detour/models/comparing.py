@@ -8,7 +8,7 @@ from typing import NamedTuple
 from detour.errors import UserError
 from detour.ledger.workspace import Workspace
 from detour.models.stages import known_stage
-from detour.models.versions import Version, find_version, model_versions
+from detour.models.versions import EVALUATION, Version, find_version, model_versions
 from detour.planning.stage import EvaluateStage
 from detour.statistics.chain_scores import SAID, stage_scores
 from detour.statistics.comparing import compare
@@ -35,7 +35,7 @@ def compare_versions(
 
 def version_scores(workspace: Workspace, version: Version, metric: str | None = None) -> list[Score]:
     """Return the scores of a version; empty if no evaluation was planned for it."""
-    planned = [known_stage(workspace, stage) for stage in version.stages if stage.startswith("evaluate-")]
+    planned = [known_stage(workspace, stage) for stage in version.stages if stage.startswith(EVALUATION)]
     return stage_scores(workspace, version.name, [one for one in planned if isinstance(one, EvaluateStage)], metric)
 
 

@@ -25,7 +25,7 @@ from detour.planning.selection import known_chains
 
 SHORT = 8
 """Number of digits of a key to show; users may give more or fewer."""
-KIND = "export-"
+KIND, EVALUATION = "export-", "evaluate-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Version:
     export: str
     """Stage id."""
     stages: tuple[str, ...]
-    """Ids of all stages of the first plan that contained it."""
+    """Ids of all stages of the newest plan that contained it, rather one with evaluations than one without."""
     sha256: str | None
     """Digest over all files of the export; None if its manifest cannot be read."""
     made_s: float
@@ -56,15 +56,14 @@ class Version:
 def model_versions(workspace: Workspace, model: str | None = None) -> list[Version]:
     """Return the finished versions of one model or of all, ordered by model, oldest first."""
     plans = known_chains(workspace).chains
-    exports = {name: [stage.id for stage in plan.stages if stage.kind == "export"] for name, plan in plans.items()}
+    entries = sorted(history(workspace, (ChainPlanned,)), key=in_time)
+    stages_of = [(entry.chain, tuple(entry.event.stages)) for entry in entries if entry.chain is not None]
+    stages_of += [(name, tuple(stage.id for stage in plan.stages)) for name, plan in plans.items()]  # also lost events
     planned: dict[tuple[str, str], tuple[str, ...]] = {}
-    for entry in sorted(history(workspace, (ChainPlanned,)), key=in_time):
-        for export in (stage for stage in entry.event.stages if stage.startswith(KIND)):
-            if entry.chain is not None:
-                planned.setdefault((entry.chain, export), tuple(entry.event.stages))
-    for name, plan in plans.items():  # also plans whose event was lost
-        for export in exports[name]:
-            planned.setdefault((name, export), tuple(stage.id for stage in plan.stages))
+    for name, stages in stages_of:
+        for export in (stage for stage in stages if stage.startswith(KIND)):
+            if (name, export) not in planned or any(stage.startswith(EVALUATION) for stage in stages):
+                planned[name, export] = stages
     state = LedgerView(workspace).state
     versions = [
         Version(
@@ -74,7 +73,7 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
             sha256=_sha256(workspace.output(export)),
             made_s=state.stage(export).ended_s or workspace.manifest(export).stat().st_mtime,
             aliases=tuple(sorted(alias for alias, target in aliases(workspace, name).items() if target == export)),
-            is_current=export in exports.get(name, ()),
+            is_current=name in plans and any(stage.id == export for stage in plans[name].stages),
         )
         for (name, export), stages in planned.items()
         if model in (None, name) and workspace.is_done(export)
