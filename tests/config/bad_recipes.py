@@ -172,6 +172,9 @@ CHOICES = [
     Bad("origin-empty", 3, "model.pretrained: is empty: write a value, or leave the key out", "  config: {hidden_size: 32, num_hidden_layers: 4}", '  pretrained: ""'),
     Bad("no-origin", 2, "model: give either `pretrained`", "  config: {hidden_size: 32, num_hidden_layers: 4}", "  revision: main"),
     Bad("no-tokenizer", 4, "random weights have no tokenizer", "train: {vocabulary: 4096}", "revision: main"),
+    Bad("probe-of-no-task", 24, "phases.mlm.gate.probe.task: `tusk` is not a task of the benchmark: it has task", "    masking_rate: 0.15", "    gate: {probe: {task: tusk, least: 0.5}}\n    masking_rate: 0.15"),
+    Bad("probe-of-no-metric", 24, "phases.mlm.gate.probe.metric: task has no such score; did you mean `macro_f1`?", "    masking_rate: 0.15", "    gate: {probe: {task: task, least: 0.5, metric: macrof1}}\n    masking_rate: 0.15"),
+    Bad("probe-of-another-types-metric", 24, "phases.mlm.gate.probe.metric: task has no such score; available: accuracy, macro_f1, micro_f1", "    masking_rate: 0.15", "    gate: {probe: {task: task, least: 0.5, metric: strict_f1}}\n    masking_rate: 0.15"),
     Bad("bad-pattern", 10, "is not a regular expression", "      weight: 1", '      exclude: {code: "[V-"}'),
 ]  # fmt: skip
 MISSING = [

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score as tagged_f1
 from seqeval.scheme import IOB2
 
+from detour.config.benchmark import ENTITY_METRICS
 from detour.evaluation.entity_scores import by_span, entity_scores, membership
 from detour.evaluation.metrics import class_scores
 from detour.tasks.document import Entity
@@ -105,6 +106,7 @@ def test_a_hyphen_at_the_end_of_a_label_makes_it_another_label(label: str) -> No
 
 def test_without_any_entity_the_scores_are_0_and_not_undefined() -> None:
     scores = entity_scores([[]], [[]], LABELS, is_flat=True)
+    assert set(scores) == {*ENTITY_METRICS, "strict_f1"}
     assert set(scores.values()) == {0.0}
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report, f1_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from detour.config.benchmark import CLASS_METRICS
 from detour.evaluation.metrics import Matrix, class_scores, decide, scores
 
 LOGITS = np.array([[-2.0, -1.0, -3.0], [1.0, 2.0, -1.0], [0.0, -1.0, -1.0]], dtype=np.float32)
@@ -47,6 +48,7 @@ def test_multilabel_scores_equal_those_computed_by_hand() -> None:
     truth = np.array([[1, 1, 0], [0, 1, 0]], dtype=np.bool_)
     decided = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.bool_)
     figures = scores(truth, decided, "multilabel")
+    assert set(figures) == set(CLASS_METRICS)
     assert figures["micro_f1"] == pytest.approx(2 * 2 / (2 * 2 + 1))
     assert figures["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)  # the third label occurs nowhere: 0
     assert figures["accuracy"] == 0.5

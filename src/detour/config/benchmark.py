@@ -24,6 +24,9 @@ from detour.config.fields import (
 )
 from detour.config.problems import Inconsistent
 
+CLASS_METRICS = ("accuracy", "macro_f1", "micro_f1")
+ENTITY_METRICS = ("exact_macro_f1", "exact_micro_f1", "macro_f1", "micro_f1", "micro_precision", "micro_recall")
+
 
 class TaskData(File):
     """A task's documents: files, or a data set from a hub that is already in the local cache."""
@@ -166,6 +169,13 @@ class Task(Written):
     threshold: ProperFraction = 0.5
     """Multilabel: minimum probability at which a label is assigned; if none reaches it, the most probable one is.
     Nested entities: minimum probability of an entity."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the scores of its results, of which a gate's probe may choose one."""
+        if self.type != "ner":
+            return CLASS_METRICS
+        return (*ENTITY_METRICS, "strict_f1") if self.entities == "flat" else ENTITY_METRICS
 
     @model_validator(mode="after")
     def _one_length(self) -> Task:

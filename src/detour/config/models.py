@@ -29,6 +29,7 @@ from detour.config.training import (
     WarmupConstant,
     frozen_in_words,
 )
+from detour.text import suggestion
 
 __all__ = [
     "Benchmark",
@@ -112,7 +113,7 @@ class Recipe(Written):
             message = "packed kernels have none: set it to 0, or `training.attention` to sdpa"
             problems.append((("model", "config", "attention_dropout"), message))
         problems += self._frozen_layers_that_are_not_there()
-        problems += self._probes_without_a_task()
+        problems += self._probes_of_nothing()
         if problems:
             raise Inconsistent(problems)
         return self
@@ -140,11 +141,17 @@ class Recipe(Written):
             if freeze.last >= layers
         ]
 
-    def _probes_without_a_task(self) -> list[tuple[KeyPath, str]]:
-        tasks = [task.name for task in self.benchmark.tasks] if self.benchmark else []
+    def _probes_of_nothing(self) -> list[tuple[KeyPath, str]]:
+        tasks = {task.name: task for task in self.benchmark.tasks} if self.benchmark else {}
         known = f"it has {', '.join(tasks)}" if tasks else "there is none"
-        return [
-            (("phases", index, "gate", "probe", "task"), f"`{probe.task}` is not a task of the benchmark: {known}")
-            for index, phase in enumerate(self.phases)
-            if (probe := phase.gate.probe) is not None and probe.task not in tasks
-        ]
+        problems: list[tuple[KeyPath, str]] = []
+        for index, phase in enumerate(self.phases):
+            probe, at = phase.gate.probe, ("phases", index, "gate", "probe")
+            if probe is None:
+                continue
+            if probe.task not in tasks:
+                problems.append(((*at, "task"), f"`{probe.task}` is not a task of the benchmark: {known}"))
+            elif probe.metric is not None and probe.metric not in tasks[probe.task].metrics:
+                hint = suggestion(probe.metric, tasks[probe.task].metrics)
+                problems.append(((*at, "metric"), f"{probe.task} has no such score{hint}"))
+        return problems
