@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -24,6 +25,7 @@ from detour.config.fields import (
 )
 from detour.config.problems import Inconsistent
 
+THRESHOLD = 0.5
 CLASS_METRICS = ("accuracy", "macro_f1", "micro_f1")
 ENTITY_METRICS = ("exact_macro_f1", "exact_micro_f1", "macro_f1", "micro_f1", "micro_precision", "micro_recall")
 
@@ -166,7 +168,7 @@ class Task(Written):
     """Keep only this many of the most frequent labels, None for all."""
     positive_weights: bool = False
     """Multilabel only: weight each label's positives by their rarity (`pos_weight` of the BCE)."""
-    threshold: ProperFraction = 0.5
+    threshold: ProperFraction = THRESHOLD
     """Multilabel: minimum probability at which a label is assigned; if none reaches it, the most probable one is.
     Nested entities: minimum probability of an entity."""
 
@@ -205,6 +207,19 @@ class Benchmark(Written):
     @model_validator(mode="after")
     def _distinct(self) -> Benchmark:
         problems = repeated("tasks", [task.name for task in self.tasks]) + repeated("seeds", self.seeds)
+        problems += [
+            (("tasks", index, key), f"the task {why}: remove it")
+            for index, task in enumerate(self.tasks)
+            for key, why in _without_effect(task)
+        ]
         if problems:
             raise Inconsistent(problems)
         return self
+
+
+def _without_effect(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield keys that the task's type ignores. Checked here and not in `Task`, so that older plans can be read."""
+    if task.positive_weights and task.type != "multilabel":
+        yield "positive_weights", f"is of type {task.type}, which has no weights of labels"
+    if task.threshold != THRESHOLD and (task.type == "single_label" or task.entities == "flat"):
+        yield "threshold", "takes the most probable label"
