@@ -17,6 +17,7 @@ import yaml
 
 from detour.config.loading import available_clusters, load_cluster, load_recipe
 from detour.config.models import OneMinusSqrt, Recipe, WarmupConstant
+from detour.config.problems import RecipeError
 from detour.config.schema import recipe_json_schema
 from detour.planning.arithmetic import phase_steps
 from tests.config.bad_recipes import GOOD
@@ -67,6 +68,36 @@ def test_the_schema_accepts_valid_recipes_and_finds_mistakes(old: str, new: str)
     validator = jsonschema.Draft202012Validator(recipe_json_schema())
     assert validator.is_valid(yaml.safe_load(GOOD))
     assert not validator.is_valid(yaml.safe_load(GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_valid"),
+    [
+        ("name: tiny", 'name: "${DETOUR_NOWHERE:-tiny}"', True),
+        ("objective: causal", 'objective: "${DETOUR_NOWHERE:-causal}"', True),
+        ("checkpoint_every: 10", 'compile: "${DETOUR_NOWHERE:-true}"', True),
+        ("checkpoint_every: 10", 'loggers: ["${DETOUR_NOWHERE:-wandb}"]', True),
+        ("training:\n  checkpoint_every: 10", "training:", True),
+        ("checkpoint_every: 10", "checkpoint_every:", True),
+        ("lr: 1e-3", 'lr: "0.001"', True),
+        ("lr: 1e-3", "lr: 1k", False),
+        ("weight: 1", "weight: 1M", False),
+        ("benchmark: bench", "seeds: {training: 1k}", False),
+        ("benchmark: bench", 'seeds: {training: "5"}', True),
+        ("lr: 1e-3", "lr:", False),
+        ("tokens: 60k", "tokens: 60k tokens", False),
+    ],
+)
+def test_the_schema_and_the_loader_agree(old: str, new: str, is_valid: bool, recipes: Path) -> None:
+    assert GOOD.count(old) == 1
+    text = GOOD.replace(old, new)
+    assert jsonschema.Draft202012Validator(recipe_json_schema()).is_valid(yaml.safe_load(text)) == is_valid
+    (recipes / "one.yaml").write_text(text)
+    if is_valid:
+        load_recipe(recipes / "one.yaml")
+    else:
+        with pytest.raises(RecipeError):
+            load_recipe(recipes / "one.yaml")
 
 
 def test_the_schema_lets_an_extending_file_change_and_remove_items() -> None:

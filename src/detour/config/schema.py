@@ -11,14 +11,24 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from detour.config import benchmark, data, fields, models, training
+from detour.config.fields import MAX_COUNT
 from detour.config.models import Recipe
 
-QUANTITY = {"$ref": "#/$defs/Quantity"}
-_QUANTITY_BODY = {
-    "description": "10B, 0.25B, 100M, 3_145_728, or a ${VARIABLE}",
-    "type": "string",
-    "pattern": r"^\s*(\d[\d_]*|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?([eE][+-]?\d+)?\s*[kKMBGT]?\s*$|\$\{",
+QUANTITY, NUMERAL, VARIABLE = ({"$ref": f"#/$defs/{name}"} for name in ("Quantity", "Numeral", "Variable"))
+_TEXTS = {
+    "Quantity": {
+        "description": "10B, 0.25B, 100M, 3_145_728, or a ${VARIABLE}",
+        "type": "string",
+        "pattern": r"^\s*(\d[\d_]*|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?([eE][+-]?\d+)?\s*[kKMBGT]?\s*$|\$\{",
+    },
+    "Numeral": {
+        "description": "A number in quotes, or a ${VARIABLE}",
+        "type": "string",
+        "pattern": r"^\s*[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$|\$\{",
+    },
+    "Variable": {"description": "A ${VARIABLE}", "type": "string", "pattern": r"\$\{"},
 }
+"""What may stand in a file for a number, a choice, a switch or a name."""
 
 
 def recipe_json_schema() -> dict[str, Any]:
@@ -32,6 +42,9 @@ def recipe_json_schema() -> dict[str, Any]:
     described = field_meanings()
     whole = {name: _adapted(_described(name, body, described)) for name, body in definitions.items()}
     changes = {f"{name}Changes": _partial(body) for name, body in whole.items()}
+    for body in whole.values():
+        for key in body.get("properties", {}).keys() - body.get("required", []):
+            body["properties"][key] = _nullable(body["properties"][key])
     for entry in ("Recipe", "RecipeChanges"):
         body = (whole | changes)[entry]
         body["properties"]["benchmark"] = {"anyOf": [body["properties"]["benchmark"], {"type": "string"}]}
@@ -45,21 +58,40 @@ def recipe_json_schema() -> dict[str, Any]:
         "if": {"required": ["extends"]},
         "then": {"$ref": "#/$defs/RecipeChanges"},
         "else": {"$ref": "#/$defs/Recipe"},
-        "$defs": dict(sorted((whole | changes | {"Quantity": _QUANTITY_BODY}).items())),
+        "$defs": dict(sorted((whole | changes | _TEXTS).items())),
     }
 
 
 def _adapted(node: Any) -> Any:
-    """Allow quantities and variables for numbers, and drop titles, which only repeat the names."""
+    """Allow quantities and variables, and drop titles, which only repeat the names.
+
+    A discriminator, the only choice of one, takes no variable: it decides which schema applies.
+    """
     if isinstance(node, list):
         return [_adapted(item) for item in node]
     if not isinstance(node, dict):
         return node
     adapted = {key: _adapted(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
-    if adapted.get("type") in ("integer", "number"):
-        kept = {key: adapted.pop(key) for key in ("default", "description") if key in adapted}
-        return {"anyOf": [adapted, dict(QUANTITY)], **kept}
-    return adapted
+    other = _in_place_of(adapted)
+    if other is None:
+        return adapted
+    kept = {key: adapted.pop(key) for key in ("default", "description") if key in adapted}
+    return {"anyOf": [adapted, dict(other)], **kept}
+
+
+def _in_place_of(value: dict[str, Any]) -> dict[str, str] | None:
+    """Return the text that may stand for a value of this schema; None for other values."""
+    kind = value.get("type")
+    if kind == "integer" and value.get("maximum") == MAX_COUNT:
+        return QUANTITY
+    if kind in ("integer", "number"):
+        return NUMERAL
+    return VARIABLE if kind == "boolean" or (kind == "string" and ("enum" in value or "pattern" in value)) else None
+
+
+def _nullable(body: Any) -> dict[str, Any]:
+    """Allow null, which leaves a key at its default."""
+    return body if {"type": "null"} in body.get("anyOf", []) else {"anyOf": [body, {"type": "null"}]}
 
 
 def _partial(node: Any) -> Any:
@@ -68,7 +100,7 @@ def _partial(node: Any) -> Any:
         return [_partial(item) for item in node]
     if not isinstance(node, dict):
         return node
-    if node == QUANTITY:
+    if node in (QUANTITY, NUMERAL, VARIABLE):
         return node
     if "$ref" in node:
         return {**node, "$ref": f"{node['$ref']}Changes"}
