@@ -195,6 +195,29 @@ def test_mistakes_within_and_between_keys_are_shown_together(recipes: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("config: {hidden_size: 32, num_hidden_layers: 4}", "config: [1]"),
+        ("model:\n", "modle:\n"),
+        ("benchmark: bench", "benchmark: 5"),
+        ("tokenizer:\n  train: {vocabulary: 4096}", "tokenizer: 5"),
+        ("batch:\n  sequences: 8", "batch: 5"),
+        ("training:\n  checkpoint_every: 10", "training: 5"),
+    ],
+)
+def test_a_wrong_section_hides_no_mistake_between_others(old: str, new: str, recipes: Path) -> None:
+    assert GOOD.count(old) == 1
+    probe = "    masking_rate: 0.15\n    gate: {probe: {task: task, least: 0.5}}"
+    text = GOOD.replace("name: mlm", "name: clm").replace("    masking_rate: 0.15", probe)
+    (recipes / "bad.yaml").write_text(text.replace(old, new))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipes / "bad.yaml")
+    messages = [problem.message for problem in caught.value.problems]
+    assert "`clm` appears twice: names must be unique" in messages
+    assert len(messages) == (3 if "modle" in new else 2), messages
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_another_mistake_hides_none(case: Bad, recipes: Path) -> None:
     (recipes / "bad.yaml").write_bytes(case.content)

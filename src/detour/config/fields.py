@@ -6,8 +6,8 @@ Quantities are accepted as people write them (`10B`, `0.25B`, `20h`); see `quant
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, wraps
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,10 +18,11 @@ from pydantic import (
     Field,
     FieldSerializationInfo,
     PlainSerializer,
+    model_validator,
 )
 
 from detour.canonical import digest
-from detour.config.problems import EMPTY, KeyPath
+from detour.config.problems import EMPTY, Inconsistent, KeyPath
 from detour.config.quantities import parse_count, parse_duration_s, write_duration
 from detour.errors import UserError
 from detour.times import zone_of
@@ -133,6 +134,25 @@ class Written(BaseModel):
         for name in ("as_json", "digest"):
             copied.__dict__.pop(name, None)
         return copied
+
+
+Problems = Iterable[tuple[KeyPath, str]]
+"""What a check finds, each with its path below the model."""
+
+
+def rule(find: Callable[[Any], Problems]) -> Any:
+    """Make a validator of a method that finds problems between keys.
+
+    Each rule runs on its own: one that needs a value which is wrong itself hides nothing that the others find.
+    """
+
+    @wraps(find)
+    def check(self: Any) -> Any:
+        if problems := list(find(self)):
+            raise Inconsistent(problems)
+        return self
+
+    return model_validator(mode="after")(check)
 
 
 def repeated(key: str, names: Sequence[str | int]) -> list[tuple[KeyPath, str]]:

@@ -6,13 +6,12 @@ determine a result, and so belong to a stage's key, is decided in `detour.planni
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from detour.config.benchmark import Benchmark, Split, Task, TaskData, TaskSize
 from detour.config.data import Data, Source, Tokenizer, TokenizerTraining
-from detour.config.fields import Name, Written, repeated
+from detour.config.fields import Name, Problems, Written, repeated, rule
 from detour.config.model_config import token_problems
-from detour.config.problems import Inconsistent, KeyPath
 from detour.config.training import (
     Batch,
     Equivalence,
@@ -89,36 +88,46 @@ class Recipe(Written):
         """Tokens of one optimizer step, over all GPUs."""
         return self.batch.sequences * self.data.sequence_length
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
-        problems = repeated("phases", [phase.name for phase in self.phases])
-        if self.phases[0].data == "restart":
-            problems.append((("phases", 0, "data"), "the first phase starts at the first row anyway: remove it"))
+    @rule
+    def _names_are_unique(self) -> Problems:
+        return repeated("phases", [phase.name for phase in self.phases])
+
+    @rule
+    def _phases_have_steps(self) -> Problems:
         for index, phase in enumerate(self.phases):
             if phase.tokens < self.step_tokens:
                 message = (
                     f"{phase.tokens:,} are less than one step of {self.step_tokens:,} "
                     "(batch.sequences x data.sequence_length)"
                 )
-                problems.append((("phases", index, "tokens"), message))
+                yield ("phases", index, "tokens"), message
+
+    @rule
+    def _first_phase_restarts_nothing(self) -> Problems:
+        if self.phases[0].data == "restart":
+            yield ("phases", 0, "data"), "the first phase starts at the first row anyway: remove it"
+
+    @rule
+    def _microbatch_is_part_of_the_batch(self) -> Problems:
         microbatch = self.batch.microbatch_sequences
         if microbatch != "auto" and microbatch > self.batch.sequences:
             message = f"{microbatch:,} are more than the batch's {self.batch.sequences:,}"
-            problems.append((("batch", "microbatch_sequences"), message))
+            yield ("batch", "microbatch_sequences"), message
+
+    @rule
+    def _random_weights_have_a_tokenizer(self) -> Problems:
         if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
-            problems.append((("tokenizer",), message))
-        problems += self._vocabulary_that_does_not_fit()
+            yield ("tokenizer",), message
+
+    @rule
+    def _kernels_have_the_dropout(self) -> Problems:
         if (self.model.config or {}).get("attention_dropout") and self.training.attention not in ("sdpa", "eager"):
             message = "packed kernels have none: set it to 0, or `training.attention` to sdpa"
-            problems.append((("model", "config", "attention_dropout"), message))
-        problems += self._frozen_layers_that_are_not_there()
-        problems += self._probes_of_nothing()
-        if problems:
-            raise Inconsistent(problems)
-        return self
+            yield ("model", "config", "attention_dropout"), message
 
-    def _vocabulary_that_does_not_fit(self) -> list[tuple[KeyPath, str]]:
+    @rule
+    def _vocabulary_fits(self) -> Problems:
         config, training = self.model.config or {}, self.tokenizer.train
         vocabulary = config.get("vocab_size")
         if training is not None and isinstance(vocabulary, int) and vocabulary < training.vocabulary:
@@ -129,7 +138,8 @@ class Recipe(Written):
         problems = token_problems(config, vocabulary) if isinstance(vocabulary, int) else ()
         return [(("model", "config", *path), message) for path, message in problems]
 
-    def _frozen_layers_that_are_not_there(self) -> list[tuple[KeyPath, str]]:
+    @rule
+    def _frozen_layers_are_there(self) -> Problems:
         """Checked only if the recipe states the number of layers; otherwise the training checks it."""
         layers = (self.model.config or {}).get("num_hidden_layers")
         if not isinstance(layers, int):
@@ -141,17 +151,16 @@ class Recipe(Written):
             if freeze.last >= layers
         ]
 
-    def _probes_of_nothing(self) -> list[tuple[KeyPath, str]]:
+    @rule
+    def _probes_have_a_task_and_a_score(self) -> Problems:
         tasks = {task.name: task for task in self.benchmark.tasks} if self.benchmark else {}
         known = f"it has {', '.join(tasks)}" if tasks else "there is none"
-        problems: list[tuple[KeyPath, str]] = []
         for index, phase in enumerate(self.phases):
             probe, at = phase.gate.probe, ("phases", index, "gate", "probe")
             if probe is None:
                 continue
             if probe.task not in tasks:
-                problems.append(((*at, "task"), f"`{probe.task}` is not a task of the benchmark: {known}"))
+                yield (*at, "task"), f"`{probe.task}` is not a task of the benchmark: {known}"
             elif probe.metric is not None and probe.metric not in tasks[probe.task].metrics:
                 hint = suggestion(probe.metric, tasks[probe.task].metrics)
-                problems.append(((*at, "metric"), f"{probe.task} has no such score{hint}"))
-        return problems
+                yield (*at, "metric"), f"{probe.task} has no such score{hint}"
