@@ -132,8 +132,6 @@ DETERMINING = [
     ("benchmark.tasks.chapter.validate_every", 3, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.pooling", "mean", FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.top_labels", 4, FROM_EXPORT - {"export"}),
-    ("benchmark.tasks.chapter.positive_weights", True, FROM_EXPORT - {"export"}),
-    ("benchmark.tasks.chapter.threshold", 0.4, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter", {**TASK, "epochs": None, "steps": 5}, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.split", PERCENT, FROM_EXPORT - {"export"}),
     ("benchmark.tasks.chapter.data", None, FROM_EXPORT - {"export"}),
@@ -177,6 +175,17 @@ def changed_by(changes: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(("path", "value", "changed"), DETERMINING, ids=[case[0] for case in DETERMINING])
 def test_a_relevant_change_changes_exactly_the_keys_downstream(path: str, value: Any, changed: set[str]) -> None:
     assert changed_by({path: value}) == changed
+
+
+OF_SEVERAL_LABELS = {"positive_weights": True, "threshold": 0.4}
+
+
+@pytest.mark.parametrize("key", OF_SEVERAL_LABELS)
+def test_what_only_several_labels_have_changes_the_keys_of_their_evaluations(key: str) -> None:
+    several = {"benchmark.tasks.chapter.type": "multilabel"}
+    before = keys(plan(several))
+    after = keys(plan(several | {f"benchmark.tasks.chapter.{key}": OF_SEVERAL_LABELS[key]}))
+    assert {label for label in before if before[label] != after[label]} == FROM_EXPORT - {"export"}
 
 
 CASES: list[tuple[str, Any, set[str]]] = [*DETERMINING, *((path, value, set[str]()) for path, value in IRRELEVANT)]
@@ -224,7 +233,8 @@ def keys_of(path: str, value: Any) -> set[str]:
 
 def test_every_key_of_a_recipe_is_in_these_tests() -> None:
     """A new field must be added to one of the lists: does it affect the result or not?"""
-    covered = TESTED_APART.union(*(keys_of(path, value) for path, value, _ in CASES))
+    apart = TESTED_APART | {f"benchmark.tasks.chapter.{key}" for key in OF_SEVERAL_LABELS}
+    covered = apart.union(*(keys_of(path, value) for path, value, _ in CASES))
     covered |= {path.rpartition(".")[0] for path in covered}
     known = {path.replace("phases.mlm", "phases.clm") for path in covered}
     assert leaves(Recipe) <= known, sorted(leaves(Recipe) - known)
