@@ -22,8 +22,10 @@ from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.chain_files import write_chains
 from detour.planning.build import Planner
+from detour.planning.files import read_stage
 from detour.planning.origins import Content
 from detour.planning.stage import Stage
+from detour.pricing import history as past_stages
 from detour.pricing.comparison import chain_priced
 from detour.pricing.estimates import START_UP_S
 from detour.pricing.history import LedgerHistory, finished_stages
@@ -246,3 +248,28 @@ def test_prices_can_be_limited_to_one_cluster(workspace: Workspace) -> None:
     rows = json.loads(run(workspace, "--cluster", "jean-zay", "--json"))["stages"]
     assert [row["label"] for row in rows] == ["pretrain clm"]
     assert rows[0]["gpu_hours"] == pytest.approx(4 * 40 / 3600)
+
+
+def test_a_price_reads_no_more_stages_than_count(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest five of its signature, and none of another kind, of another cluster or of several attempts."""
+    past, cluster = Past(workspace), load_cluster("local")
+    for number in range(8):
+        prepare, clm, *_ = stages_of(seeds__training=number)
+        finish(workspace, past, clm, 100.0 + number, START_S + 5000 * number)
+    finish(workspace, past, prepare, 9.0, START_S)
+    repeated, elsewhere = (stages_of(seeds__training=number)[1] for number in (8, 9))
+    past.attempt(repeated.id, START_S + 60_000, 60.0, outcome="failed", cluster="local")
+    finish(workspace, past, repeated, 60.0, START_S + 61_000, number=2)
+    finish(workspace, past, elsewhere, 60.0, START_S + 70_000, cluster="jean-zay")
+    past.write()
+    state, new, read = LedgerView(workspace).state, stages_of(seeds__training=99)[1], list[str]()
+
+    def counted(at: Workspace, stage_id: str) -> Stage:
+        read.append(stage_id)
+        return read_stage(at, stage_id)
+
+    monkeypatch.setattr(past_stages, "read_stage", counted)
+    price = price_in(workspace, state, [new], cluster)
+    assert read == [stages_of(seeds__training=number)[1].id for number in (7, 6, 5, 4, 3)]
+    everything = LedgerHistory(finished_stages(workspace, state), "local", {})
+    assert price.prices == prices_of([new], cluster, everything)

@@ -8,8 +8,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from detour.accounting.attempts import usage_of
-from detour.accounting.hours import HOUR_S
+from detour.accounting.hours import HOUR_S, AttemptUsage
 from detour.errors import UserError
+from detour.grouping import grouped
 from detour.ledger.state import StageState, State, speed_key
 from detour.ledger.workspace import Workspace, marked
 from detour.planning.files import read_stage
@@ -108,6 +109,31 @@ def finished_stages(
                 yield finished
 
 
+def latest_alike(workspace: Workspace, state: State, stages: Iterable[Stage], cluster: str) -> Iterator[Finished]:
+    """Yield the finished stages that count for the price of these stages on this cluster, the newest first.
+
+    The signature is in the stage file, so files are read, back in time, until there are enough of each signature.
+    """
+    by_kind = grouped((stage.kind, work_signature(stage)) for stage in stages)
+    missing: dict[str, dict[str, int]] = {kind: dict.fromkeys(those, LATEST) for kind, those in by_kind.items()}
+    for known in sorted(state.stages.values(), key=_last_seen_s, reverse=True):
+        wanted = missing.get(known.id.partition("-")[0])
+        if not wanted or known.status != "done" or _cluster(known) != cluster or len(_usages(known)) != 1:
+            continue
+        stage = _readable_stage(workspace, known.id) if marked(workspace.is_done, known.id) else None
+        finished = None if stage is None else _finished(stage, known)
+        if finished is None or finished.signature not in wanted or _sample(finished) is None:
+            continue
+        yield finished
+        wanted[finished.signature] -= 1
+        if not wanted[finished.signature]:
+            del wanted[finished.signature]
+
+
+def _last_seen_s(known: StageState) -> float:
+    return max((attempt.last_seen_s or 0.0 for attempt in known.attempts_by_key.values()), default=0.0)
+
+
 def _sample(finished: Finished) -> _Sample | None:
     """Return the sample of a finished stage, None without units.
 
@@ -127,16 +153,16 @@ def _readable_stage(workspace: Workspace, stage_id: str) -> Stage | None:
 
 
 def _finished(stage: Stage, state: StageState) -> Finished | None:
-    usages = [usage for attempt in state.attempts if (usage := usage_of(state.id, attempt, float("inf")))]
+    usages = _usages(state)
     if not usages:
         return None
-    last, started = usages[-1], state.attempts[-1].started
+    last = usages[-1]
     known = [usage.gpus * usage.allocated_s / HOUR_S for usage in usages if usage.gpus is not None]
     return Finished(
         stage=stage,
         signature=work_signature(stage),
         units=work_units(stage, last.gpus or 0),
-        cluster=started.event.cluster if started else None,
+        cluster=_cluster(state),
         attempts=len(usages),
         allocated_s=sum(usage.allocated_s for usage in usages),
         gpus=last.gpus,
@@ -146,3 +172,13 @@ def _finished(stage: Stage, state: StageState) -> Finished | None:
         ended_s=last.end_s,
         result=state.result if isinstance(state.result, dict) else {},
     )
+
+
+def _usages(state: StageState) -> list[AttemptUsage]:
+    return [usage for attempt in state.attempts if (usage := usage_of(state.id, attempt, float("inf")))]
+
+
+def _cluster(state: StageState) -> str | None:
+    """Return the cluster profile of the last attempt."""
+    last = state.last_attempt
+    return last.started.event.cluster if last and last.started else None

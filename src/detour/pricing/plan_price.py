@@ -10,7 +10,7 @@ from detour.config.cluster import Cluster
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.planning.stage import Stage
-from detour.pricing.history import LedgerHistory, finished_stages
+from detour.pricing.history import LedgerHistory, latest_alike
 from detour.pricing.price import History, Price, prices_of
 from detour.pricing.totals import Total, critical_path_s, total, totals_by_part
 
@@ -32,9 +32,8 @@ def price_in(
     workspace: Workspace, state: State, stages: Collection[Stage], cluster: Cluster, gpus: int | None = None
 ) -> PlanPrice:
     """Like `price_plan`, using the durations of the workspace's finished stages; `state` is its folded ledger."""
-    return price_plan(
-        stages, cluster, LedgerHistory(finished_stages(workspace, state), cluster.name, state.speeds), gpus
-    )
+    alike = latest_alike(workspace, state, stages, cluster.name)
+    return price_plan(stages, cluster, LedgerHistory(alike, cluster.name, state.speeds), gpus)
 
 
 def price_plan(stages: Collection[Stage], cluster: Cluster, history: History, gpus: int | None = None) -> PlanPrice:
