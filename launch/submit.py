@@ -90,10 +90,11 @@ def submit(
 
 
 def _dry_run(workspace: Workspace, order: Order, as_json: bool) -> None:
-    ahead = look_ahead(workspace, order)
+    view = LedgerView(workspace)
+    ahead = look_ahead(view, order)
     warn([*order.warnings, *ahead.remarks])
     if as_json:
         show_json(dry_run_json(order, ahead))
         return
     price = render_price(order.price, columns()) if order.price.stages else nothing_to_submit(order, workspace)
-    show(*dry_run_lines(ahead, order.cluster), price, *outlook_lines(outlook(LedgerView(workspace), order.demand)))
+    show(*dry_run_lines(ahead, order.cluster), price, *outlook_lines(outlook(view, order.demand)))

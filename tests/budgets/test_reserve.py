@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Barrier
 
 import pytest
 
+from detour.budgets import book as book_module
 from detour.budgets import reserve as reserve_module
 from detour.budgets.book import Book, Demand
 from detour.budgets.caps import Budget
@@ -412,3 +413,22 @@ def test_a_plan_reserves_its_time_limits(workspace: Workspace, journal: Journal)
     hours = {stage.label: longer.amounts[stage.id]["gpu_hours"] for stage in stages}
     assert hours["pretrain clm"] == 4.0, "the requested limit, since the training may run that long"
     assert hours["promote clm"] == amounts["promote clm"]["gpu_hours"]
+
+
+def test_without_a_budget_that_applies_no_attempt_is_added_up(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, past = make_stage("clm"), Past(workspace)
+    past.attempt(stage.id, 1.7e9, 3600.0, gpus=4, cpus=8, cluster="local")
+    past.write()
+    asked, demand = list[str](), Demand(FACTS, [stage], {stage.id: {"gpu_hours": 1.0}})
+
+    def counted(stage_id: str, *_rest: object) -> None:
+        asked.append(stage_id)
+
+    monkeypatch.setattr(book_module, "usage_of", counted)
+    elsewhere = Budget.model_validate({"name": "b", "scope": {"cluster": "other"}, "gpu_hours": {"hard": 1.0}})
+    assert Book(LedgerView(workspace)).check([elsewhere], demand) == []
+    assert asked == []
+    assert Book(LedgerView(workspace)).check([make_budget(1.0)], demand)
+    assert asked == [stage.id]

@@ -9,6 +9,7 @@ from pathlib import Path
 import detour
 from detour.config.loading import load_cluster
 from detour.launch.text.submission import dry_run_lines
+from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.orchestration.dry_run import DryRun, dry_run
 from detour.orchestration.order import Order, order_for
@@ -41,7 +42,7 @@ def comparable(script: str) -> str:
 
 
 def compare(workspace: Workspace, order: Order) -> DryRun:
-    seen = dry_run(workspace, order)
+    seen = dry_run(LedgerView(workspace), order)
     sent = [script for script in submit(workspace, order) if "next_wave" not in script]
     assert sorted(map(comparable, sent)) == sorted(comparable(script) for _, script in seen.scripts)
     return seen
@@ -61,8 +62,8 @@ def test_what_is_in_flight_is_not_shown_as_sent_again(workspace: Workspace, fake
     seen = compare(workspace, order_of(workspace))
     assert [request.title for request, _ in seen.scripts] == ["evaluate icd10-chapters x2", "summarize"]
     assert len(seen.in_flight) == 6
-    assert dry_run(workspace, order_of(workspace)).scripts == ()
-    assert list(dry_run_lines(dry_run(workspace, order_of(workspace)), SLURM_LOCAL)) == [
+    assert dry_run(LedgerView(workspace), order_of(workspace)).scripts == ()
+    assert list(dry_run_lines(dry_run(LedgerView(workspace), order_of(workspace)), SLURM_LOCAL)) == [
         "9 stages already in flight, shared with this submission."
     ]
     assert len(fake.live()) == 10
@@ -91,11 +92,11 @@ def test_without_a_queue_all_is_shown_and_that_is_said_if_jobs_may_be_in_flight(
     workspace: Workspace, fake: FakeSlurm
 ) -> None:
     fake.silent.add("squeue")
-    assert dry_run(workspace, order_of(workspace, options=DEVELOPMENT)).remarks == ()
+    assert dry_run(LedgerView(workspace), order_of(workspace, options=DEVELOPMENT)).remarks == ()
     fake.silent.clear()
     submit(workspace, order_of(workspace))
     fake.silent.add("squeue")
-    seen = dry_run(workspace, order_of(workspace))
+    seen = dry_run(LedgerView(workspace), order_of(workspace))
     assert len(seen.scripts) == 8
     assert seen.remarks == (
         "squeue failed (error: Unable to contact slurm controller (connect failure)): queued and running jobs are "

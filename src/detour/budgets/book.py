@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 from detour.accounting.attempts import estimate_of, usage_of
 from detour.accounting.energy import EnergyFigure
@@ -55,8 +55,12 @@ class Book:
         self._failed = {stage for stage in tried if marked(self.workspace.has_failed, stage)}
         self._is_done = cache(partial(marked, self.workspace.is_done))
         self._inputs_of = cache(partial(_inputs, self.workspace))
-        self.spendings = list(self._spendings())
         self.evidence = self._evidence()
+
+    @cached_property
+    def spendings(self) -> Sequence[Spending]:
+        """Only computed for budgets that apply: one for each attempt in the workspace."""
+        return list(self._spendings())
 
     def balance(self, budget: Budget) -> Balance | None:
         """Return the budget's balance, None outside its period."""

@@ -33,10 +33,10 @@ class DryRun:
     remarks: tuple[str, ...] = ()
 
 
-def dry_run(workspace: Workspace, order: Order) -> DryRun:
+def dry_run(view: LedgerView, order: Order) -> DryRun:
     """Asks Slurm only if jobs may be in flight, or a QOS has a submit limit. Raises StageFailed as `send` does."""
     order.require_work()
-    view, slurm = LedgerView(workspace), Slurm(cluster=order.cluster.slurm_cluster)
+    workspace, slurm = view.workspace, Slurm(cluster=order.cluster.slurm_cluster)
     users = users_here(view.state.users)
     wanted = {stage for request in order.requests for stage in request.stages}
     names = {request.resources.qos for request in order.requests}
