@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from detour.models import comparing
 from detour.models.aliasing import moves, promote_version, roll_back
 from detour.models.comparing import compare_versions, mean_scores
 from detour.models.lineage import lineage
-from detour.models.versions import Version, aliases, find_version, model_versions
+from detour.models.versions import Version, aliases_by_model, find_version, model_versions
 from detour.statistics.scores import Score
 from tests.cards.made_up import run_chain, stages
 from tests.models.workspaces import planned, two_versions
@@ -65,6 +66,22 @@ def test_every_export_under_a_name_is_a_version_of_it(made: Made) -> None:
     assert [scores[version.name].tasks for version in versions] == [5, 5]
 
 
+def test_many_versions_cost_one_listing_of_links(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, first, second = made
+    promote_version(workspace, f"base@{key(first)}", "production")
+    promote_version(workspace, "base", "candidate")
+    listed, glob = list[Path](), Path.glob
+
+    def counted(path: Path, pattern: str) -> Iterator[Path]:
+        listed.append(path)
+        return glob(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", counted)
+    found = {version.export: version.aliases for version in model_versions(workspace)}
+    assert found == {first: ("production",), second: ("candidate",)}
+    assert listed.count(workspace.root / "models") == 1
+
+
 def test_a_version_is_found_by_name_alias_and_prefix_of_its_key(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, f"base@{key(first)}", "production")
@@ -97,9 +114,9 @@ def test_promotions_can_be_rolled_back_one_by_one(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, f"base@{key(first)}", "production", "first")
     promote_version(workspace, "base", "production", "better on 5 of 5 tasks")
-    assert aliases(workspace, "base") == {"production": second}
+    assert aliases_by_model(workspace).get("base", {}) == {"production": second}
     assert roll_back(workspace, "base", "production", "slower than measured").after == first
-    assert aliases(workspace, "base") == {"production": first}
+    assert aliases_by_model(workspace).get("base", {}) == {"production": first}
     with pytest.raises(UserError, match="pointed to no version before"):
         roll_back(workspace, "base", "production")
     assert [move.why for move in moves(workspace, "base")] == [
@@ -161,7 +178,7 @@ def test_models_have_separate_aliases(made: Made) -> None:
     workspace, first, second = made
     promote_version(workspace, "base", "candidate")
     promote_version(workspace, f"base@{key(first)}", "production")
-    assert aliases(workspace, "base") == {"candidate": second, "production": first}
+    assert aliases_by_model(workspace).get("base", {}) == {"candidate": second, "production": first}
     assert promote_version(workspace, "base@candidate", "production").before == first
 
 
@@ -170,7 +187,7 @@ def test_a_damaged_version_is_not_promoted(made: Made) -> None:
     (workspace.output(second) / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"is not promoted: .*config.json"):
         promote_version(workspace, "base", "production")
-    assert aliases(workspace, "base") == {}
+    assert aliases_by_model(workspace).get("base", {}) == {}
 
 
 @pytest.mark.parametrize("alias", ["Production", "a/b", "../x", "", "-x", "production\n"])
@@ -183,7 +200,7 @@ def test_a_link_that_leads_elsewhere_is_no_alias(made: Made) -> None:
     workspace = made[0]
     (workspace.root / "models").mkdir(exist_ok=True)
     (workspace.root / "models" / "base@mine").symlink_to("/etc")
-    assert aliases(workspace, "base") == {}
+    assert aliases_by_model(workspace).get("base", {}) == {}
 
 
 MOVING = """
@@ -214,10 +231,10 @@ def test_an_alias_killed_at_any_instant_leads_to_the_old_or_the_new_version(made
         moving.send_signal(signal.SIGKILL)
         moving.wait()
         moving.stdout.close()
-        seen.add(aliases(workspace, "base")["production"])
+        seen.add(aliases_by_model(workspace).get("base", {})["production"])
         assert (workspace.root / "models" / "base@production" / "config.json").is_file()
     assert seen <= {first, second}
-    now = aliases(workspace, "base")["production"]
+    now = aliases_by_model(workspace).get("base", {})["production"]
     other = first if now == second else second
     assert promote_version(workspace, f"base@{key(other)}", "production").before == now
     assert roll_back(workspace, "base", "production").after == now

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from detour.ledger import cache
-from detour.ledger.events import BudgetEvent, ChainPriced, Event, ForecastEvent, JobEvent
+from detour.ledger.events import BudgetEvent, ChainPlanned, ChainPriced, Event, ForecastEvent, JobEvent
 from detour.ledger.reading import Damage, LedgerReader, Selection
 from detour.ledger.record import Entry, in_time, once
 from detour.ledger.state import State
@@ -20,7 +20,7 @@ WORTH_KEEPING = 2_000
 """New records since the cache was written from which rereading them would be noticeable."""
 WORTH_SHARE = 0.02
 """Share of all records: writing a large state to the cache takes as long as reading that many."""
-KEPT = (JobEvent, BudgetEvent, ChainPriced, ForecastEvent)
+KEPT = (JobEvent, BudgetEvent, ChainPlanned, ChainPriced, ForecastEvent)
 
 E = TypeVar("E", bound=Event)
 

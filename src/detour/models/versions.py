@@ -16,8 +16,6 @@ from pathlib import Path
 from detour.checkpoints.manifest import read_manifest
 from detour.errors import UserError
 from detour.ledger.events import ChainPlanned
-from detour.ledger.reading import history
-from detour.ledger.record import in_time
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
 from detour.planning.files import nearest
@@ -56,15 +54,15 @@ class Version:
 def model_versions(workspace: Workspace, model: str | None = None) -> list[Version]:
     """Return the finished versions of one model or of all, ordered by model, oldest first."""
     plans = known_chains(workspace).chains
-    entries = sorted(history(workspace, (ChainPlanned,)), key=in_time)
-    stages_of = [(entry.chain, tuple(entry.event.stages)) for entry in entries if entry.chain is not None]
+    view = LedgerView(workspace)
+    stages_of = [(entry.chain, tuple(entry.event.stages)) for entry in view.commands(ChainPlanned) if entry.chain]
     stages_of += [(name, tuple(stage.id for stage in plan.stages)) for name, plan in plans.items()]  # also lost events
     planned: dict[tuple[str, str], tuple[str, ...]] = {}
     for name, stages in stages_of:
         for export in (stage for stage in stages if stage.startswith(KIND)):
             if (name, export) not in planned or any(stage.startswith(EVALUATION) for stage in stages):
                 planned[name, export] = stages
-    state = LedgerView(workspace).state
+    state, pointed = view.state, aliases_by_model(workspace)
     versions = [
         Version(
             model=name,
@@ -72,7 +70,7 @@ def model_versions(workspace: Workspace, model: str | None = None) -> list[Versi
             stages=stages,
             sha256=_sha256(workspace.output(export)),
             made_s=state.stage(export).ended_s or workspace.manifest(export).stat().st_mtime,
-            aliases=tuple(sorted(alias for alias, target in aliases(workspace, name).items() if target == export)),
+            aliases=tuple(sorted(alias for alias, target in pointed.get(name, {}).items() if target == export)),
             is_current=name in plans and any(stage.id == export for stage in plans[name].stages),
         )
         for (name, export), stages in planned.items()
@@ -107,13 +105,13 @@ def alias_link(workspace: Workspace, model: str, alias: str) -> Path:
     return workspace.root / "models" / f"{model}@{alias}"
 
 
-def aliases(workspace: Workspace, model: str) -> Mapping[str, str]:
-    """Return alias -> id of the export that it points to; links to anything else are ignored."""
-    found = {}
+def aliases_by_model(workspace: Workspace) -> Mapping[str, Mapping[str, str]]:
+    """Return model -> alias -> id of the export that it points to; links to anything else are ignored."""
+    found: dict[str, dict[str, str]] = {}
     for link in (workspace.root / "models").glob("*@*"):
         name, _, alias = link.name.partition("@")
-        if name == model and (export := export_behind(workspace, link)) is not None:
-            found[alias] = export
+        if (export := export_behind(workspace, link)) is not None:
+            found.setdefault(name, {})[alias] = export
     return found
 
 
