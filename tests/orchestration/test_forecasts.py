@@ -13,6 +13,7 @@ from detour.errors import UserError
 from detour.forecasting.forecaster import Expected, Forecaster
 from detour.forecasting.own_history import read_history
 from detour.forecasting.waits import HOUR_S, Wait, shape_of
+from detour.ledger import cache
 from detour.ledger.events import (
     AttemptStarted,
     ChainPriced,
@@ -113,6 +114,18 @@ def test_a_pending_job_and_its_chain_are_forecast_from_the_history(workspace: Wo
     assert pretrain.outlook.end == pytest.approx((pretrain.outlook.start[0] + 100, pretrain.outlook.start[1] + 120))
     assert promote.outlook.reason == "0 bursts of such jobs in the history, of 10 that a forecast needs"
     assert made.warnings == (), made.warnings
+
+
+def test_a_forecast_reads_the_ledger_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    restored, restore, now_s = list[Workspace](), cache.restore, now_of(workspace)
+
+    def counted(at: Workspace) -> cache.Cached | None:
+        restored.append(at)
+        return restore(at)
+
+    monkeypatch.setattr(cache, "restore", counted)
+    forecast(workspace, slurm=Slurm(FakeSlurm(now_s)), now_s=now_s)
+    assert restored == [workspace]
 
 
 def test_every_forecast_is_recorded_once_and_shown_while_it_holds(workspace: Workspace) -> None:

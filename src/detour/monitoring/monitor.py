@@ -124,6 +124,11 @@ class Monitor:
             accuracy(self.state.scores.values()),
         )
 
+    @property
+    def view(self) -> LedgerView:
+        """The ledger as of the last look, for who needs more of it: reading a large one again takes seconds."""
+        return self._view or LedgerView(self.workspace)
+
     def looks(self, names: Collection[str], every_s: float) -> Iterator[Status]:
         """Look again and again, with so many seconds in between."""
         while True:

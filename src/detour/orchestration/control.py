@@ -116,10 +116,12 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
     choice = chosen(workspace, names, stage)
     unfinished = {one: label for one, label in choice.labels.items() if not marked(workspace.is_done, one)}
     with _ordering(workspace, on_wait) as journal:
-        affected = _ordered(LedgerView(workspace), journal, choice, unfinished, Control.hold)
+        view = LedgerView(workspace)
+        affected = _ordered(view, journal, choice, unfinished, Control.hold)
         for chain in choice.affected_chains:
             journal.append(ChainHeld(jobs=list(affected.ids)), chain=chain)
-    warnings = (*LedgerView(workspace).warnings, *_held_up(choice, affected))
+    view.refresh()
+    warnings = (*view.warnings, *_held_up(choice, affected))
     deferred = tuple(one for one in unfinished if one not in affected.in_queue)
     again = _again(workspace, "hold", names, stage)
     return Controlled("held", affected, choice.labels, again, warnings, deferred=deferred)
@@ -138,12 +140,12 @@ def release(workspace: Workspace, names: Sequence[str], stage: str | None = None
     choice = chosen(workspace, names, stage)
     labels = choice.labels | continuations(workspace, choice.chains)  # held by earlier versions
     with _ordering(workspace, on_wait) as journal:
-        affected = _ordered(LedgerView(workspace), journal, choice, labels, Control.release)
+        view = LedgerView(workspace)
+        affected = _ordered(view, journal, choice, labels, Control.release)
         for chain in choice.affected_chains:
             journal.append(ChainReleased(jobs=list(affected.ids)), chain=chain)
-    return Controlled(
-        "released", affected, labels, _again(workspace, "release", names, stage), LedgerView(workspace).warnings
-    )
+    view.refresh()
+    return Controlled("released", affected, labels, _again(workspace, "release", names, stage), view.warnings)
 
 
 def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
@@ -158,7 +160,8 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
     labels = _labels_of(chains.stages.values())
 
     with _ordering(workspace, on_wait) as journal:
-        stages = by_slurm_cluster(LedgerView(workspace), chains, labels, ())
+        view = LedgerView(workspace)
+        stages = by_slurm_cluster(view, chains, labels, ())
         outcomes = give(
             workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels, partial(tasks_sent, workspace))
         )
@@ -168,7 +171,8 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
         affected = joined(outcomes, stages)
         ids, of_jobs = (tuple(dict.fromkeys(names)) for names in (affected.ids, affected.stages))
         affected = replace(affected, ids=ids, stages=of_jobs)
-    return Controlled("adopted", affected, labels, warnings=(*LedgerView(workspace).warnings, *chains.unreadable))
+    view.refresh()
+    return Controlled("adopted", affected, labels, warnings=(*view.warnings, *chains.unreadable))
 
 
 @contextmanager

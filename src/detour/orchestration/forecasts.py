@@ -69,8 +69,9 @@ def forecast(
 ) -> Forecasts:
     """Forecast what is pending. Raises UserError for an unknown name; what cannot be recorded is in `warnings`."""
     now = time.time() if now_s is None else now_s
-    status = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm)).look(names, now_s=now)
-    view, client = LedgerView(workspace), slurm or Slurm()
+    looking = Monitor(workspace, ask=lambda question: read_jobs(workspace, question, slurm))
+    status = looking.look(names, now_s=now)
+    view, client = looking.view, slurm or Slurm()
     clusters = _slurm_clusters(workspace, status, view.state)
     ahead = [row.id for chain in status.chains for row in _not_ended(chain)]
     asked = dict.fromkeys(clusters[stage] for stage in ahead or clusters) or (None,)
@@ -78,10 +79,11 @@ def forecast(
     outlooks = _Outlooks(view, clusters, histories, now)
     chains = tuple(ChainForecast(chain.name, outlooks.of_chain(chain)) for chain in status.chains)
     problem = _write_down(workspace, view, status, outlooks)
-    refreshed = LedgerView(workspace).state if problem is None else view.state
+    if problem is None:
+        view.refresh()
     missing = [history.missing for history in histories.values() if history.missing]
     warnings = (*status.warnings, *missing, *([problem] if problem else []))
-    return Forecasts(now, chains, tuple(histories.values()), accuracy(refreshed.scores.values()), warnings)
+    return Forecasts(now, chains, tuple(histories.values()), accuracy(view.state.scores.values()), warnings)
 
 
 def forecast_submitted(
@@ -97,8 +99,8 @@ def forecast_submitted(
     if history is None:
         return ()
     try:
-        status = monitor(workspace, offline=True).look(chains)
-        view = LedgerView(workspace)
+        looking = monitor(workspace, offline=True)
+        status, view = looking.look(chains), looking.view
         clusters = _slurm_clusters(workspace, status, view.state)
         outlooks = _Outlooks(view, clusters, {cluster: history}, began_s, made_s=began_s)
         for chain in status.chains:
