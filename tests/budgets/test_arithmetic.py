@@ -208,6 +208,16 @@ def test_the_stages_that_would_fit_can_run() -> None:
     assert fitting([none_left], asked, inputs) == ["prepare"]
 
 
+def test_stages_that_reach_the_cap_exactly_fit_as_a_submission_of_them_would() -> None:
+    """10 - 9.9 is less than 0.1 in floating point."""
+    present = balance(make_budget(10), [], [spending("a", 9.9)], Evidence(0.0))
+    asked: dict[str, Amounts] = {"b": {"gpu_hours": 0.1}, "c": {"gpu_hours": 0.5}}
+    assert not check(present, {"b": asked["b"]})[0].is_refused
+    (line,) = check(present, asked)
+    assert line.is_refused
+    assert fitting([line], asked, {}) == ["b"]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -191,7 +191,7 @@ def fitting(lines: Iterable[Line], asked: Mapping[str, Amounts], inputs: Mapping
 
     `inputs` maps a stage to the stages it reads.
     """
-    room = [(line.measure, line.left) for line in lines if line.left is not None]
+    room = [(line.measure, line.left + (line.hard or 0.0) * ROUNDING) for line in lines if line.left is not None]
     taken: dict[str, None] = {}
     used: dict[Measure, float] = dict.fromkeys(MEASURES, 0.0)
     for stage, amounts in asked.items():
