@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +31,8 @@ def file_lines(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> Iterator
         yield f"  ... and {len(file.rows) - ROWS_SHOWN:,} more; --json has them all"
     it = file.it_energy_kwh
     split = f", {scaled(it, ENERGY_UNITS)} without its PUE" if it is not None and it != file.energy_kwh else ""
+    if file.energy_kwh is not None and file.without_energy:
+        split += f", without {counted(file.without_energy, 'run or job', 'runs or jobs')} of unknown energy"
     yield from wrapped(
         f"sum: {scaled(file.energy_kwh, ENERGY_UNITS)}{split}; CO2eq {_grams(file.co2_g)}", width=NARROWEST
     )
@@ -54,7 +56,7 @@ def _ours(site: SiteEnergy) -> str:
     return f"{scaled(energy.expected if energy else None, ENERGY_UNITS)} of IT by {method}"
 
 
-def _grams(co2_g: dict[str, float]) -> str:
+def _grams(co2_g: Mapping[str, float | None]) -> str:
     if not co2_g:
         return "unknown"
     named = len(co2_g) > 1
@@ -73,6 +75,7 @@ def file_json(file: EnergyFile, chains: Sequence[ChainEnergy] = ()) -> dict[str,
         "file": str(file.path),
         "tool": file.tool,
         "energy_kwh": file.energy_kwh,
+        "without_energy": file.without_energy,
         "it_energy_kwh": file.it_energy_kwh,
         "co2_g": file.co2_g,
         "notes": list(file.notes),

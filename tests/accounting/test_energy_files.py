@@ -212,6 +212,17 @@ def test_a_job_without_the_energy_of_its_host_says_so(tmp_path: Path) -> None:
     assert file.rows[0].notes == ("the host's energy is missing",)
 
 
+def test_a_sum_over_a_file_claims_no_more_than_its_rows_know(tmp_path: Path) -> None:
+    units = [
+        {"uuid": "1", "total_gpu_energy_usage_kwh": {"total": 1.0}, "total_gpu_emissions_gms": {"rte": 10, "owid": 20}},
+        {"uuid": "2", "total_gpu_energy_usage_kwh": {"total": 2.0}, "total_gpu_emissions_gms": {"owid": 40}},
+        {"uuid": "3", "total_gpu_energy_usage_kwh": {}},
+    ]
+    file = read(tmp_path, json.dumps({"data": units}), name="units.json")
+    assert (file.energy_kwh, file.without_energy) == (3.0, 1)
+    assert file.co2_g == {"rte": None, "owid": 60.0}
+
+
 def test_figures_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
     file = read(tmp_path, "uuid;total_cpu_energy_usage_kwh;total_gpu_energy_usage_kwh\n9;0,25;1,5\n8;1.001,5;1,010.5\n")
     assert [(row.cpu_kwh, row.gpu_kwh) for row in file.rows] == [(0.25, 1.5), (1001.5, 1010.5)]

@@ -151,6 +151,17 @@ def test_jobs_also_in_a_file_of_the_site_are_compared_with_ours(tmp_path: Path) 
     assert read["chains"]["base"]["energy_kwh"] == pytest.approx(1.3)
 
 
+def test_jobs_of_which_the_file_does_not_know_all_energy_are_not_compared_by_a_part_of_it(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    for stage, job in ((CHAIN[1], "101"), (CHAIN[2], "102")):
+        end(start(workspace, stage, job=job, cluster="jean-zay"))
+    file = tmp_path / "cacct.csv"
+    file.write_text("Job ID,Elapsed,Host Energy(kWh),GPU Energy(kWh)\n101,01:00:00,0.2,1.1\n102,01:00:00,,\n")
+    output = " ".join(call("base", file, "-w", workspace.root).split())
+    assert "2 jobs of base: unknown in the file" in output
+    assert "sum: 1.3 kWh, without 1 run or job of unknown energy" in output
+
+
 def test_jobs_of_several_clusters_with_the_id_of_a_file_are_named_by_cluster(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     for stage, cluster in ((CHAIN[1], "jean-zay"), (CHAIN[2], "adastra")):

@@ -15,6 +15,7 @@ from detour.accounting.traces import Spans, spans_in
 from detour.ledger.state import AttemptState, StageState, State
 from detour.planning.files import ChainOutline, StageOutline
 from detour.site import Site
+from detour.sums import complete_sum
 
 Counted = tuple[AttemptUsage, Sequence[EnergyFigure]]
 """An attempt with its figures, one per method, in the order of `Method`."""
@@ -70,7 +71,7 @@ class JobsInFile:
 
     jobs: int
     energy_kwh: float | None
-    """Energy in the file, including any PUE it contains."""
+    """Energy in the file, including any PUE it contains; None if that of a job is unknown."""
     sites: tuple[SiteEnergy, ...]
 
 
@@ -114,9 +115,8 @@ def jobs_in(file: EnergyFile, chain: ChainEnergy) -> JobsInFile | None:
     names = dict.fromkeys(row.name for row in rows)
     if not names:
         return None
-    known = [row.energy_kwh for row in rows if row.energy_kwh is not None]
     attempts = [one for name in names for one in chain.jobs[name]]
-    return JobsInFile(len(names), sum(known) if known else None, site_energies(attempts))
+    return JobsInFile(len(names), complete_sum(row.energy_kwh for row in rows), site_energies(attempts))
 
 
 def _names(attempt: AttemptState) -> set[str]:

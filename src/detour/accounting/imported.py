@@ -14,7 +14,7 @@ from pathlib import Path
 
 from detour.accounting.energy import PLAUSIBLE_KWH_PER_GPU_HOUR
 from detour.accounting.hours import HOUR_S, overlap_s
-from detour.sums import known_sum
+from detour.sums import complete_sum, known_sum
 from detour.text import bare_number
 from detour.times import is_duration, is_instant
 
@@ -77,16 +77,23 @@ class EnergyFile:
 
     @property
     def energy_kwh(self) -> float | None:
+        """The sum, leaving out the rows `without_energy`."""
         return known_sum(row.energy_kwh for row in self.rows)
+
+    @property
+    def without_energy(self) -> int:
+        return sum(row.energy_kwh is None for row in self.rows)
 
     @property
     def it_energy_kwh(self) -> float | None:
         return known_sum(row.it_energy_kwh for row in self.rows)
 
     @property
-    def co2_g(self) -> dict[str, float]:
-        names = dict.fromkeys(name for row in self.rows for name in row.co2_g)
-        return {name: fsum(row.co2_g.get(name, 0.0) for row in self.rows) for name in names}
+    def co2_g(self) -> dict[str, float | None]:
+        """Sums by provider; None if a row with energy or emissions has none by this provider."""
+        rows = [row for row in self.rows if row.energy_kwh is not None or row.co2_g]
+        names = dict.fromkeys(name for row in rows for name in row.co2_g)
+        return {name: complete_sum(row.co2_g.get(name) for row in rows) for name in names}
 
 
 def checked(row: ImportedEnergy) -> ImportedEnergy:
