@@ -116,7 +116,7 @@ def usage_notes(found: Counted) -> Iterator[str]:
     if usage.superseded:
         yield f"{number_of(usage.superseded, 'row')} of unfinished attempts, replaced by later rows"
     if whole.running:
-        yield f"{number_of(whole.running, 'job')} without an end: counted until the dump was made"
+        yield f"{number_of(whole.running, 'job')} without an end: counted for the time on nodes that the dump states"
     if whole.pending:
         yield f"{number_of(whole.pending, 'job')} still pending: in no figure"
     if whole.no_gpus:

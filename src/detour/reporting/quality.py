@@ -71,7 +71,8 @@ def quality_rows(attempts: Sequence[Counted], cost: Cost, ledger_problems: int) 
             f"time {'seen' if row.method.is_measured else 'covered'} by {row.method} ({row.site.name}), s",
             min(row.covered_s, row.allocated_s),
             row.allocated_s,
-            f"quoted only from {100 * LEAST_COVERAGE:.0f} % on; unseen time is filled in at the mean power and marked"
+            f"quoted from {100 * LEAST_COVERAGE:.0f} % on, below that only if no method reaches it; unseen time is "
+            "filled in at the mean power and marked, or not counted"
             if row.method.is_measured
             else "the rest has no energy: its GPUs, cores or their power are not known",
         )
