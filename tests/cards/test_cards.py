@@ -119,9 +119,9 @@ def test_a_model_with_more_seeds_hides_no_result_of_the_chain(workspace: Workspa
     more = tmp_path / "more.csv"
     more.write_text("model,task,seed,value\n" + "".join(f"other,drugs,{seed},70\n" for seed in (42, 43, 44, 45)))
     alone = gather(workspace, "made-up", About(), method=Method.CARD)
-    beside = gather(workspace, "made-up", About(compare_with=(str(more),)), method=Method.CARD)
+    beside = gather(workspace, "made-up", About(title="Ours", compare_with=(str(more),)), method=Method.CARD)
     assert (beside.scores, beside.seeds) == (alone.scores, 3)
-    assert "missing: made-up: drugs, seed 45" in beside.findings
+    assert "missing: Ours: drugs, seed 45" in beside.findings
 
 
 def test_one_seed_is_not_called_seeds(content: Content) -> None:

@@ -206,7 +206,7 @@ def _findings(comparison: Comparison, chain: str, title: str) -> tuple[str, ...]
     """Return how this model, under its title, differs from each of the others, then gaps and notes on the data."""
     pairs = [replace(pair, first=title) for pair in comparison.pairs if pair.first == chain]
     said = [sentence for pair in pairs for sentence in sentences(comparison, pair)]
-    gaps = [f"missing: {gap}" for gap in comparison.gaps]
+    gaps = [f"missing: {gap._replace(model=title) if gap.model == chain else gap}" for gap in comparison.gaps]
     return (*said, *gaps, *comparison.notes)
 
 
