@@ -200,6 +200,7 @@ def test_mistakes_within_and_between_keys_are_shown_together(recipes: Path) -> N
     [
         ("config: {hidden_size: 32, num_hidden_layers: 4}", "config: [1]"),
         ("model:\n", "modle:\n"),
+        ("model:\n  config: {hidden_size: 32, num_hidden_layers: 4}\ntokenizer:\n  train: {vocabulary: 4096}\n", ""),
         ("benchmark: bench", "benchmark: 5"),
         ("tokenizer:\n  train: {vocabulary: 4096}", "tokenizer: 5"),
         ("batch:\n  sequences: 8", "batch: 5"),

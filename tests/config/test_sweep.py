@@ -381,7 +381,6 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
             5,
             "axes.b.key: another axis sets `phases.clm.tokens`: write the item's name instead of its index",
         ),
-        ("axes: {a: {key: name, values: [x, y]}}", 3, "name: chains have the names that `names` gives them"),
         ("axes:\n  a: {cases: {x: {name: y}}}", 4, "name: chains have the names that `names` gives them: remove it"),
         (
             "axes: {a: {key: seeds.training, values: [1]}}\nseeds: [2]",
@@ -410,6 +409,7 @@ def test_a_bad_sweep_is_one_message(text: str, line: int, message: str, write: W
         ("phases.mlm.token", "phases.mlm.token: unknown key; did you mean `tokens`?"),
         ("phases.mml.tokens", "phases.mml.tokens: `phases` has no item `mml`; did you mean `mlm`?"),
         ("optimiser.lr", "optimiser: unknown key; did you mean `optimizer`?"),
+        ("name", "name: chains have the names that `names` gives them: remove it"),
         ("phases..tokens", "phases..tokens: 'phases..tokens' is not a key: write it as phases.mlm.tokens"),
     ],
 )

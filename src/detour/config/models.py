@@ -116,7 +116,7 @@ class Recipe(Written):
 
     @rule
     def _random_weights_have_a_tokenizer(self) -> Problems:
-        if self.model.config is not None and not (self.tokenizer.pretrained or self.tokenizer.train):
+        if isinstance(self.model.config, dict) and not (self.tokenizer.pretrained or self.tokenizer.train):
             message = "random weights have no tokenizer: set `tokenizer.train` or `tokenizer.pretrained`"
             yield ("tokenizer",), message
 

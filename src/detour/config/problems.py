@@ -48,7 +48,7 @@ class RecipeError(UserError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(
-            sorted(set(problems), key=lambda p: (p.position.file, p.position.line, p.position.column, p.key))
+            sorted(set(problems), key=lambda p: (p.position.file, p.position.line, p.position.column, p.key, p.message))
         )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

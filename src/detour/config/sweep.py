@@ -290,7 +290,7 @@ def _refuse_hidden_changes(file: SweepFile, axes: Mapping[str, Sequence[Point]])
     named = [name for name in axes if name not in file.axes or file.axes[name].cases is None]
     set_by = {name: {key for point in points for key in point.leaves} for name, points in axes.items()}
     problems = [
-        Problem(node.position, key, "chains have the names that `names` gives them: remove it")
+        Problem(node.named_at or node.position, key, "chains have the names that `names` gives them: remove it")
         for points in axes.values()
         for point in points
         for key, node in point.changes
