@@ -231,6 +231,7 @@ VARIABLES = [
 EXTENDS = [
     Bad("extends-missing", 1, "no such file", text="extends: nowhere.yaml\nname: a\n"),
     Bad("extends-nearly", 1, "no such file: configs/recipes/god.yaml; did you mean `good.yaml`?", text="extends: god.yaml\nname: a\n"),
+    Bad("extends-nearly-a-shipped-one", 1, "no such file: configs/recipes/quickstrat.yaml; did you mean `quickstart`?", text="extends: quickstrat\nname: a\n"),
     Bad("extends-itself", 1, "goes round in a circle: ", text="extends: bad.yaml\n"),
     Bad("extends-a-list", 1, "expected the name of one YAML file, found a list", text="extends: [a]\n" + GOOD),
     Bad("extends-with-nul", 1, "holds a NUL character", text='extends: "a\\0b"\n' + GOOD),

@@ -269,6 +269,14 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name: str, hint: str, r
     assert hint in str(error.value)
 
 
+def test_a_name_without_its_suffix_is_answered_with_the_file_here(
+    recipes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipes)
+    with pytest.raises(RecipeError, match=r"^god: no such recipe or sweep; did you mean `good\.yaml`\?$"):
+        recipe_path(Path("god"))
+
+
 def test_loading_does_not_depend_on_key_order_or_folder(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = load_recipe(recipes / "good.yaml")
     monkeypatch.chdir(recipes)

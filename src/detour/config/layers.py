@@ -20,9 +20,11 @@ from detour.config.problems import Position, Problem, RecipeError, shown
 from detour.config.roots import SHIPPED
 from detour.config.yaml_source import Node, describe, read_yaml, resolve_scalar
 from detour.paths import written_path
-from detour.text import suggestion
+from detour.text import nearest_name, suggestion
 
 MAX_EXTENDS = 10
+KINDS = ("recipes", "sweeps", "clusters")
+"""Folders of shipped files that can be extended by name."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")
 
 Transform = Callable[[Node, Path, list[Problem]], Node]
@@ -69,7 +71,7 @@ def parent_path(path: Path, written: str) -> Path:
     if not expanded.suffix:
         expanded = expanded.with_suffix(".yaml")
     beside = path.parent / expanded
-    shipped = () if beside.exists() else (SHIPPED / kind / expanded for kind in ("recipes", "sweeps", "clusters"))
+    shipped = () if beside.exists() else (SHIPPED / kind / expanded for kind in KINDS)
     return next((file for file in shipped if file.is_file()), beside)
 
 
@@ -87,8 +89,15 @@ def _blamed(problem: Problem, target: Path, parent: Node) -> Problem:
     """Report a missing parent at the place that names it."""
     what, missing, hint = problem.message.partition("no such file")
     if problem.position == Position(shown(target)) and missing and not what:
+        hint = hint or _similar_shipped(str(parent.value))
         return Problem(parent.position, "extends", f"{missing}: {problem.position.file}{hint}")
     return problem
+
+
+def _similar_shipped(written: str) -> str:
+    names = [file.stem for kind in KINDS for file in (SHIPPED / kind).glob("*.yaml")]
+    similar = nearest_name(written.removesuffix(".yaml"), names)
+    return f"; did you mean `{similar}`?" if similar else ""
 
 
 def merge(below: Node, above: Node) -> Node:

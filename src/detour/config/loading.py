@@ -45,7 +45,8 @@ def recipe_path(name_or_path: Path) -> Path:
     if os.path.isdir(name):  # noqa: PTH112 - as above
         raise RecipeError.of_file(name, "is a folder: give a YAML file in it, or the name of a recipe")
     names = [known for folder in folders for known in names_in(folder)]
-    raise RecipeError.of_file(name, f"no such recipe or sweep{suggestion(name, names)}")
+    hint = similar_file(Path(f"{name}.yaml")) or suggestion(name, names)
+    raise RecipeError.of_file(name, f"no such recipe or sweep{hint}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
