@@ -79,6 +79,8 @@ def billion_laughs() -> str:
 
 WRONG_TYPE = [
     Bad("tokens-as-words", 20, '\'ten\' is not a quantity: write 3145728', "300k", "ten"),
+    Bad("tokens-as-a-page", 20, "is not a quantity: write 3145728", "300k", "x" * 5000),
+    Bad("objective-as-a-page", 19, "is none of causal, masked", "objective: causal", 'objective: "' + r"\e[31m" + "x" * 5000 + '"'),
     Bad("tokens-as-list", 20, "phases.clm.tokens: expected a whole number, found a list", "300k", "[1]"),
     Bad("tokens-true", 20, "not true or false", "300k", "true"),
     Bad("tokens-with-unit", 20, "is not a quantity", "300k", "300k tokens"),

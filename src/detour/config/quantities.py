@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from reprlib import repr as short
 
 _COUNT = re.compile(
     r"^\s*((?:\d[\d_]{0,30}|[1-9]\d{0,2}(?:,\d{3}){1,8})(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$"
@@ -30,23 +31,23 @@ def parse_count(value: object) -> object:
 
     match = _COUNT.match(value)
     if not match:
-        raise ValueError(f"{value!r} is not a quantity: write 3145728, 100M, 0.25B or 10B")
+        raise ValueError(f"{short(value)} is not a quantity: write 3145728, 100M, 0.25B or 10B")
     number = Decimal(match[1].replace("_", "").replace(",", "")) * _SCALE[match[2]]
     if number != number.to_integral_value():
-        raise ValueError(f"{value!r} is not a whole number of tokens or rows")
+        raise ValueError(f"{short(value)} is not a whole number of tokens or rows")
     return int(number)
 
 
 def parse_duration_s(value: object) -> object:
     """`20h`, `1h30`, `90m`, `2d`, `02:00:00` -> seconds. Raises ValueError if the unit is unclear: `20`, `02:00`."""
     if isinstance(value, int | float):
-        raise ValueError(f"{value!r} has no unit: write 20h, 90m, 1h30 or 02:00:00")
+        raise ValueError(f"{short(value)} has no unit: write 20h, 90m, 1h30 or 02:00:00")
     if not isinstance(value, str):
         return value
     text = value.strip()
     if two := _TWO_PARTS.match(text):
         slurms, others = f"{two[1]}m{two[2]}s", f"{two[1]}h{two[2]}"
-        raise ValueError(f"{value!r} is {slurms} in Slurm and {others} elsewhere: write {slurms} or {others}")
+        raise ValueError(f"{short(value)} is {slurms} in Slurm and {others} elsewhere: write {slurms} or {others}")
     if clock := _CLOCK.match(text):
         days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
@@ -54,7 +55,7 @@ def parse_duration_s(value: object) -> object:
         return (int(hours_and_minutes[1]) * 60 + int(hours_and_minutes[2])) * 60
     units = _UNITS.match(text)
     if not text or not units:
-        raise ValueError(f"{value!r} is not a duration: write 20h, 90m, 1h30 or 02:00:00")
+        raise ValueError(f"{short(value)} is not a duration: write 20h, 90m, 1h30 or 02:00:00")
     from decimal import Decimal
 
     days_, hours_, minutes_, seconds_ = (Decimal(part or 0) for part in units.groups())

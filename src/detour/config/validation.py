@@ -191,7 +191,7 @@ def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
 def _choice(found: str, expected: str) -> str:
     """`expected` is worded by pydantic: `'a', 'b' or 'c'`."""
     known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
-    return f'"{found}" is none of {", ".join(known)}' + suggestion(found, known, "")
+    return f"{describe(found)} is none of {', '.join(known)}" + suggestion(found, known, "")
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> dict[str, FieldInfo]:
