@@ -129,6 +129,7 @@ def main() -> None:
             "plan": ["plan", recipe, *where, "--cluster", CLUSTER],
             "submit --dry-run": ["submit", recipe, *where, "--cluster", CLUSTER, "--dry-run"],
             "budget": ["budget", str(budget), *where],
+            "why": ["why", "bench", *where],
         }
         print(f"{events:,} events, CPU seconds")
         print(f"{'':<18}{'cold':>8}{'warm':>8}")
