@@ -31,9 +31,14 @@ class Seconds(click.ParamType[int]):
 
 
 class FilePath(click.Path):
-    """A path in which `~` is the home folder: a shell leaves it in `--out=~/report.html`."""
+    """A path in which `~` is the home folder: a shell leaves it in `--out=~/report.html`.
+
+    `-` is refused unless `allow_dash` gives it a meaning, because many programs write to standard output for it.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) == "-" and not self.allow_dash:
+            self.fail("'-' is not standard input or output here; for a file of that name write './-'.", param, ctx)
         return super().convert(written_path(str(value)), param, ctx)
 
 

@@ -21,7 +21,7 @@ from detour.usage.tally import USUAL, Question
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=FilePath(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FilePath(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--by", multiple=True, metavar="TABLE,...", help="Tables, such as month,user, or month+user for one by both."
 )

@@ -22,7 +22,7 @@ from detour.text import wrapped
 @click.option(
     "--from",
     "bundle",
-    type=FilePath(path_type=Path),
+    type=FilePath(allow_dash=True, path_type=Path),
     help="Diagnose from the evidence in this file; - is standard input.",
 )
 @click.option("--bundle", "target", type=FilePath(path_type=Path), help="Write the evidence to this file.")

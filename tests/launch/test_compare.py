@@ -29,6 +29,14 @@ def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path: Path, monkeypa
     assert "74.8" in (tmp_path / "table.txt").read_text()
 
 
+def test_a_dash_is_refused_as_an_output(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("quickstart", "-w", workspace, "--out", "-")
+    assert result.exit_code == 2
+    assert "'-' is not standard input or output here" in result.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_chains_are_compared_and_a_difference_without_spread_is_not_tested(workspace: Path) -> None:
     text = " ".join(call("quickstart*", "-w", workspace).output.split())
     assert "quickstart and quickstart-mlm differ by +1.80 points on icd10-chapters, alike on every seed" in text
