@@ -143,6 +143,12 @@ def test_while_only_squeue_is_down_a_chain_is_cancelled_by_what_sacct_shows(
     assert live_ids(slurm, workspace) == {}
 
 
+def resume_nodes(cluster: SlurmCluster) -> None:
+    """A prolog that fails drains its node, and slurmctld may learn of it late."""
+    for node in cluster.settings.node_names:
+        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_job_whose_prolog_failed_is_reported_and_released(
     own_slurm: Starter, version: Version, tmp_path: Path
@@ -156,10 +162,14 @@ def test_a_job_whose_prolog_failed_is_reported_and_released(
     workspace, ledger, requests = fresh(cluster), MemoryLedger(), small_chain()[:1]
     requests = [*requests, replace(requests[0], tasks=(("export-0",),), unit="", after=requests[0].stages)]
     workspace.submitter(client(cluster), ledger).submit(requests)
-    wait_until(lambda: any(r.by_slurm for r in records(cluster).queue or ()), "Slurm to hold the job")
+
+    def taken_back() -> bool:
+        resume_nodes(cluster)
+        return any(record.by_slurm for record in records(cluster).queue or ())
+
+    wait_until(taken_back, "Slurm to hold the job", every_s=0.5)
     broken.unlink()
-    for node in cluster.settings.node_names:
-        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+    resume_nodes(cluster)
     again = workspace.submitter(client(cluster), ledger).submit(requests)
     assert any("launch failed requeued held" in remark for remark in again.remarks)
     wait_until(lambda: workspace.is_done("export-0"), "the chain to end")
@@ -185,13 +195,8 @@ def test_jobs_that_slurm_requeued_in_any_way_are_reported_and_released(own_slurm
     for stage in stages[1:]:
         (tmp_path / f"fails-{number[stage]}").unlink()
 
-    def resume_nodes() -> None:
-        """A prolog that fails drains its node, and slurmctld may learn of it late."""
-        for node in cluster.settings.node_names:
-            cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
-
     def taken_back() -> bool:
-        resume_nodes()
+        resume_nodes(cluster)
         found = {record.ids.id: record for record in records(cluster).queue or ()}
         if found[number["export-2"]].state is JobState.RUNNING:
             cluster.run("scontrol", "requeuehold", number["export-2"])
@@ -212,7 +217,7 @@ def test_jobs_that_slurm_requeued_in_any_way_are_reported_and_released(own_slurm
     }
 
     def have_ended() -> bool:
-        resume_nodes()
+        resume_nodes(cluster)
         return all(map(workspace.is_done, stages))
 
     wait_until(have_ended, "the jobs to end", 90, every_s=0.5)
