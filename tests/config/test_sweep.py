@@ -205,11 +205,12 @@ def test_an_override_by_index_does_not_hide_from_the_key_of_an_axis(write: Write
     with pytest.raises(RecipeError) as caught:
         load_chains(path, ["phases.1.tokens=40k"])
     assert str(caught.value) == (
-        "<command line>: phases.1.tokens: the axis `d` of configs/sweeps/sweep.yaml sets phases.mlm.tokens: "
+        "<command line>: phases.1.tokens: an axis of configs/sweeps/sweep.yaml sets phases.mlm.tokens: "
         "write the item's name instead of its index"
     )
-    (chain,) = load_chains(path, ["phases.1.masking_rate=0.2", "phases.clm.tokens=40k"])
-    assert (chain.phases[1].masking_rate, chain.phases[0].tokens) == (0.2, 40_000)
+    for other in ("phases.clm.tokens=40k", "phases.0.tokens=40k"):
+        (chain,) = load_chains(path, ["phases.1.masking_rate=0.2", other])
+        assert (chain.phases[1].masking_rate, chain.phases[0].tokens) == (0.2, 40_000)
 
 
 def test_a_mapping_may_override_what_is_beside_the_key_of_an_axis(write: Write) -> None:
@@ -379,7 +380,7 @@ def test_a_sweep_is_distinguished_from_a_recipe(write: Write) -> None:
         (
             "axes:\n  a: {key: phases.clm.tokens, values: [1M]}\n  b: {key: phases.0.tokens, values: [2M]}",
             5,
-            "axes.b.key: another axis sets `phases.clm.tokens`: write the item's name instead of its index",
+            "phases.0.tokens: another axis sets phases.clm.tokens: write the item's name instead of its index",
         ),
         ("axes:\n  a: {cases: {x: {name: y}}}", 4, "name: chains have the names that `names` gives them: remove it"),
         (

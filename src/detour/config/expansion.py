@@ -22,7 +22,7 @@ from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError, similar_file
 from detour.config.roots import find_named, names_in
-from detour.config.sweep import Point, Sweep, label_of
+from detour.config.sweep import Point, Sweep, label_of, refuse_hidden_by_index
 from detour.config.validation import unknown_nulls, validate
 from detour.config.yaml_source import Node, to_plain
 from detour.paths import written_path
@@ -123,7 +123,13 @@ def _exclusions(sweep: Sweep) -> list[Mapping[str, set[str]]]:
 
 def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], str, Node]]:
     """Yield labels, base recipe name and changed tree of every combination, including excluded ones."""
-    base = builder.base(sweep, sweep.file.recipe) if sweep.file.recipe is not None else None
+
+    def started(written: object, position: Position | None = None) -> _Base:
+        found = builder.base(sweep, written, position)
+        refuse_hidden_by_index(sweep, found.tree)
+        return found
+
+    base = started(sweep.file.recipe) if sweep.file.recipe is not None else None
 
     def below(depth: int, labels: Mapping[str, str], start: _Base | None, tree: Node | None) -> Iterator[Any]:
         if depth == len(sweep.axes):
@@ -133,7 +139,7 @@ def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], 
         for point in sweep.axes[depth]:
             here, changed = start, tree
             if point.recipe is not None:
-                here = builder.base(sweep, point.recipe.value, point.recipe.position)
+                here = started(point.recipe.value, point.recipe.position)
                 changed = here.tree
             assert here is not None
             assert changed is not None

@@ -86,3 +86,15 @@ def _item_index(items: Sequence[Node], part: str, above: str) -> int:
     if part.isdecimal() and int(part) < len(items):
         return int(part)
     raise ValueError(f"`{above}` has no item `{part}`{suggestion(part, names or [str(i) for i in range(len(items))])}")
+
+
+def named_key(root: Node, key: str) -> str:
+    """Return the dotted key with the names of items in place of their indexes, as far as they have names."""
+    node, parts = root, []
+    for part in key.split("."):
+        named = by_name(node.items) or {}
+        if part.isdecimal() and part not in named and int(part) < len(named):
+            part = [*named][int(part)]
+        parts.append(part)
+        node = (node.mapping or named).get(part) or Node(node.position, None)
+    return ".".join(parts)

@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 
 from detour.config.fields import Name, Seed, Written, repeated
 from detour.config.layers import by_name, read_layers
+from detour.config.overrides import named_key
 from detour.config.problems import COMMAND_LINE, Inconsistent, KeyPath, Problem, RecipeError, shown, similar_file
 from detour.config.validation import place, validate
 from detour.config.yaml_source import Node, describe, parse_value, to_plain
@@ -115,21 +116,12 @@ def _keys_of_two_axes(file: SweepFile) -> list[tuple[KeyPath, str]]:
     ]
     if file.seeds:
         places.append((("seeds",), TRAINING_SEED))
-    problems = []
-    for (_, other), (at, key) in combinations(places, 2):
-        if key == other:
-            problems.append((at, f"another axis sets `{key}` too: keep one of them"))
-        elif _differ_by_index(key, other):
-            problems.append((at, f"another axis sets `{other}`: {NAME_IT}"))
-    return problems
-
-
-def _differ_by_index(key: str, other: str) -> bool:
-    """Whether two keys may be one, if the index in one of them is that of the item that the other names."""
-    parts = list(zip(key.split("."), other.split("."), strict=False))
-    return any(one != two for one, two in parts) and all(
-        one == two or one.isdecimal() != two.isdecimal() for one, two in parts
-    )
+    keys = [key for _, key in places]
+    return [
+        (at, f"another axis sets `{key}` too: keep one of them")
+        for index, (at, key) in enumerate(places)
+        if key in keys[:index]
+    ]
 
 
 def _unknown_axes(known: Mapping[str, int], names: Iterable[str], at: KeyPath) -> list[tuple[KeyPath, str]]:
@@ -263,12 +255,28 @@ def _refuse_hidden_overrides(overrides: Sequence[str], axes: Mapping[str, Sequen
     set_by = {key: axis for axis, points in axes.items() for point in points for key in point.leaves}
     problems = []
     for key in (key for override in overrides for key in _keys_overridden(override)):
-        if hidden := next((part for part in _from_the_top(key) if part in set_by), None):
-            message = "sets it: change it there, or leave the override out"
-        elif hidden := next((other for other in set_by if _differ_by_index(key, other)), None):
-            message = f"sets {hidden}: {NAME_IT}"
-        if hidden:
-            problems.append(Problem(COMMAND_LINE, key, f"the axis `{set_by[hidden]}` of {shown(path)} {message}"))
+        if axis := next((set_by[part] for part in _from_the_top(key) if part in set_by), None):
+            message = f"the axis `{axis}` of {shown(path)} sets it: change it there, or leave the override out"
+            problems.append(Problem(COMMAND_LINE, key, message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def refuse_hidden_by_index(sweep: Sweep, base: Node) -> None:
+    """Refuse keys that address an item by its index while an axis sets the same key by the item's name, or the reverse:
+    one would replace the other unseen. `base` is the recipe that the chains start from, whose items these are.
+    """
+    changes = [change for axis in sweep.axes for point in axis for change in point.changes]
+    set_by_axes: dict[str, str] = {}
+    problems = []
+    for key, node in changes:
+        for inner, _ in _leaves(key, node):
+            if (other := set_by_axes.setdefault(named_key(base, inner), inner)) != inner:
+                problems.append(Problem(node.named_at or node.position, key, f"another axis sets {other}: {NAME_IT}"))
+    for key in (key for override in sweep.overrides for key in _keys_overridden(override)):
+        above = [set_by_axes[part] for part in _from_the_top(named_key(base, key)) if part in set_by_axes]
+        if hidden := next((one for one in above if one not in _from_the_top(key)), None):
+            problems.append(Problem(COMMAND_LINE, key, f"an axis of {shown(sweep.path)} sets {hidden}: {NAME_IT}"))
     if problems:
         raise RecipeError(problems)
 
