@@ -237,7 +237,7 @@ def test_the_log_of_a_killed_attempt_gives_the_reason_and_node_failures_do_not_c
     environment: dict[str, str],
     log: str,
 ) -> None:
-    path = workspace.root / "submissions" / "u" / log
+    path = workspace.root / "submissions" / stage.id / log
     path.parent.mkdir(parents=True)
     path.write_text("srun: error: Node failure on n3\n")
     for name, value in environment.items():

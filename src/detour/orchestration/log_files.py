@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -85,8 +86,7 @@ class JobLogs:
 
     def _in_shared(self, kind: str) -> Mapping[str, Sequence[Path]]:
         if kind not in self._shared:
-            units = _entries(self._folder, self._problems) if self._folder.is_dir() else []
-            shared = [unit for unit in units if may_share(unit.name, kind)]
+            shared = [unit for unit in _entries(self._folder, self._problems) if may_share(unit.name, kind)]
             logs = [path for unit in shared for path in _entries(unit, self._problems) if path.name.endswith(LOG)]
             self._shared[kind] = grouped((path.name.rsplit("_", 2)[0], path) for path in logs)
         return self._shared[kind]
@@ -113,13 +113,14 @@ def _has_stage(unit: Path, stage: str) -> bool:
 
 
 def _entries(folder: Path, problems: list[str]) -> list[Path]:
-    """The entries of a folder; none if it is not a folder."""
+    """The entries of a folder; none if it is not a folder. A problem names the folder that is closed, perhaps above."""
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        problems.append(f"{folder}: cannot be read ({error.strerror}); ask its owner")
+        closed = next((above for above in reversed(folder.parents) if not os.access(above, os.X_OK)), folder)
+        problems.append(f"{closed}: cannot be read ({error.strerror}); ask its owner")
         return []
 
 
