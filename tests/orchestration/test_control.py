@@ -13,6 +13,9 @@ import detour
 from detour.budgets.book import Book
 from detour.config.loading import load_cluster
 from detour.errors import SchedulerUnavailable, UserError
+from detour.launch.text.control import controlled_lines
+from detour.ledger.claims import claim
+from detour.ledger.executor_ids import process_executor
 from detour.ledger.process import user_name
 from detour.ledger.view import LedgerView
 from detour.ledger.workspace import Workspace
@@ -24,7 +27,7 @@ from detour.orchestration.order import PlanGroup, make_order, order_for
 from detour.orchestration.requests import JobOptions
 from detour.orchestration.submit import send
 from detour.planning.build import Planner
-from detour.planning.files import plan_file
+from detour.planning.files import Target, plan_file, write_plan
 from detour.planning.plan import Plan
 from detour.scheduler.answers import CommandResult
 from detour.scheduler.commands import Slurm
@@ -431,3 +434,39 @@ def test_a_chain_held_after_its_submission_was_killed_stays_held_when_that_is_co
 def held_stages(fake: FakeSlurm) -> set[str]:
     tasks = ((job, tasks_in(Path(job.script).read_text()) or ()) for job in fake.live())
     return {stage for job, each in tasks for task, of in enumerate(each) if job.is_task_held(task) for stage in of}
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace of `detour run` on a machine without Slurm."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = Workspace(tmp_path / "local")
+    write_plan(made, PLAN, Target(cluster="local"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome"),
+    [
+        ("cancel", "nothing cancelled: the ledger has no such job of this workspace"),
+        ("hold", "without a job, held once they are sent: prepare, pretrain clm, promote clm, ... (9 stages)"),
+        ("release", "nothing released: the ledger has no such job of this workspace"),
+    ],
+)
+def test_what_was_never_sent_from_this_machine_is_not_looked_for_in_slurm(
+    local: Workspace, verb: str, outcome: str
+) -> None:
+    reached = getattr(control, verb)(local, [CHAIN], on_wait=silent)
+    reached.require_done()
+    assert [*controlled_lines(reached)] == [outcome]
+
+
+def test_a_stage_that_runs_without_slurm_is_not_called_cancelled(local: Workspace) -> None:
+    stage = PLAN.stages[0]
+    start(local, stage, job=process_executor("4711"))
+    assert [*cancel(local).warnings] == []  # its process is gone
+    assert statuses(local)[stage.id] == "cancelled"
+    start(local, stage, 2, job=process_executor("4712"))
+    with claim(local, stage.id, "attempt 2"):
+        assert [*cancel(local).warnings] == ["not cancelled: prepare runs in `detour run`, which Ctrl-C stops"]
+        assert statuses(local)[stage.id] == "running"

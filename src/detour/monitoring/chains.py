@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from detour.accounting.energy import EnergyFigure, Method
-from detour.ledger.stages import LOCAL_CLUSTER
 from detour.ledger.state import State
 from detour.ledger.workspace import Workspace
 from detour.monitoring.costs import chosen, quoted, sums_of, totals
@@ -81,7 +80,7 @@ def _with_energy(row: Costed, methods: Mapping[str, Method]) -> StageRow:
 def _of_chain(row: StageRow, workspace: Workspace, planned: ChainOutline) -> StageRow:
     if row.next_step is None:
         return row
-    again = "`detour run` with the same recipe runs it again" if planned.target.cluster == LOCAL_CLUSTER else AGAIN
+    again = "`detour run` with the same recipe runs it again" if planned.target.is_local else AGAIN
     step = row.next_step.replace(AGAIN, again)
     return row._replace(next_step=step.format_map(Commands(workspace, planned.chain)))
 

@@ -33,22 +33,24 @@ def by_slurm_cluster(
 ) -> Mapping[str | None, Sequence[str]]:
     """The stages by each Slurm cluster that may have jobs of them; those without, where their chain is planned.
 
-    `chains` decide for stages that other chains need too.
+    Left out are stages planned for this machine that were never sent: without Slurm there is no queue to ask. `chains`
+    decide for stages that other chains need too.
     """
     targets, sent = known.targets(chains), open_jobs(view)
     found: dict[str | None, list[str]] = {}
     for stage in stages:
-        planned = targets.of(stage).slurm_cluster
+        planned, is_local = targets.of(stage).slurm_cluster, stage in targets.by_stage and targets.of(stage).is_local
         recorded = () if marked(view.workspace.is_done, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
-        for cluster in dict.fromkeys(slurm_cluster_of(one, planned) for one in recorded) or (planned,):
+        asked = dict.fromkeys(slurm_cluster_of(one, planned) for one in recorded)
+        for cluster in asked or (() if is_local else (planned,)):
             found.setdefault(cluster, []).append(stage)
-    return found or {targets.usual.slurm_cluster: ()}
+    return found
 
 
 def give(
     workspace: Workspace, journal: Journal, stages: Mapping[str | None, Sequence[str]], instruction: Instruction
 ) -> Outcomes:
-    """Give the instruction to each cluster, about its stages. Raises SchedulerUnavailable if none outcomes."""
+    """Give the instruction to each cluster, about its stages. Raises SchedulerUnavailable if none answers."""
     reached, unreached = dict[str | None, Affected](), dict[str | None, str]()
     for cluster, of_cluster in stages.items():
         try:
@@ -65,6 +67,8 @@ def joined(outcomes: Outcomes, stages: Mapping[str | None, Sequence[str]]) -> Af
 
     The stages of clusters that did not answer count as in the queue.
     """
+    if not (outcomes.of or outcomes.unreached):
+        return Affected((), (), seen_in="the ledger")
     if len(outcomes.of) == 1 and not outcomes.unreached:
         return next(iter(outcomes.of.values()))
 

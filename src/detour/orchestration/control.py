@@ -14,6 +14,7 @@ from typing import Literal
 from detour.budgets.reserve import release_stages
 from detour.disk import OUT_OF_ROOM
 from detour.errors import SchedulerUnavailable, UserError
+from detour.ledger.claims import holder
 from detour.ledger.events import ChainCancelled, ChainHeld, ChainReleased, StageCancelled, StageSubmitted
 from detour.ledger.journal import Journal, command_journal
 from detour.ledger.view import LedgerView
@@ -96,7 +97,9 @@ def cancel(
             lambda of_cluster, stages: of_cluster.cancel(stages, "cancelled by its user", concerned=choice.labels),
         )
         view.refresh()
-        settled = [row.id for row in choice.stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
+        left = [row for row in choice.stages if row.id not in affected.in_queue and not workspace.is_done(row.id)]
+        here = {row.id: row.label for row in left if _runs_without_slurm(view, row.id)}
+        settled = [row.id for row in left if row.id not in here]
         for stage_id in settled:
             known = view.state.stage(stage_id)
             for job in sorted(known.executors - known.cancelled_jobs):
@@ -105,7 +108,8 @@ def cancel(
         for chain in choice.affected_chains:
             journal.append(ChainCancelled(jobs=list(affected.ids), whole=bool(choice.chains)), chain=chain)
     again = _again(workspace, "cancel", names, stage, ("--shared",) if shared else ())
-    warnings = (*view.warnings, *affected.warnings)
+    running = [f"not cancelled: {label} runs in `detour run`, which Ctrl-C stops" for label in here.values()]
+    warnings = (*view.warnings, *affected.warnings, *running)
     kept = _labels_of(row for row in choice.kept if not marked(workspace.is_done, row.id))
     deferred = tuple(one for one in waves.stages if one in choice.labels and one not in affected.stages)
     return Controlled("cancelled", affected, choice.labels | dict(waves.ended), again, warnings, kept, deferred)
@@ -125,6 +129,13 @@ def hold(workspace: Workspace, names: Sequence[str], stage: str | None = None, *
     deferred = tuple(one for one in unfinished if one not in affected.in_queue)
     again = _again(workspace, "hold", names, stage)
     return Controlled("held", affected, choice.labels, again, warnings, deferred=deferred)
+
+
+def _runs_without_slurm(view: LedgerView, stage: str) -> bool:
+    """Whether `detour run` runs the stage now, on this machine or another."""
+    last = view.state.stage(stage).last_attempt
+    started_here = last is not None and last.ended is None and last.process is not None
+    return started_here and holder(view.workspace, stage) is not None
 
 
 def _held_up(choice: Chosen, affected: Affected) -> Iterator[str]:
@@ -161,7 +172,8 @@ def adopt(workspace: Workspace, *, on_wait: OnWait) -> Controlled:
 
     with _ordering(workspace, on_wait) as journal:
         view = LedgerView(workspace)
-        stages = by_slurm_cluster(view, chains, labels, ())
+        usual = chains.targets().usual.slurm_cluster
+        stages = by_slurm_cluster(view, chains, labels, ()) or {usual: ()}
         outcomes = give(
             workspace, journal, stages, lambda of_cluster, _: of_cluster.adopt(labels, partial(tasks_sent, workspace))
         )

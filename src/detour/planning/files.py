@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import orjson
 
 from detour.errors import UserError
+from detour.ledger.stages import LOCAL_CLUSTER
 from detour.ledger.workspace import Workspace
 from detour.site import Site
 from detour.text import stage_label, suggestion
@@ -49,6 +50,11 @@ class Target(NamedTuple):
     """When it was planned, in seconds since the epoch; None by earlier versions."""
     from_file: bool = False
     """Whether the profile was not the one found by its name, whose current version a retry takes."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine, without Slurm."""
+        return self.cluster == LOCAL_CLUSTER
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
