@@ -20,13 +20,15 @@ class Seconds(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from detour.config.quantities import parse_duration_s
+        from detour.config.quantities import MAX_DURATION_S, parse_duration_s
 
         try:
             parsed = parse_duration_s(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         assert isinstance(parsed, int)
+        if parsed > MAX_DURATION_S:
+            self.fail(f"{value} is too long; at most a year (366d) is accepted.", param, ctx)
         return parsed
 
 

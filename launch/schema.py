@@ -13,6 +13,8 @@ from detour.launch.text.screen import show, show_json
 @click.option("--status", "of_status", is_flag=True, help="The schema of `detour status --json`.")
 def command(markdown: bool, of_status: bool) -> None:
     """Print the JSON Schema of recipes, or a table of every key."""
+    if of_status and markdown:
+        raise click.UsageError("--markdown has the keys of recipes: leave it out, or --status.")
     if of_status:
         from detour.monitoring.schema import status_schema
 

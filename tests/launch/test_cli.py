@@ -89,6 +89,8 @@ def test_the_most_frequent_commands_import_neither_torch_nor_pydantic(arguments:
         (["cancel", "no-such-chain", "-w", "nowhere"], "no-such-chain"),
         (["logs", "--folow"], "no such option '--folow'; did you mean `--follow`? Try `detour logs --help`.\n"),
         (["logs", "--json"], "missing argument 'NAME...'. Try `detour logs --help`.\n"),
+        (["submit", "quickstart", "--time", "400d"], "'--time': 400d is too long; at most a year (366d) is accepted"),
+        (["schema", "--markdown", "--status"], "--markdown has the keys of recipes: leave it out, or --status"),
         (["wait", "--timeout", "abc"], "'abc' is not a duration: write 20h, 90m, 1h30 or 02:00:00. Try `detour wait"),
         (["clusters", "a", "b\x1b[2J"], "got unexpected extra argument (b [2J). Try `detour clusters --help`.\n"),
         (["logs", "--zzz", "x"], "detour: no such option '--zzz'. Try `detour logs --help`.\n"),

@@ -23,12 +23,11 @@ from pydantic import (
 
 from detour.canonical import digest
 from detour.config.problems import EMPTY, Inconsistent, KeyPath
-from detour.config.quantities import parse_count, parse_duration_s, write_duration
+from detour.config.quantities import MAX_DURATION_S, parse_count, parse_duration_s, write_duration
 from detour.errors import UserError
 from detour.times import zone_of
 
 MAX_COUNT = 10**15
-MAX_DURATION_S = 366 * 86_400
 Count = Annotated[int, Field(gt=0, le=MAX_COUNT), BeforeValidator(parse_count)]
 """A positive number of tokens, rows or sequences; `10B`, `100M`, `0.25B`, `3_145_728`."""
 WITH_UNITS = {"units": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from reprlib import repr as short
 
+MAX_DURATION_S = 366 * 86_400
 _COUNT = re.compile(
     r"^\s*((?:\d[\d_]{0,30}|[1-9]\d{0,2}(?:,\d{3}){1,8})(?:\.\d{1,30})?(?:[eE][+]?\d{1,2})?)\s*([kKMBGT]?)\s*$"
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from detour.config.cluster import Cluster, Gpu, Partition, Qos
-from detour.config.fields import MAX_DURATION_S
+from detour.config.quantities import MAX_DURATION_S
 from detour.errors import UserError
 from detour.orchestration.arrays import Work, lanes
 from detour.planning.order import nearest_inputs
