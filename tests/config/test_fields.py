@@ -14,7 +14,7 @@ from detour.config.cluster import Cluster
 from detour.config.fields import Written
 from detour.config.models import Recipe
 from detour.config.project import Project
-from detour.config.sweep import SweepFile
+from detour.config.sweep_file import SweepFile
 
 FILES = (About, Budget, Cluster, Project, Recipe, SweepFile)
 

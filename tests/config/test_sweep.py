@@ -16,7 +16,8 @@ from detour.budgets.caps import Budget, Period, Scope
 from detour.config.expansion import expand
 from detour.config.loading import load_recipe
 from detour.config.problems import RecipeError
-from detour.config.sweep import Axis, SweepFile, is_sweep, load_sweep
+from detour.config.sweep import is_sweep, load_sweep
+from detour.config.sweep_file import Axis, SweepFile
 from detour.planning.arithmetic import phase_steps
 from tests.config.bad_recipes import BENCHMARK, GOOD
 from tests.support.sweeps import load_chains

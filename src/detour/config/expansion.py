@@ -22,7 +22,9 @@ from detour.config.models import Phase, Recipe
 from detour.config.overrides import set_value
 from detour.config.problems import Position, Problem, RecipeError, similar_file
 from detour.config.roots import find_named, names_in
-from detour.config.sweep import Point, Sweep, label_of, refuse_hidden_by_index
+from detour.config.sweep import Sweep
+from detour.config.sweep_axes import Point, label_of
+from detour.config.sweep_conflicts import refuse_hidden_by_index
 from detour.config.validation import unknown_nulls, validate
 from detour.config.yaml_source import Node, to_plain
 from detour.paths import written_path
@@ -126,7 +128,7 @@ def _walk(sweep: Sweep, builder: _Builder) -> Iterator[tuple[Mapping[str, str], 
 
     def started(written: object, position: Position | None = None) -> _Base:
         found = builder.base(sweep, written, position)
-        refuse_hidden_by_index(sweep, found.tree)
+        refuse_hidden_by_index(sweep.axes, sweep.overrides, sweep.path, found.tree)
         return found
 
     base = started(sweep.file.recipe) if sweep.file.recipe is not None else None
