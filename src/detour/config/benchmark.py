@@ -16,12 +16,14 @@ from detour.config.fields import (
     NotNegative,
     Pattern,
     Positive,
+    Problems,
     ProperFraction,
     Seed,
     Separator,
     Written,
     added,
     repeated,
+    rule,
 )
 from detour.config.problems import Inconsistent
 
@@ -204,17 +206,17 @@ class Benchmark(Written):
     seeds: tuple[Seed, ...] = Field(min_length=1)
     """Seeds; each task is fine-tuned once with each."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Benchmark:
-        problems = repeated("tasks", [task.name for task in self.tasks]) + repeated("seeds", self.seeds)
-        problems += [
+    @rule
+    def _names_and_seeds_are_unique(self) -> Problems:
+        return repeated("tasks", [task.name for task in self.tasks]) + repeated("seeds", self.seeds)
+
+    @rule
+    def _keys_have_an_effect(self) -> Problems:
+        return [
             (("tasks", index, key), f"the task {why}: remove it")
             for index, task in enumerate(self.tasks)
             for key, why in _without_effect(task)
         ]
-        if problems:
-            raise Inconsistent(problems)
-        return self
 
 
 def _without_effect(task: Task) -> Iterator[tuple[str, str]]:
