@@ -52,8 +52,11 @@ class StatusEvidence(NamedTuple):
         So it is not too early on a node whose clock is behind. A process that has lived longer than the job was in an
         earlier run of it, as was one that started long before.
         """
-        stated_s, seen, lived_s = attempt.last_seen_s, self.jobs.get(attempt.job or ""), _lived_s(attempt, self.writers)
-        if stated_s is None or lived_s is None or seen is None or seen.standing != "running" or seen.started_s is None:
+        stated_s, seen = attempt.last_seen_s, self.jobs.get(attempt.job or "")
+        if stated_s is None or seen is None or seen.standing != "running" or seen.started_s is None:
+            return stated_s
+        lived_s = _lived_s(attempt, self.writers)
+        if lived_s is None:
             return stated_s
         earliest_s = seen.started_s + lived_s
         is_of_this_run = (attempt.started_s or 0.0) >= seen.started_s - APART_S and earliest_s <= self.now_s
