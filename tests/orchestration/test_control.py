@@ -436,12 +436,12 @@ def held_stages(fake: FakeSlurm) -> set[str]:
     return {stage for job, each in tasks for task, of in enumerate(each) if job.is_task_held(task) for stage in of}
 
 
-@pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+@pytest.fixture(params=[Target("local"), Target("laptop", profile={"scheduler": "local"})], ids=["name", "profile"])
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Workspace:
     """A workspace of `detour run` on a machine without Slurm."""
     monkeypatch.setenv("PATH", str(tmp_path))
     made = Workspace(tmp_path / "local")
-    write_plan(made, PLAN, Target(cluster="local"))
+    write_plan(made, PLAN, request.param)
     return made
 
 

@@ -39,10 +39,10 @@ def by_slurm_cluster(
     targets, sent = known.targets(chains), open_jobs(view)
     found: dict[str | None, list[str]] = {}
     for stage in stages:
-        planned, is_local = targets.of(stage).slurm_cluster, stage in targets.by_stage and targets.of(stage).is_local
+        target, is_planned = targets.of(stage), stage in targets.by_stage
         recorded = () if marked(view.workspace.is_done, stage) else (job.slurm_cluster for job in sent.get(stage, ()))
-        asked = dict.fromkeys(slurm_cluster_of(one, planned) for one in recorded)
-        for cluster in asked or (() if is_local else (planned,)):
+        asked = dict.fromkeys(slurm_cluster_of(one, target.slurm_cluster) for one in recorded)
+        for cluster in asked or (() if is_planned and target.is_local else (target.slurm_cluster,)):
             found.setdefault(cluster, []).append(stage)
     return found
 

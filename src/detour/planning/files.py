@@ -53,8 +53,8 @@ class Target(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine, without Slurm."""
-        return self.cluster == LOCAL_CLUSTER
+        """Whether it is a machine without Slurm, by its profile or, in plans that hold none, by its name."""
+        return self.cluster == LOCAL_CLUSTER if self.profile is None else self.profile.get("scheduler") == "local"
 
     def to_json(self) -> dict[str, Any]:
         return {**self._asdict(), "site": self.site and self.site.to_json()}
